@@ -1,0 +1,1 @@
+"""The `hansa` command. Door: `cli.__main__.main()`."""

@@ -1,0 +1,198 @@
+"""Inputs of the replica (consensus.md section 19). Each carries the two clocks; nothing else tells it the time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum, IntEnum
+from typing import NewType, TypeAlias
+
+from consensus.messages import Message, Proposal
+from consensus.records import Record
+from ledger.block import BlockRef
+from ledger.certificate import CommitCertificate
+from ledger.params import Params
+
+Lsn = NewType("Lsn", int)
+"""1, 2, ...; 0 means nothing to wait for."""
+
+
+class Mode(IntEnum):
+    """P20."""
+
+    NORMAL = 0
+    CHANGING = 1
+    LEARNER = 2
+    HALTED = 3
+
+
+class Timer(Enum):
+    """Names of the replica's timers; each has a generation (P70)."""
+
+    PROGRESS = "progress"
+    NEW_VIEW = "new_view"
+    STATUS = "status"
+    HEARTBEAT = "heartbeat"
+    BATCH = "batch"
+    FETCH = "fetch"
+
+
+class Verdict(Enum):
+    """Answer of the mempool about a proposed block."""
+
+    OK = "ok"
+    MISSING = "missing"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """A voting company of an epoch."""
+
+    company_id: str
+    consensus_key: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochSpec:
+    """Members sorted by company id; the position is the index (P5)."""
+
+    epoch: int
+    first_height: int
+    members: tuple[Member, ...]
+    members_hash: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplicaConfig:
+    """`index` is None on a node without a vote (learner or observer)."""
+
+    index: int | None
+    chain_id: bytes
+    genesis_id: bytes
+    epoch: EpochSpec
+    params: Params
+    journal_id: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """`now`: monotonic nanoseconds, never decreasing. `wall`: UTC milliseconds, may jump."""
+
+    now: int
+    wall: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Start(Event):
+    """First event, once. `tip` is the highest block durable in the block store; `executed` the last L results."""
+
+    config: ReplicaConfig
+    tip: BlockRef
+    tip_certificate: CommitCertificate
+    executed: tuple[tuple[int, bytes], ...]
+    records: tuple[tuple[Lsn, Record], ...]
+    voting: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received(Event):
+    """`peer`: member index of the TLS peer, not always the signer."""
+
+    peer: int
+    message: Message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignaturesChecked(Event):
+    """`valid`: bit mask over the items of `VerifySignatures`."""
+
+    token: int
+    valid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockBuilt(Event):
+    """None: nothing to propose."""
+
+    request: int
+    proposal: Proposal | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockChecked(Event):
+    """`reason` is a stable code, or empty."""
+
+    block_id: bytes
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Executed(Event):
+    height: int
+    exec_root: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Durable(Event):
+    """Journal durable up to `lsn`."""
+
+    lsn: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored(Event):
+    """Block store durable up to `height`."""
+
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Synced(Event):
+    """Sync verified and handed over the blocks up to `tip` (they are delivered to the chain already)."""
+
+    tip: BlockRef
+    certificate: CommitCertificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkChanged(Event):
+    """State of the mempool. `oldest_ns` is 0 if none."""
+
+    count: int
+    size_bytes: int
+    oldest_ns: int
+    overdue: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerFired(Event):
+    timer: Timer
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerUp(Event):
+    peer: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerDown(Event):
+    peer: int
+
+
+AnyEvent: TypeAlias = (
+    Start
+    | Received
+    | SignaturesChecked
+    | BlockBuilt
+    | BlockChecked
+    | Executed
+    | Durable
+    | Stored
+    | Synced
+    | WorkChanged
+    | TimerFired
+    | PeerUp
+    | PeerDown
+)

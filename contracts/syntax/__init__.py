@@ -1,0 +1,1 @@
+"""Scanner, syntax tree and parser of the contract language."""

@@ -1,0 +1,1 @@
+"""Off-chain finance: files in, objects out; no network, no clock."""

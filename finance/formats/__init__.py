@@ -1,0 +1,1 @@
+"""One module a document format; `read` detects and dispatches."""

@@ -1,0 +1,1 @@
+"""Roles, grants and `decide`, the one access function (S62)."""

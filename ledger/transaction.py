@@ -1,0 +1,134 @@
+"""Transactions: a signed call of one contract method (LR1-LR4).
+
+The body names every signer and the capacity in which each signs; the id is the digest that all of them sign, so a
+signature is never part of an id (S4). The envelope carries body bytes and one (public key, signature) pair per
+signer. Static checks need no state (LR2); whether a key is in force is decided in the transition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ledger.codec import Codec, Wire, encode
+from ledger.crypto.ed25519 import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey
+from ledger.crypto.hashing import H, Tag, signing_digest
+from ledger.errors import InvalidTransaction
+from ledger.params import Params
+
+TX_VERSION: Final = 1
+ENVELOPE_LIMIT_BYTES: Final = 128 * 1024
+SIGNERS_MAX: Final = 8
+CAPACITIES: Final = ("maker", "checker", "witness")
+RESERVED_CONTRACTS: Final = ("registry", "access", "governance")
+"""Names that lead to `ledger` itself, not to a program (LR1)."""
+
+
+class SignerRef(Wire, frozen=True):
+    """One required signer: the user, the capacity, and the company acted for (F12)."""
+
+    user_id: str
+    capacity: str
+    company_id: str
+
+
+class TxBody(Wire, frozen=True):
+    """What is signed. `nonce` belongs to the first signer (LR3); `args` are in wire form (contracts L12)."""
+
+    version: int
+    signers: tuple[SignerRef, ...]
+    nonce: int
+    valid_until_height: int
+    contract: str
+    method: str
+    args: tuple[Any, ...]
+    gas_limit: int
+
+
+class Envelope(Wire, frozen=True):
+    """Body bytes and a (public key, signature) pair for each signer, in the order of the body."""
+
+    body: bytes
+    signatures: tuple[tuple[bytes, bytes], ...]
+
+
+envelope_codec: Codec[Envelope] = Codec(Envelope, "transaction envelope", ENVELOPE_LIMIT_BYTES)
+body_codec: Codec[TxBody] = Codec(TxBody, "transaction body", ENVELOPE_LIMIT_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """A decoded envelope whose form is right; its signatures may not be checked yet.
+
+    `envelope` are the bytes as they arrived, `envelope_hash` the key of the verdict cache (LR4).
+    """
+
+    tx_id: bytes
+    envelope_hash: bytes
+    envelope: bytes
+    body: TxBody
+    signatures: tuple[tuple[bytes, bytes], ...]
+
+
+def envelope_hash(envelope: bytes) -> bytes:
+    """Return the key under which a verdict on these bytes may be cached (LR4)."""
+    return H(Tag.ENVELOPE, envelope)
+
+
+def decode_transaction(envelope: bytes, chain_id: bytes) -> Transaction:
+    """Decode and check the form; raise `Malformed`, `TooLarge` or `InvalidTransaction`."""
+    outer = envelope_codec.decode(envelope)
+    body = body_codec.decode(outer.body)
+    _check_form(outer, body)
+    return Transaction(
+        tx_id=signing_digest(Tag.SIG_TX, chain_id, outer.body),
+        envelope_hash=envelope_hash(envelope),
+        envelope=envelope,
+        body=body,
+        signatures=outer.signatures,
+    )
+
+
+def sign_transaction(body: TxBody, keys: Sequence[SigningKey], chain_id: bytes) -> bytes:
+    """Return the envelope of `body` signed by `keys`, given in the order of `body.signers`."""
+    raw = encode(body)
+    digest = signing_digest(Tag.SIG_TX, chain_id, raw)
+    return encode(Envelope(raw, tuple((key.public_key, key.sign(digest)) for key in keys)))
+
+
+def check_expiry(body: TxBody, height: int, params: Params) -> None:
+    """Raise `InvalidTransaction` if the transaction may not enter a block at `height` (LR2)."""
+    if body.valid_until_height < height:
+        raise InvalidTransaction("expired", f"valid until height {body.valid_until_height}, the block is {height}")
+    if body.valid_until_height > height + params.max_validity_heights:
+        raise InvalidTransaction(
+            "validity_too_long",
+            f"valid until height {body.valid_until_height}, at most {height + params.max_validity_heights} is allowed",
+        )
+    if body.gas_limit > params.max_tx_gas:
+        raise InvalidTransaction("gas_limit", f"{body.gas_limit} is above {params.max_tx_gas} for one transaction")
+
+
+def _check_form(outer: Envelope, body: TxBody) -> None:
+    if body.version != TX_VERSION:
+        raise InvalidTransaction("version", f"{body.version} is not {TX_VERSION}")
+    if not 1 <= len(body.signers) <= SIGNERS_MAX:
+        raise InvalidTransaction("signers", f"{len(body.signers)} signers, 1 to {SIGNERS_MAX} are allowed")
+    if len(outer.signatures) != len(body.signers):
+        raise InvalidTransaction("signers", f"{len(outer.signatures)} signatures for {len(body.signers)} signers")
+    if len({signer.user_id for signer in body.signers}) != len(body.signers):
+        raise InvalidTransaction("signers", "a user signs twice")
+    for signer in body.signers:
+        if signer.capacity not in CAPACITIES:
+            raise InvalidTransaction("capacity", f"{signer.capacity[:40]!r} is none of {', '.join(CAPACITIES)}")
+        if not 1 <= len(signer.user_id) <= 64 or not 1 <= len(signer.company_id) <= 64:
+            raise InvalidTransaction("signers", "a user or company id has a wrong length")
+    for public_key, signature in outer.signatures:
+        if len(public_key) != PUBLIC_KEY_BYTES or len(signature) != SIGNATURE_BYTES:
+            raise InvalidTransaction("signature", "a key or signature has a wrong length")
+    for name, value in (("nonce", body.nonce), ("gas_limit", body.gas_limit)):
+        if value < 1:
+            raise InvalidTransaction(name, f"{value} is not positive")
+    if not 1 <= len(body.contract) <= 40 or not 1 <= len(body.method) <= 40:
+        raise InvalidTransaction("contract", "contract and method names have 1 to 40 characters")

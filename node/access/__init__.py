@@ -1,0 +1,1 @@
+"""Where the node asks `ledger.access.decide`: views, enforcement, feeds."""

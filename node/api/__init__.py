@@ -1,0 +1,1 @@
+"""The HTTP interface: one table of operations, one table of problems."""

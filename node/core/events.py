@@ -1,0 +1,136 @@
+"""Inputs of `NodeCore`. Each carries `now` (monotonic ns) and `wall` (UTC ms), like the events of consensus."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TypeAlias
+
+from consensus.events import Event, Lsn, ReplicaConfig, Timer
+from consensus.records import Record
+from ledger.block import BlockRef
+from ledger.certificate import CommitCertificate
+from ledger.receipt import Receipt
+from node.core.messages import PeerMessage
+
+
+class NodeTimer(Enum):
+    """Timers of the node around the replica."""
+
+    GOSSIP = "gossip"
+    SYNC = "sync"
+
+
+AnyTimer: TypeAlias = Timer | NodeTimer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalBody:
+    """The payload of a block kept in the journal's `bodies` database."""
+
+    height: int
+    block_id: bytes
+    header: bytes
+    envelopes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeStart(Event):
+    """First event, once.
+
+    `tip` is the highest block in the block store, `executed` the last L (height, exec_root) of the flushed
+    state, `pending` the stored blocks above the executed height (they are executed first), `recent` the ids
+    in the chain whose validity has not passed: (tx id, height, valid until).
+    """
+
+    config: ReplicaConfig
+    tip: BlockRef
+    tip_certificate: CommitCertificate
+    executed: tuple[tuple[int, bytes], ...]
+    records: tuple[tuple[Lsn, Record], ...]
+    bodies: tuple[JournalBody, ...]
+    recent: tuple[tuple[bytes, int, int], ...]
+    voting: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerReceived(Event):
+    peer: int
+    message: PeerMessage
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted(Event):
+    """Envelopes handed in through the API; answered by `Answer(token, ...)`."""
+
+    token: int
+    envelopes: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransactionsVerified(Event):
+    """Answer to `VerifyTransactions`: one verdict per transaction, in order."""
+
+    token: int
+    verdicts: tuple[bool, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VotesVerified(Event):
+    """Answer to `VerifyVotes`: bit mask over its items."""
+
+    token: int
+    valid: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockExecuted(Event):
+    """Answer to `Execute`."""
+
+    height: int
+    exec_root: bytes
+    state_root: bytes
+    receipts: tuple[Receipt, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JournalDurable(Event):
+    lsn: Lsn
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoreDurable(Event):
+    """Blocks and state are durable up to `height`."""
+
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimerElapsed(Event):
+    timer: AnyTimer
+    generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerConnected(Event):
+    peer: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerLost(Event):
+    peer: int
+
+
+NodeEvent: TypeAlias = (
+    NodeStart
+    | PeerReceived
+    | Submitted
+    | TransactionsVerified
+    | VotesVerified
+    | BlockExecuted
+    | JournalDurable
+    | StoreDurable
+    | TimerElapsed
+    | PeerConnected
+    | PeerLost
+)

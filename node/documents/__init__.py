@@ -1,0 +1,1 @@
+"""Confidential documents at this node: intake of foreign files, sealed originals."""

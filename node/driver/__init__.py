@@ -1,0 +1,1 @@
+"""The thin asyncio shell around the pure node: one turn, timers, workers."""

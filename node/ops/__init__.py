@@ -1,0 +1,1 @@
+"""Operations listener: health, metrics, logs."""

@@ -1,0 +1,1 @@
+"""LMDB environments with sealed values: consensus journal, ledger, document blobs."""

@@ -1,0 +1,1 @@
+"""Peer links: frames, mutual TLS connections, link policy."""
