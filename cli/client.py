@@ -51,9 +51,9 @@ class Client:
         if self._session is not None:
             await self._session.close()
 
-    async def get(self, path: str, params: Mapping[str, str] | None = None) -> dict[str, Any]:
-        """Return the JSON answer of a read."""
-        return await self._call("GET", path, params=params)
+    async def get(self, path: str, params: Mapping[str, str] | None = None, *, retry: bool = True) -> dict[str, Any]:
+        """Return the JSON answer of a read; with `retry` a node that is just starting is waited for."""
+        return await self._call("GET", path, params=params, retry=retry)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a JSON body."""
@@ -62,6 +62,10 @@ class Client:
     async def delete(self, path: str) -> dict[str, Any]:
         """Remove a resource."""
         return await self._call("DELETE", path)
+
+    async def upload(self, path: str, data: bytes, params: Mapping[str, str]) -> dict[str, Any]:
+        """Hand in a foreign document as it is."""
+        return await self._call("POST", path, params=params, data=data, kind="application/octet-stream")
 
     async def submit(self, envelope: bytes) -> dict[str, Any]:
         """Hand in one signed transaction; repeats are harmless because the id is its content (U26)."""
@@ -87,6 +91,7 @@ class Client:
         params: Mapping[str, str] | None = None,
         data: bytes | None = None,
         kind: str = "",
+        retry: bool = True,
     ) -> dict[str, Any]:
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
@@ -100,7 +105,7 @@ class Client:
                     body = await answer.read()
                     status = answer.status
             except (aiohttp.ClientConnectionError, TimeoutError) as error:
-                if method == "GET" and attempt < RETRIES and not isinstance(error, TimeoutError):
+                if retry and method == "GET" and attempt < RETRIES and not isinstance(error, TimeoutError):
                     await asyncio.sleep(pause_s)
                     pause_s *= 2
                     continue

@@ -92,6 +92,8 @@ class Start(Event):
     executed: tuple[tuple[int, bytes], ...]
     records: tuple[tuple[Lsn, Record], ...]
     voting: bool
+    headers: tuple[bytes, ...] = ()
+    """Headers of the blocks whose bodies the journal holds: what is committed there is delivered again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
 """What a transaction may do: a small typed language, its interpreter, gas and host interface.
 
-Door: `contracts.runtime.run(call, code, host, gas_limit) -> Outcome`.
+Doors: `contracts.runtime` (load, link, program, `Program.execute` and `Program.query`), `contracts.testing.run_tests`.
 """

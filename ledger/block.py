@@ -103,7 +103,7 @@ def list_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:
 
 def list_root_from_proof(item: bytes, index: int, count: int, siblings: Sequence[bytes]) -> bytes | None:
     """Return the root that `siblings` prove for `item`, or None if they do not fit the shape of `count` (S81)."""
-    if not 0 <= index < count:
+    if not 0 <= index < count < 1 << 32:
         return None
     node, width, used = H(Tag.LIST_LEAF, item), count, 0
     while width > 1:

@@ -56,6 +56,27 @@ class InvalidGenesis(LedgerError):
         self.reason = reason
 
 
+class InvalidFields(LedgerError):
+    """A document cannot become a field tree (S78). `path` is the offending field, empty for the whole."""
+
+    code = "invalid_fields"
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}" if path else reason)
+        self.path = path
+        self.reason = reason
+
+
+class EnvelopeRefused(LedgerError):
+    """A sealed document does not open. The text is always the same; `step` names the failed check for the log (S86)."""
+
+    code = "envelope_refused"
+
+    def __init__(self, step: str) -> None:
+        super().__init__("the sealed document does not open under this key and anchor")
+        self.step = step
+
+
 class CurrencyMismatch(LedgerError):
     """Two amounts of different currencies met in one operation (F13)."""
 

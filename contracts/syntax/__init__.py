@@ -1,1 +1,1 @@
-"""Scanner, syntax tree and parser of the contract language."""
+"""Source bytes to a tree. Door: `contracts.syntax.parse.parse(source) -> File`, or `SourceError`."""

@@ -51,11 +51,15 @@ class PackDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackEntry:
-    """A journal entry: lines are (account, currency, signed minor units), debit positive; they sum to zero."""
+    """A journal entry: lines are (account, currency, signed minor units), debit positive; they sum to zero.
+
+    `cursor` is the event that is booked, `reverses` the events whose entries this one mirrors.
+    """
 
     voucher: str
     date: str
     cursor: str
+    reverses: tuple[str, ...]
     lines: tuple[tuple[str, str, int], ...]
 
 
@@ -94,7 +98,7 @@ def write(body: PackBody, sign: Callable[[bytes], bytes]) -> bytes:
             [(item.height, item.index, item.count, item.receipt, item.siblings) for item in body.receipts],
             body.schemas,
             [(item.contract, item.table, item.owner, item.count, item.fields) for item in body.documents],
-            [(entry.voucher, entry.date, entry.cursor, entry.lines) for entry in body.journal],
+            [(entry.voucher, entry.date, entry.cursor, entry.reverses, entry.lines) for entry in body.journal],
         ]
     )
     return MAGIC + encode([raw, body.company, sign(raw)])

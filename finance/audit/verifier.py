@@ -15,6 +15,7 @@ import argparse
 import json
 import sys
 from hashlib import sha256
+from itertools import combinations, product
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def pack(value: Any) -> bytes:
 def unpack(data: bytes, line: str, field: str) -> Any:
     """Decode and insist on the canonical form."""
     try:
-        value = msgpack.unpackb(data, raw=False, strict_map_key=True, max_buffer_size=PACK_LIMIT_BYTES)
+        value = msgpack.unpackb(data, raw=False, strict_map_key=True)
     except Exception as error:
         raise Failure(line, field, f"does not decode ({type(error).__name__})") from None
     if pack(value) != data:
@@ -160,7 +161,7 @@ class Network:
         self.params_hash = tagged("params", pack(document[5]))
         self.members_hash = tagged("members", pack([[company, key, True] for company, key in members]))
         for company, key, signature in outer[1]:
-            if not signature_holds(key, signature, tagged("sig/genesis", self.chain_id, self.chain_id)):
+            if not signature_holds(key, signature, tagged("sig/genesis", self.chain_id, company.encode())):
                 raise Failure("genesis", f"signature of {company}", "does not verify")
 
     @property
@@ -303,14 +304,15 @@ class Pack:
     def _journal(self, events: dict[str, tuple[str, str, dict[str, Any]]]) -> int:
         totals: dict[str, int] = {}
         vouchers: set[str] = set()
-        for number, (voucher, date, cursor, lines) in enumerate(self.journal, start=1):
+        for number, (voucher, date, cursor, reverses, lines) in enumerate(self.journal, start=1):
             line = f"journal entry {number} ({voucher}, {date})"
-            if cursor not in events:
-                raise Failure(line, "event", f"{cursor} is not among the proven events")
+            for source in (cursor, *reverses):
+                if source not in events:
+                    raise Failure(line, "event", f"{source} is not among the proven events")
             if voucher in vouchers:
                 raise Failure(line, "voucher", "is used twice")
             vouchers.add(voucher)
-            amounts = _amounts(events[cursor][2])
+            amounts = {amount for source in (cursor, *reverses) for amount in _amounts(events[source][2])}
             sums: dict[str, int] = {}
             for account, currency, minor in lines:
                 sums[currency] = sums.get(currency, 0) + minor
@@ -340,12 +342,19 @@ class Pack:
 
 
 def _amounts(fields: dict[str, Any]) -> set[tuple[str, int]]:
-    """Return (currency, minor units) of every amount of an event, and of the differences of its amounts."""
-    own = {(value[0], abs(value[1])) for value in fields.values() if isinstance(value, list) and len(value) == 2}
-    differences = {
-        (currency, abs(first - second)) for currency, first in own for other, second in own if other == currency
-    }
-    return own | differences
+    """Return (currency, magnitude) of every amount of an event, and of signed sums of up to three of them.
+
+    An entry may split what an event states (gross into net and tax, less a prepayment), but not invent an amount.
+    """
+    own = sorted({(value[0], value[1]) for value in fields.values() if isinstance(value, list) and len(value) == 2})
+    found: set[tuple[str, int]] = set()
+    for currency in {code for code, _ in own}:
+        minors = [minor for code, minor in own if code == currency]
+        for count in (1, 2, 3):
+            for chosen in combinations(minors, count):
+                for signs in product((1, -1), repeat=count):
+                    found.add((currency, abs(sum(a * b for a, b in zip(chosen, signs, strict=True)))))
+    return found
 
 
 def verify(data: bytes, genesis: bytes) -> dict[str, Any]:

@@ -52,6 +52,11 @@ class SigningKey:
         """Return the 64-byte signature of `digest` (RFC 8032, pure Ed25519)."""
         return crypto_sign(digest, self._secret)[:SIGNATURE_BYTES]
 
+    @property
+    def seed(self) -> bytes:
+        """The 32 private bytes this key grows from; for the keystore only."""
+        return self._secret[:SEED_BYTES]
+
     def __repr__(self) -> str:
         return f"SigningKey({self.public_key.hex()})"
 

@@ -61,6 +61,7 @@ class Tag(Enum):
     SIG_JOIN = "sig/join"
     SIG_INVITE = "sig/invite"
     SIG_READ = "sig/read"
+    SIG_BUNDLE = "sig/bundle"
     SIG_PRE_PREPARE = "sig/vote/pre-prepare"
     SIG_PREPARE = "sig/vote/prepare"
     SIG_COMMIT = "sig/vote/commit"
@@ -82,6 +83,13 @@ def H(tag: Tag, *parts: bytes) -> bytes:
     for part in parts:
         hasher.update(len(part).to_bytes(4, "big"))
         hasher.update(part)
+    return hasher.digest()
+
+
+def hash_encoded(tag: Tag, body: bytes) -> bytes:
+    """Return the hash of a `body` that is `lp(parts...)` already; equal to `H(tag, parts...)` (performance E23)."""
+    hasher = _PREFIXES[tag].copy()
+    hasher.update(body)
     return hasher.digest()
 
 

@@ -1,1 +1,1 @@
-"""Where the node asks `ledger.access.decide`: views, enforcement, feeds."""
+"""Where the node asks `ledger.access.decide`: one gate for routes and reads, one filter for feeds."""

@@ -18,6 +18,7 @@ class NodeTimer(Enum):
     """Timers of the node around the replica."""
 
     GOSSIP = "gossip"
+    FORWARD = "forward"
     SYNC = "sync"
 
 

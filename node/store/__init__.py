@@ -1,1 +1,4 @@
-"""LMDB environments with sealed values: consensus journal, ledger, document blobs."""
+"""LMDB environments with sealed values: consensus journal, chain, document blobs.
+
+Doors: `ledger.ChainStore`, `journal.Journal`, `blobs.BlobStore`; `places.DataDirectory` is held by one process.
+"""

@@ -1,1 +1,1 @@
-"""Peer links: frames, mutual TLS connections, link policy."""
+"""Peer links: frames, mutual TLS connections, link policy. Door: `peers.Peers`."""

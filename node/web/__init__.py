@@ -1,1 +1,1 @@
-"""Server-rendered pages over the same API as everybody else."""
+"""Server-rendered pages over the same operations as everybody else. Door: `node.web.serve.serve_api`."""

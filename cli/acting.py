@@ -1,0 +1,173 @@
+"""From a business act to a committed ledger entry: compose, sign, submit, wait (U13, U14, U26).
+
+Writes are printed before they leave; a refusal by the ledger ends the command with the rule, the text and the line of
+the contract that refused. Outcome unknown is an exit code of its own, with the transaction id to ask for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+from cli import txfile
+from cli.calls import Act
+from cli.client import Client
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+from cli.wallet import Signing, Wallet
+from ledger.transaction import TX_VERSION, SignerRef, TxBody
+
+VALID_BLOCKS: Final = 600
+"""Heights a transaction stays valid after it is made; enough for a network that stands still for a while."""
+
+
+class Actor:
+    """Acts for one company through its node. Nonces are counted here, so several acts may be under way at once."""
+
+    def __init__(self, client: Client, wallet: Wallet) -> None:
+        self.client = client
+        self.wallet = wallet
+        self._chain_id = b""
+        self._nonces: dict[str, int] = {}
+        self.currencies: dict[str, int] = {}
+        self._gas: dict[str, dict[str, int]] = {}
+
+    async def open(self) -> None:
+        """Ask the node for chain id, nonces and currencies."""
+        status = await self.client.get("v1/status")
+        self._chain_id = bytes.fromhex(status["chain_id"])
+        mine = status["company"]["id"]
+        if mine != self.wallet.company_id:
+            raise CommandFailed(
+                Exit.USAGE,
+                f"the node belongs to {status['company']['name']}, the people here to {self.wallet.company_id}",
+                "name the right --home or --api",
+            )
+        users = await self.client.get("v1/users")
+        self._nonces = {user["user"]: int(user["next_nonce"]) for user in users["items"]}
+        network = await self.client.get("v1/network")
+        self.currencies = {item["code"]: int(item["decimals"]) for item in network["currencies"]}
+
+    @property
+    def chain_id(self) -> bytes:
+        """The chain this actor signs for."""
+        return self._chain_id
+
+    async def compose(
+        self,
+        act: Act,
+        args: Sequence[Any],
+        *,
+        prefer: Sequence[str] = (),
+        others: Sequence[Wallet] = (),
+    ) -> tuple[txfile.TxFile, list[tuple[Wallet, Signing]]]:
+        """Return the unsigned transaction and who signs it; `others` are companies that sign the same roles too."""
+        if not self._chain_id:
+            await self.open()
+        signings: list[tuple[Wallet, Signing]] = []
+        for wallet in (self.wallet, *others):
+            people = wallet.choose([role for role, _ in act.roles], prefer if wallet is self.wallet else ())
+            for person, (_, capacity) in zip(people, act.roles, strict=True):
+                signings.append((wallet, Signing(person, capacity, wallet.company_id)))
+        first = signings[0][1].person.user_id
+        nonce = self._nonces.get(first, 1)
+        self._nonces[first] = nonce + 1
+        status = await self.client.get("v1/status")
+        body = TxBody(
+            version=TX_VERSION,
+            signers=tuple(
+                SignerRef(signing.person.user_id, signing.capacity, signing.company_id) for _, signing in signings
+            ),
+            nonce=nonce,
+            valid_until_height=int(status["height_committed"]) + VALID_BLOCKS,
+            contract=act.contract,
+            method=act.method,
+            args=tuple(args),
+            gas_limit=await self._worst_gas(act),
+        )
+        return txfile.new(body, self._chain_id), signings
+
+    async def _worst_gas(self, act: Act) -> int:
+        """Return what the call can cost at most; a higher limit would only take room in the block."""
+        if act.contract not in self._gas:
+            contract = await self.client.get(f"v1/contracts/{act.contract}")
+            self._gas[act.contract] = {name: int(method["worst_gas"]) for name, method in contract["actions"].items()}
+        try:
+            return self._gas[act.contract][act.method]
+        except KeyError:
+            raise CommandFailed(
+                Exit.NOT_FOUND, f"contract {act.contract} has no action {act.method}", "hansa contract show"
+            ) from None
+
+    async def sign_and_send(self, file: txfile.TxFile, signings: Sequence[tuple[Wallet, Signing]]) -> str:
+        """Sign with every person of `signings`, submit, and return the transaction id."""
+        for wallet, signing in signings:
+            txfile.sign(file, signing.person.user_id, wallet.key(signing.person))
+        answer = await self.client.submit(txfile.envelope(file))
+        return str(answer["id"])
+
+    async def do(
+        self,
+        act: Act,
+        args: Sequence[Any],
+        *,
+        prefer: Sequence[str] = (),
+        others: Sequence[Wallet] = (),
+        until: str = "committed",
+        seconds: int = 20,
+    ) -> dict[str, Any]:
+        """Carry out the act and return its transaction once committed; a failed receipt raises `CommandFailed`."""
+        file, signings = await self.compose(act, args, prefer=prefer, others=others)
+        tx_id = await self.sign_and_send(file, signings)
+        return await self.finish(tx_id, until=until, seconds=seconds)
+
+    async def finish(self, tx_id: str, *, until: str = "committed", seconds: int = 20) -> dict[str, Any]:
+        """Wait for a transaction and judge its outcome."""
+        found = await self.client.wait(tx_id, until=until, seconds=seconds)
+        return await judge(self.client, found)
+
+
+async def judge(client: Client, found: dict[str, Any]) -> dict[str, Any]:
+    """Return a committed transaction; raise with the right exit code for every other end (U18)."""
+    state = found.get("state")
+    tx_id = found.get("id", "")
+    if state in ("committed", "final"):
+        if found.get("outcome") == "ok":
+            return found
+        abort = (found.get("receipt") or {}).get("abort") or {}
+        raise CommandFailed(Exit.REJECTED, refusal_text(abort), _refusal_next(abort), {**found, "code": "failed"})
+    if state == "expired":
+        raise CommandFailed(Exit.CONFLICT, f"transaction {tx_id} expired and can never commit", "make it again", found)
+    status = await client.get("v1/status")
+    if int(status["reachable"]) < int(status["quorum"]):
+        raise CommandFailed(
+            Exit.NO_QUORUM,
+            f"transaction {tx_id} is accepted but not committed: {status['sentence']}",
+            f"it commits by itself when the network goes on; ask with hansa tx wait {tx_id}",
+            found,
+        )
+    raise CommandFailed(
+        Exit.UNKNOWN, f"transaction {tx_id} is not committed yet", f"ask again with hansa tx wait {tx_id}", found
+    )
+
+
+def refusal_text(abort: dict[str, Any]) -> str:
+    """Return what a person reads when a contract said no (F85)."""
+    rule = abort.get("reason") or abort.get("code", "failed")
+    place = f"{abort.get('contract', '')} v{abort.get('version', '')}, line {abort.get('line', '')}"
+    text = abort.get("text") or abort.get("code", "")
+    return f"refused by rule {rule} ({place}): {text}"
+
+
+def _refusal_next(abort: dict[str, Any]) -> str:
+    reason = abort.get("reason") or abort.get("code", "")
+    return _NEXT.get(reason, "read the rule with hansa contract show, correct the input and try again")
+
+
+_NEXT: Final = {
+    "RK1": "ask the seller for a higher limit (hansa limit set), or pay open invoices first",
+    "F30": "this document number is used already: check whether the invoice was issued before",
+    "not_authorised": "let people with the required roles sign; maker and checker must be two persons",
+    "out_of_gas": "raise --gas",
+    "wrong_state": "look at the object's timeline: hansa invoice show ID",
+}

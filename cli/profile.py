@@ -1,0 +1,184 @@
+"""Which node a command talks to, and as whom: flags, environment, profile file, in this order (U5).
+
+A profile names an API address, a token and a company home. `hansa cluster up` and `hansa login` write them; the
+file holds tokens, so it is readable by its owner only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tomllib
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+from cli.client import Client
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+from cli.wallet import Wallet
+
+T = TypeVar("T")
+FILE_NAME: Final = "config.toml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """A remembered node."""
+
+    name: str
+    api: str
+    token: str
+    home: str
+    ca_file: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """What one command works with."""
+
+    profile: Profile
+    output: str
+    timeout_s: float
+
+    def client(self) -> Client:
+        """Return the client of the chosen node."""
+        if not self.profile.api:
+            raise CommandFailed(
+                Exit.USAGE, "no node is chosen", "hansa demo, or hansa login --api URL --token TOKEN, or --api"
+            )
+        return Client(
+            self.profile.api, self.profile.token, ca_file=self.profile.ca_file, timeout_s=max(60.0, self.timeout_s + 5)
+        )
+
+    def wallet(self) -> Wallet:
+        """Return the people of the chosen home."""
+        if not self.profile.home:
+            raise CommandFailed(Exit.USAGE, "no company home is chosen", "name it with --home, or make one: hansa init")
+        return Wallet(Path(self.profile.home))
+
+
+def config_directory() -> Path:
+    """Return `hansa` under the XDG configuration directory."""
+    base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
+    return Path(base) / "hansa"
+
+
+def load_profiles() -> tuple[str, dict[str, Profile]]:
+    """Return (current name, profiles by name)."""
+    path = config_directory() / FILE_NAME
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError:
+        return "", {}
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CommandFailed(Exit.USAGE, f"{path}: {error}", "correct or remove the file") from None
+    profiles = {
+        name: Profile(
+            name=name,
+            api=str(entry.get("api", "")),
+            token=str(entry.get("token", "")),
+            home=str(entry.get("home", "")),
+            ca_file=str(entry.get("ca_file", "")),
+        )
+        for name, entry in table.get("profile", {}).items()
+        if isinstance(entry, Mapping)
+    }
+    return str(table.get("current", "")), profiles
+
+
+def save_profiles(current: str, profiles: Mapping[str, Profile]) -> Path:
+    """Write all profiles; the file is created with mode 0600."""
+    lines = ["# Nodes that `hansa` knows. Tokens are secrets: keep this file to yourself.", f"current = {_q(current)}"]
+    for name, profile in sorted(profiles.items()):
+        lines += ["", f"[profile.{_q(name)}]", f"api = {_q(profile.api)}", f"token = {_q(profile.token)}"]
+        lines.append(f"home = {_q(profile.home)}")
+        if profile.ca_file:
+            lines.append(f"ca_file = {_q(profile.ca_file)}")
+    folder = config_directory()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / FILE_NAME
+        temporary = path.with_suffix(".tmp")
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write("\n".join(lines) + "\n")
+        temporary.replace(path)
+    except OSError as error:
+        raise CommandFailed(
+            Exit.FAILED,
+            f"cannot write {folder}: {error.strerror}",
+            "set XDG_CONFIG_HOME to a folder that you can write",
+        ) from None
+    return path
+
+
+def remember(profiles: Mapping[str, Profile], current: str) -> Path:
+    """Add or replace profiles and make `current` the current one."""
+    _, known = load_profiles()
+    return save_profiles(current, {**known, **profiles})
+
+
+def choose(name: str | None, api: str | None, token: str | None, home: str | None) -> Profile:
+    """Return the profile that flags, environment and file give."""
+    current, profiles = load_profiles()
+    wanted = name or os.environ.get("HANSA_PROFILE") or current
+    base = profiles.get(wanted)
+    if base is None and name:
+        known = ", ".join(sorted(profiles)) or "none"
+        raise CommandFailed(Exit.USAGE, f"there is no profile {name!r}", f"known are {known}; see hansa login")
+    base = base or Profile(name="", api="", token="", home="")
+    return Profile(
+        name=base.name,
+        api=api or os.environ.get("HANSA_API") or base.api,
+        token=token or os.environ.get("HANSA_TOKEN") or base.token,
+        home=home or os.environ.get("HANSA_HOME") or base.home,
+        ca_file=base.ca_file,
+    )
+
+
+def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that every command has, and hand the command a `Session` first."""
+
+    @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="Form of the result.")
+    @click.option("--profile", "profile_name", help="Remembered node to use.")
+    @click.option("--api", help="Address of a node's API.")
+    @click.option("--token", help="API token; better in HANSA_TOKEN or a profile than on the command line.")
+    @click.option("--home", type=click.Path(file_okay=False), help="Company home with people and keys.")
+    @click.option("--timeout", "timeout_s", type=float, default=20.0, show_default=True, help="Seconds to wait.")
+    @wraps(function)
+    def wrapped(
+        output: str,
+        profile_name: str | None,
+        api: str | None,
+        token: str | None,
+        home: str | None,
+        timeout_s: float,
+        **rest: Any,
+    ) -> Any:
+        session = Session(profile=choose(profile_name, api, token, home), output=output, timeout_s=timeout_s)
+        return function(session, **rest)
+
+    return wrapped
+
+
+def run(work: Callable[[Client], Coroutine[Any, Any, T]], session: Session) -> T:
+    """Run `work` with a client of the session's node."""
+
+    async def inside() -> T:
+        async with session.client() as client:
+            return await work(client)
+
+    return asyncio.run(inside())
+
+
+Work = Callable[[Client], Awaitable[T]]
+
+
+def _q(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)

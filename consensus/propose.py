@@ -1,0 +1,172 @@
+"""When the primary proposes, and what (P45-P48, P57, P146). Its own policy: voters only check the hard caps."""
+
+from __future__ import annotations
+
+from consensus.effects import BuildBlock
+from consensus.events import BlockBuilt, Mode, WorkChanged
+from consensus.messages import PrePrepare, Proposal
+from consensus.normal import OWN_RETRY_MS, consider, hold, parent_of, timely
+from consensus.repair import ask_proposal
+from consensus.slots import Slot, Stage, new_slot
+from consensus.state import Build, ReplicaState, Work, primary_of
+from consensus.step import NS, Step, signers_mask
+from consensus.validate import bound, parse_header
+from ledger.block import block_id
+from ledger.certificate import Vote
+
+BUSY_TXS = 50
+BUSY_WAIT_TXS = 200
+BUSY_WAIT_MS = 50
+"""P45: after a block of more than BUSY_TXS the next one waits for BUSY_WAIT_TXS, or BUSY_WAIT_MS after the commit."""
+BATCH_MIN_MS, BATCH_MAX_MS = 2, 50
+
+
+def proof_due(state: ReplicaState) -> bool:
+    """The last results are not certified yet, are known here, and no transaction will carry them (P47)."""
+    work = state.tip.work_height
+    return state.work.count == 0 and work > state.tip.exec_height and state.executed >= work
+
+
+def throttled(state: ReplicaState) -> bool:
+    """Execution lags here or at too many members (P48).
+
+    A vote for s says that its sender executed s-L at least (P31), so signers of the tip's certificate count.
+    """
+    lag = state.config.params.exec_lag
+    if 2 * (state.height - state.executed) > lag:
+        return True
+    floor = state.height - lag
+    if floor <= 0:
+        return False
+    ready = signers_mask(state.tip_certificate)
+    for index, peer in enumerate(state.peers):
+        if peer.executed >= floor or (index == state.me and state.executed >= floor):
+            ready |= 1 << index
+    return ready.bit_count() < state.members.q
+
+
+def propose(step: Step) -> None:
+    """Propose the next height if it is ours and something is due."""
+    state = step.state
+    if state.mode is not Mode.NORMAL or state.tip.height < max(state.height, state.base):
+        return
+    for height in range(state.tip.height + 1, state.tip.height + step.params.window + 1):
+        slot = state.slots.get(height)
+        if slot is not None and slot.block_id:
+            continue
+        if primary_of(state, height) != state.me or parent_of(state, height) is None:
+            return
+        again = state.reproposals.get(height)
+        if again is None:
+            _fresh(step, height)
+            return
+        held = state.blocks.get(again)
+        if held is None:
+            ask_proposal(step, height)
+            return
+        if step.now < state.pace.hold_until_ns:
+            return
+        _offer(step, height, again, held.proposal)  # P57: the original header and bodies
+
+
+def _fresh(step: Step, height: int) -> None:
+    """Ask for a new block if batching, throttling and the clock allow it."""
+    state = step.state
+    if state.build is not None or step.now < state.pace.hold_until_ns:
+        return
+    parent = parent_of(state, height)
+    if parent is None or throttled(state) or state.executed < parent.exec_height:
+        return  # after a restart our results must first reach what the parent certifies (P31)
+    proof = proof_due(state) and height == state.tip.height + 1
+    if not proof and (state.work.count == 0 or step.now < batch_deadline(step, height)):
+        return
+    if parent.time_ms + 1 > step.wall + step.params.precision_ms:  # P146: the parent is ahead of our clock
+        state.pace.hold_until_ns = step.now + OWN_RETRY_MS * NS
+        return
+    state.request += 1
+    state.build = Build(state.request, state.view, height, parent.block_id, proof)
+    cap = state.pace.cap_txs
+    step.out.append(
+        BuildBlock(
+            request=state.request,
+            height=height,
+            parent=parent,
+            last_certificate=state.tip_certificate,
+            max_size_bytes=max(64 * 1024, step.params.max_block_bytes * cap // step.params.max_block_txs),
+            max_txs=cap,
+            allow_empty=proof,
+        )
+    )
+
+
+def batch_deadline(step: Step, height: int) -> int:
+    """Return the time from which the waiting transactions are proposed (P45)."""
+    state = step.state
+    pace, work = state.pace, state.work
+    if height == state.tip.height + 1:
+        if pace.last_txs <= BUSY_TXS or work.count >= BUSY_WAIT_TXS:
+            return step.now
+        return pace.last_commit_ns + BUSY_WAIT_MS * NS
+    if work.count >= pace.cap_txs:
+        return step.now
+    wait = min(max(pace.latency_ns // step.params.window, BATCH_MIN_MS * NS), BATCH_MAX_MS * NS)
+    return work.oldest_ns + wait
+
+
+def on_block_built(step: Step, event: BlockBuilt) -> None:
+    """The answer goes the way of a received PRE-PREPARE (P164); a stale one is ignored (P158)."""
+    state = step.state
+    build = state.build
+    if build is None or build.request != event.request:
+        return
+    state.build = None
+    step.dirty = True
+    height = build.height
+    parent = parent_of(state, height)
+    if state.mode is not Mode.NORMAL or build.view != state.view or parent is None:
+        return
+    slot = state.slots.get(height)
+    if parent.block_id != build.parent_id or (slot is not None and slot.block_id):
+        return
+    if event.proposal is None:
+        state.work = Work()  # nothing eligible until the mempool says otherwise
+        if build.proof:
+            state.pace.hold_until_ns = step.now + OWN_RETRY_MS * NS
+        return
+    header = parse_header(event.proposal.header)
+    if header is None or header.height != height or not bound(event.proposal, header):
+        step.count("own_proposal_invalid")
+        state.pace.hold_until_ns = step.now + OWN_RETRY_MS * NS
+        return
+    _offer(step, height, block_id(event.proposal.header), event.proposal)
+
+
+def _offer(step: Step, height: int, identity: bytes, proposal: Proposal) -> None:
+    """Fill our own slot; the signature is made when the proposal passes its checks (P32, P164)."""
+    state = step.state
+    header = parse_header(proposal.header)
+    if header is None:
+        return
+    slot = state.slots.get(height)
+    if slot is None:
+        slot = state.slots[height] = new_slot(height, state.members.n)
+    hold(state, identity, header, proposal)
+    vote = Vote(state.members.epoch, state.view, height, identity)
+    _own(step, slot, PrePrepare(state.me, vote, b"", proposal))
+    consider(step, slot)
+
+
+def _own(step: Step, slot: Slot, unsigned: PrePrepare) -> None:
+    slot.own = True
+    slot.block_id = unsigned.vote.block_id
+    slot.pre_prepare = unsigned
+    slot.stage = Stage.WAITING
+    slot.since_ns = step.now
+    slot.timely = timely(step, unsigned.proposal.header, step.wall)
+    step.dirty = True
+
+
+def on_work_changed(step: Step, event: WorkChanged) -> None:
+    """The mempool tells its state; only the latest counts."""
+    step.state.work = Work(event.count, event.size_bytes, event.oldest_ns, event.overdue)
+    step.dirty = True

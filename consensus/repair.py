@@ -1,0 +1,215 @@
+"""STATUS and the repair it drives (P37, P58): nobody re-sends blindly, a peer gets what its STATUS lacks.
+
+    upon STATUS(p), once each:   committed height lower  -> COMMIT-CERT of the next heights
+                                 view lower or changing  -> NEW-VIEW, or VIEW-CHANGEs while we are changing too
+                                 same view and height    -> PREPARED, or PRE-PREPARE and votes its bitmaps lack
+Everything sent here is signed by its author, so a replica may pass on what others said; that keeps two halves
+alive that are joined through a third.
+"""
+
+from __future__ import annotations
+
+from consensus.commit import resume_sync
+from consensus.events import Mode
+from consensus.messages import Commit, Committed, Prepare, Prepared, PreparedCertificate, PrePrepare, Status
+from consensus.normal import ask_votes, verify_votes
+from consensus.slots import COMMIT, PREPARE, Slot
+from consensus.state import ReplicaState, primary_of
+from consensus.step import NS, Step, signers_mask
+from consensus.tally import Tally, indexes
+from consensus.validate import number
+from consensus.viewchange import review
+from ledger.codec import encode
+from ledger.ids import HASH_BYTES
+
+
+def send_status(step: Step, peer: int) -> None:
+    """Tell `peer` what we hold; `echo` is the highest vote of its own that we have (P98)."""
+    state = step.state
+    slot = state.slots.get(state.height + 1)
+    holders = state.target_changes if state.mode is Mode.CHANGING else {}
+    step.send(
+        peer,
+        Status(
+            epoch=state.members.epoch,
+            view=state.view,
+            mode=int(state.mode),
+            committed_height=state.tip.height,
+            committed_id=state.tip.block_id,
+            prepared_height=_prepared_height(state),
+            executed_height=state.executed,
+            has_proposal=slot is not None and slot.pre_prepare is not None and not _unsigned(slot),
+            prepares=_bitmap(state, slot.prepares.held if slot is not None else 0),
+            commits=_bitmap(state, slot.commits.held if slot is not None else 0),
+            view_changes=_bitmap(state, sum(1 << sender for sender in holders)),
+            echo=_echo(state, peer),
+        ),
+    )
+
+
+def broadcast_status(step: Step) -> None:
+    """To each connected member, every STATUS_MS."""
+    for index, peer in enumerate(step.state.peers):
+        if peer.connected and index != step.state.me:
+            send_status(step, index)
+
+
+def _unsigned(slot: Slot) -> bool:
+    return slot.own and (slot.pre_prepare is None or not slot.pre_prepare.signature)
+
+
+def _bitmap(state: ReplicaState, mask: int) -> bytes:
+    return mask.to_bytes(state.members.bitmap_bytes, "little")
+
+
+def _prepared_height(state: ReplicaState) -> int:
+    heights = [height for height, slot in state.slots.items() if slot.prepared is not None]
+    return max(heights, default=0)
+
+
+def _echo(state: ReplicaState, peer: int) -> bytes:
+    """Return the highest verified vote of `peer` held here, canonical; a PRE-PREPARE in the form of a Prepare."""
+    for height in sorted(state.slots, reverse=True):
+        slot = state.slots[height]
+        for tally in (slot.commits, slot.prepares):
+            message = tally.votes[peer]
+            if message is None or not tally.valid >> peer & 1:
+                continue
+            if isinstance(message, PrePrepare):
+                return encode(Prepare(message.sender, message.vote, message.signature))
+            return encode(message)
+    return b""
+
+
+def on_status(step: Step, peer: int, message: Status) -> None:
+    """Keep the last one per peer, repair what it lacks, follow the views it shows (P37, P69, P106)."""
+    state = step.state
+    width = state.members.bitmap_bytes
+    if not (number(message.view) and number(message.committed_height) and number(message.executed_height)):
+        step.penalise(peer, "malformed")
+        return
+    lengths = (len(message.prepares), len(message.commits), len(message.view_changes))
+    if lengths != (width, width, width) or len(message.committed_id) != HASH_BYTES:
+        step.penalise(peer, "malformed")
+        return
+    account = state.peers[peer]
+    account.status, account.heard_ns = message, step.now
+    account.executed = max(account.executed, message.executed_height)
+    step.dirty = True
+    if message.epoch == state.members.epoch:
+        account.known_view = max(account.known_view, message.view)
+        if state.mode is not Mode.LEARNER:
+            _repair(step, peer, message)
+            review(step)
+        else:
+            _send_certificates(step, peer, message)
+    resume_sync(step)
+
+
+def _repair(step: Step, peer: int, status: Status) -> None:
+    state = step.state
+    _send_certificates(step, peer, status)
+    learner = status.mode not in (Mode.NORMAL, Mode.CHANGING)
+    if learner:
+        return
+    behind = status.view < state.view or (status.view == state.view and status.mode == Mode.CHANGING)
+    if state.mode is Mode.NORMAL:
+        new_view = state.picture.new_view
+        if behind and new_view is not None and new_view.view == state.view:
+            state.peers[peer].helped_ns = step.now
+            step.send(peer, new_view)  # P58
+        elif status.view == state.view and status.committed_height == state.tip.height:
+            _send_slot(step, peer, status)
+    elif status.view < state.view:
+        own = state.picture.view_change
+        if own is not None:
+            step.send(peer, own)  # P67
+    elif status.view == state.view:
+        missing = ~int.from_bytes(status.view_changes, "little")
+        for sender in sorted(state.target_changes):
+            if missing >> sender & 1 and sender != peer:
+                step.send(peer, state.target_changes[sender])
+
+
+def _send_certificates(step: Step, peer: int, status: Status) -> None:
+    """COMMIT-CERTs of the next heights; a peer that is far behind syncs by itself (P37, P106)."""
+    state = step.state
+    first = status.committed_height + 1
+    last = min(state.tip.height, status.committed_height + 2 * step.params.window)
+    for height in range(first, last + 1):
+        recent = state.recent.get(height)
+        if recent is not None:
+            step.send(peer, Committed(recent.certificate))
+    if last < state.tip.height:
+        step.send(peer, Committed(state.tip_certificate))
+
+
+def _send_slot(step: Step, peer: int, status: Status) -> None:
+    """The slot after the tip, unless it is so young that its messages are still on their way."""
+    state = step.state
+    height = state.tip.height + 1
+    again = state.reproposals.get(height)
+    if again is not None and not status.has_proposal and primary_of(state, height) == peer:
+        _send_origin(step, peer, again)
+    slot = state.slots.get(height)
+    if slot is None or step.now - slot.since_ns < step.params.status_ms * NS // 4:
+        return
+    certificate = slot.prepared or slot.relayed
+    if certificate is not None and status.prepared_height < height:
+        held = state.blocks.get(certificate.vote.block_id)
+        if held is not None:
+            step.send(peer, Prepared(certificate, held.proposal))
+    else:
+        if slot.pre_prepare is not None and not _unsigned(slot) and not status.has_proposal:
+            step.send(peer, slot.pre_prepare)
+        _send_votes(step, peer, slot, PREPARE, slot.prepares, status.prepares)
+    _send_votes(step, peer, slot, COMMIT, slot.commits, status.commits)
+
+
+def _send_votes(step: Step, peer: int, slot: Slot, kind: str, tally: Tally, bitmap: bytes) -> None:
+    """Verified votes that the peer lacks; unverified ones are checked, for the next time."""
+    lacks = ~int.from_bytes(bitmap, "little") & ~(1 << peer)
+    unverified = tally.waiting() & lacks
+    if unverified:
+        verify_votes(step, slot, kind, tally, unverified)
+        for block_id in list(tally.blocks):
+            ask_votes(step, slot, kind, block_id)
+    for signer in indexes(tally.valid & lacks):
+        message = tally.votes[signer]
+        if isinstance(message, Prepare | Commit):
+            step.send(peer, message)
+
+
+def _send_origin(step: Step, peer: int, block_id: bytes) -> None:
+    """The new primary lacks a block it must repeat: PREPARED of the older view carries it (P57)."""
+    state = step.state
+    held = state.blocks.get(block_id)
+    certificate = _origin(state, block_id)
+    if held is not None and certificate is not None:
+        step.send(peer, Prepared(certificate, held.proposal))
+
+
+def _origin(state: ReplicaState, block_id: bytes) -> PreparedCertificate | None:
+    """Return the prepared certificate behind an entry of O, from V of the current NEW-VIEW."""
+    if state.picture.new_view is None:
+        return None
+    best: PreparedCertificate | None = None
+    for change in state.picture.new_view.view_changes:
+        for entry in change.prepared:
+            if entry.vote.block_id == block_id and (best is None or entry.vote.view > best.vote.view):
+                best = entry
+    return best
+
+
+def ask_proposal(step: Step, height: int) -> None:
+    """We must repeat a block we do not hold: show it, by a STATUS, to the members that signed for it (P57)."""
+    state = step.state
+    if state.proposal_asked:
+        return
+    certificate = _origin(state, state.reproposals[height])
+    if certificate is None:
+        return
+    state.proposal_asked = True
+    for signer in indexes(signers_mask(certificate)):
+        if signer != state.me:
+            send_status(step, signer)

@@ -1,0 +1,82 @@
+"""Which signatures are asked for, and what happens with the answers (P17, P18, P163).
+
+Verified signatures are remembered, because certificates repeat them. A message is judged as a whole: one bad
+signature voids it and is charged to the peer that handed it in. Votes in a slot are judged one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+from consensus.effects import SignatureItem, VerifySignatures
+from consensus.events import SignaturesChecked
+from consensus.messages import Message
+from consensus.state import Job
+from consensus.step import Step, remember
+from ledger.errors import InvariantViolated
+
+UNVERIFIED_MAX: Final = 64
+"""Signatures of one peer's messages that may be out for verification at once (P140)."""
+VOTES: Final = "votes"
+NEW_VIEW_CONTENT: Final = "new-view-content"
+"""The signatures inside a NEW-VIEW that its collector did sign: more than one peer's share, so counted apart."""
+
+
+def require(step: Step, purpose: str, peer: int, subject: Message, items: Iterable[SignatureItem]) -> None:
+    """Go on with `subject` under `purpose` once all `items` are valid; at once if all are known to be."""
+    state = step.state
+    unknown = tuple(item for item in dict.fromkeys(items) if item not in state.verified)
+    if not unknown:
+        step.completions[purpose](step, peer, subject)
+        return
+    if purpose == NEW_VIEW_CONTENT:
+        if any(job.purpose == NEW_VIEW_CONTENT for job in state.jobs.values()):
+            return  # one at a time; STATUS brings it again (P139)
+    elif 0 <= peer < len(state.peers):
+        account = state.peers[peer]
+        if account.in_check and account.in_check + len(unknown) > UNVERIFIED_MAX:
+            step.count("unverified_dropped")
+            return
+        account.in_check += len(unknown)
+    _ask(step, Job(purpose, peer, subject, unknown))
+
+
+def require_votes(step: Step, kind: str, view: int, height: int, mask: int, items: tuple[SignatureItem, ...]) -> None:
+    """Verify votes that hold their places already; the answer goes to the purpose `votes`."""
+    _ask(step, Job(VOTES, -1, (kind, view, height, mask), items))
+
+
+def _ask(step: Step, job: Job) -> None:
+    state = step.state
+    state.token += 1
+    state.jobs[state.token] = job
+    step.out.append(VerifySignatures(token=state.token, items=job.items))
+
+
+def answered(step: Step, event: SignaturesChecked) -> Job | None:
+    """Take the job of an answer and remember what is valid; None for a stale token (P158)."""
+    state = step.state
+    job = state.jobs.pop(event.token, None)
+    if job is None:
+        return None
+    if event.valid < 0:
+        raise InvariantViolated("a mask of verdicts is never negative")
+    if 0 <= job.peer < len(state.peers) and job.purpose != NEW_VIEW_CONTENT:
+        account = state.peers[job.peer]
+        account.in_check = max(0, account.in_check - len(job.items))
+    for position, item in enumerate(job.items):
+        if event.valid >> position & 1:
+            remember(state, item)
+    return job
+
+
+def complete(step: Step, job: Job, valid: int) -> None:
+    """Go on with a message whose signatures were checked, or charge the peer."""
+    if valid & ((1 << len(job.items)) - 1) != (1 << len(job.items)) - 1:
+        step.count("bad_signature")
+        step.penalise(job.peer, "bad_signature")
+        return
+    if isinstance(job.subject, tuple):
+        raise InvariantViolated("votes are not completed as a message")
+    step.completions[job.purpose](step, job.peer, job.subject)

@@ -1,0 +1,291 @@
+"""The state of a replica: plain data, comparable and printable (P161).
+
+`Picture` is the part that the journal rebuilds. It changes only by `fold`, in a running replica and in recovery
+alike, so both give the same picture from the same records (I21).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from consensus.effects import SignatureItem
+from consensus.events import Mode, ReplicaConfig, Timer
+from consensus.membership import Membership
+from consensus.messages import Commit, Message, NewView, Prepare, PreparedCertificate, PrePrepare, Status, ViewChange
+from consensus.records import Accepted, Anchor, CommittedHere, Entered, Left, PreparedHere, Record, Silenced
+from consensus.slots import COMMIT, PREPARE, Held, Later, Recent, Slot
+from ledger.block import BlockRef
+from ledger.certificate import CommitCertificate
+from ledger.codec import encode
+
+KEPT_PROPOSALS = 8
+"""Accepted proposals kept per uncommitted height. A certificate of an older view may surface later, and its bodies
+must then still be here (P33); more than this many fruitless views leave the oldest unprepared one behind."""
+
+
+@dataclass(slots=True)
+class Picture:
+    """What is durable: the content of an `Anchor` (section 11)."""
+
+    journal_id: bytes
+    epoch: int
+    view: int
+    mode: Mode
+    committed: CommitCertificate
+    new_view: NewView | None = None
+    view_change: ViewChange | None = None
+    accepted: list[PrePrepare] = field(default_factory=list)
+    votes: dict[tuple[int, str], Prepare | Commit] = field(default_factory=dict)
+    prepared: dict[int, PreparedCertificate] = field(default_factory=dict)
+
+    def anchor(self) -> Anchor:
+        """Return the record that rebuilds this picture."""
+        return Anchor(
+            self.journal_id,
+            self.epoch,
+            self.view,
+            int(self.mode),
+            self.committed,
+            self.new_view,
+            self.view_change,
+            tuple(self.accepted),
+            self.own_votes(),
+            tuple(self.prepared[height] for height in sorted(self.prepared)),
+        )
+
+    def own_votes(self) -> tuple[Prepare | Commit, ...]:
+        """Return the own votes of the current view by height, PREPARE before COMMIT."""
+        keys = sorted(self.votes, key=lambda key: (key[0], key[1] != PREPARE))
+        return tuple(self.votes[key] for key in keys)
+
+
+def picture_of(anchor: Anchor) -> Picture:
+    """Return the picture that an `Anchor` holds; raises ValueError for a mode that does not exist."""
+    return Picture(
+        journal_id=anchor.journal_id,
+        epoch=anchor.epoch,
+        view=anchor.view,
+        mode=Mode(anchor.mode),
+        committed=anchor.committed,
+        new_view=anchor.new_view,
+        view_change=anchor.view_change,
+        accepted=list(anchor.accepted),
+        votes={(vote.vote.height, kind_of(vote)): vote for vote in anchor.own_votes},
+        prepared={certificate.vote.height: certificate for certificate in anchor.prepared},
+    )
+
+
+def kind_of(vote: Prepare | Commit) -> str:
+    """Return the signature kind of an own vote."""
+    return PREPARE if isinstance(vote, Prepare) else COMMIT
+
+
+def fold(picture: Picture, record: Record) -> None:
+    """Apply one journal record to `picture`; the only way it changes (P95)."""
+    if isinstance(record, Accepted):
+        vote = record.pre_prepare.vote
+        picture.accepted = _with_accepted(picture, record.pre_prepare)
+        if record.prepare is not None:
+            picture.votes[(vote.height, PREPARE)] = record.prepare
+    elif isinstance(record, PreparedHere):
+        height = record.certificate.vote.height
+        known = picture.prepared.get(height)
+        if known is None or known.vote.view <= record.certificate.vote.view:
+            picture.prepared[height] = record.certificate
+        picture.votes[(height, COMMIT)] = record.commit
+    elif isinstance(record, CommittedHere):
+        height = record.certificate.vote.height
+        picture.committed = record.certificate
+        picture.accepted = [one for one in picture.accepted if one.vote.height > height]
+        picture.votes = {key: vote for key, vote in picture.votes.items() if key[0] > height}
+        picture.prepared = {at: one for at, one in picture.prepared.items() if at > height}
+    elif isinstance(record, Left):
+        picture.view = record.view_change.view
+        picture.mode = Mode.CHANGING
+        picture.view_change = record.view_change
+        picture.new_view = None
+        picture.votes = {}
+    elif isinstance(record, Entered):
+        picture.view = record.new_view.view
+        picture.mode = Mode.NORMAL
+        picture.new_view = record.new_view
+        picture.votes = {}
+    elif isinstance(record, Silenced):
+        picture.mode = Mode.LEARNER
+    else:
+        other = picture_of(record)
+        for name in ("journal_id", "epoch", "view", "mode", "committed", "new_view", "view_change"):
+            setattr(picture, name, getattr(other, name))
+        picture.accepted, picture.votes, picture.prepared = other.accepted, other.votes, other.prepared
+
+
+def _with_accepted(picture: Picture, pre_prepare: PrePrepare) -> list[PrePrepare]:
+    """Return the accepted proposals with `pre_prepare` added, ordered by (height, view), bounded per height (P33)."""
+    height, block_id = pre_prepare.vote.height, pre_prepare.vote.block_id
+    kept = [one for one in picture.accepted if one.vote.height != height or one.vote.block_id != block_id]
+    same_height = [one for one in kept if one.vote.height == height]
+    if len(same_height) >= KEPT_PROPOSALS:
+        prepared = picture.prepared.get(height)
+        shielded = prepared.vote.block_id if prepared is not None else b""
+        for one in same_height:
+            if one.vote.block_id != shielded:
+                kept.remove(one)
+                break
+    kept.append(pre_prepare)
+    kept.sort(key=lambda one: (one.vote.height, one.vote.view))
+    return kept
+
+
+@dataclass(slots=True)
+class Peer:
+    """What is known about one member. `known_view` is the highest of its valid VIEW-CHANGEs and STATUS (P69)."""
+
+    connected: bool = False
+    status: Status | None = None
+    heard_ns: int = 0
+    known_view: int = 0
+    suspects: int = -1
+    suspected_ns: int = 0
+    executed: int = 0
+    answered_ns: int = -(1 << 62)
+    helped_ns: int = -(1 << 62)
+    in_check: int = 0
+
+
+@dataclass(slots=True)
+class Armed:
+    """A running timer (P70)."""
+
+    generation: int
+    deadline_ns: int
+
+
+@dataclass(slots=True)
+class Job:
+    """Signatures being verified. `purpose` names who goes on with `subject`; `peer` is charged for bad ones."""
+
+    purpose: str
+    peer: int
+    subject: Message | tuple[str, int, int, int]
+    items: tuple[SignatureItem, ...]
+
+
+@dataclass(slots=True)
+class Build:
+    """An unanswered BuildBlock. `proof`: an empty block was allowed (P47)."""
+
+    request: int
+    view: int
+    height: int
+    parent_id: bytes
+    proof: bool
+
+
+@dataclass(slots=True)
+class Work:
+    """State of the mempool, as last told."""
+
+    count: int = 0
+    size_bytes: int = 0
+    oldest_ns: int = 0
+    overdue: bool = False
+
+
+@dataclass(slots=True)
+class Pace:
+    """Batching of the primary (P45, P46). `cap_txs` scales the byte cap as well."""
+
+    cap_txs: int
+    latency_ns: int = 20_000_000
+    last_txs: int = 0
+    last_commit_ns: int = 0
+    last_sent_ns: int = 0
+    hold_until_ns: int = 0
+
+
+@dataclass(slots=True)
+class ReplicaState:
+    """Everything a replica knows. `height` is the committed height h; votes at or below it are over (P36).
+
+    `tip` is the last block whose body is here as well; it is below `height` only after a restart in which the
+    journal is ahead of all stored blocks. `reproposals` is O of the current view, `base` its base height (P55).
+    """
+
+    config: ReplicaConfig
+    members: Membership
+    me: int
+    mode: Mode
+    view: int
+    height: int
+    tip: BlockRef
+    tip_certificate: CommitCertificate
+    picture: Picture
+    journaling: bool
+    params_hash: bytes
+    pace: Pace
+    peers: list[Peer]
+    base: int = 0
+    reproposals: dict[int, bytes] = field(default_factory=dict)
+    slots: dict[int, Slot] = field(default_factory=dict)
+    blocks: dict[bytes, Held] = field(default_factory=dict)
+    later: dict[int, Later] = field(default_factory=dict)
+    recent: dict[int, Recent] = field(default_factory=dict)
+    certificates: dict[int, CommitCertificate] = field(default_factory=dict)
+    executed: int = 0
+    exec_roots: dict[int, bytes] = field(default_factory=dict)
+    certified_roots: dict[int, bytes] = field(default_factory=dict)
+    # view change
+    highest_changes: dict[int, ViewChange] = field(default_factory=dict)
+    target_changes: dict[int, ViewChange] = field(default_factory=dict)
+    backoff: int = 0
+    suspecting: bool = False
+    silent_primary: bool = False
+    heard_primary_ns: int = 0
+    proposal_asked: bool = False
+    accused: dict[tuple[str, int], int] = field(default_factory=dict)
+    # journal
+    lsn: int = 0
+    durable: int = 0
+    stored: int = 0
+    logged_bytes: int = 0
+    anchor_lsn: int = 0
+    anchor_height: int = 0
+    # requests
+    token: int = 0
+    jobs: dict[int, Job] = field(default_factory=dict)
+    verified: dict[SignatureItem, None] = field(default_factory=dict)
+    request: int = 0
+    build: Build | None = None
+    work: Work = field(default_factory=Work)
+    gap_ns: int = -1
+    sync_height: int = 0
+    sync_ns: int = -(1 << 62)
+    # timers
+    generations: dict[Timer, int] = field(default_factory=dict)
+    timers: dict[Timer, Armed] = field(default_factory=dict)
+    progress_kind: str = ""
+    restart_progress: bool = False
+    new_view_for: int = -1
+    # restart only: certificates and headers of blocks that the block store may lack
+    trail: dict[int, CommitCertificate] = field(default_factory=dict)
+    trail_headers: dict[bytes, bytes] = field(default_factory=dict)
+
+    def digest(self) -> bytes:
+        """Return 32 bytes over the whole state, for comparing two runs; not a wire format."""
+        return sha256(repr(self).encode("utf-8")).digest()
+
+    def durable_digest(self) -> bytes:
+        """Return 32 bytes over the part that recovery rebuilds (I21)."""
+        return sha256(encode(self.picture.anchor())).digest()
+
+    def __str__(self) -> str:
+        return (
+            f"{self.mode.name} view {self.view} height {self.height} executed {self.executed}"
+            f" prepared {sorted(self.picture.prepared)} lsn {self.lsn}/{self.durable}"
+        )
+
+
+def primary_of(state: ReplicaState, height: int) -> int:
+    """Return the primary of `height` in the current view (P77)."""
+    return state.members.primary(state.view, height, state.base)

@@ -1,0 +1,73 @@
+"""Four ends of a program that must never be mixed up (contracts section 15).
+
+* `SourceError`: the text is not a contract. One error with code, line, column and text (L8).
+* `LinkError`: contracts that are each right do not fit together (L44, L45).
+* `Aborted`: a running call ends and everything it did vanishes (L66). The only exception `execute` turns into an
+  outcome (D3).
+* `ContractFault`: a bug of ours or damaged state. It leaves the runtime and stops the node (L68).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+ABORT_CODES: Final = (
+    "require_failed", "invariant_failed",
+    "not_authorised", "bad_argument", "missing_row", "row_exists", "limit_exceeded", "text_too_long", "overflow",
+    "divide_by_zero", "currency_mismatch", "date_range", "out_of_gas", "memory_budget", "write_budget", "event_budget",
+    "unknown_method",
+)  # fmt: skip
+"""Every code an abort of this stage can carry (L66); the first two are the program's own."""
+
+TEXT_MAX: Final = 200
+"""Code points of the text of an abort (L67)."""
+
+QUOTE_MAX: Final = 40
+"""Characters of the source that an error may quote (L8)."""
+
+
+class ContractsError(Exception):
+    """Base of the errors of `contracts`."""
+
+
+class SourceError(ContractsError):
+    """The first thing wrong with a source. Lines and columns count from 1."""
+
+    def __init__(self, code: str, line: int, column: int, text: str) -> None:
+        super().__init__(f"{line}:{column}: {code}: {text}")
+        self.code = code
+        self.line = line
+        self.column = column
+        self.text = text
+
+
+class LinkError(ContractsError):
+    """Active contracts do not fit together. `contract` names the one that cannot run."""
+
+    def __init__(self, contract: str, reason: str) -> None:
+        super().__init__(f"{contract}: {reason}")
+        self.contract = contract
+        self.reason = reason
+
+
+class ContractFault(ContractsError):
+    """State or code is damaged. Not an abort: the node stops (H4, D3)."""
+
+
+class Aborted(ContractsError):
+    """A call ends here. Raised inside the interpreter, caught once in `Program.execute`."""
+
+    def __init__(self, code: str, reason: str, contract: str, version: int, line: int, text: str) -> None:
+        super().__init__(code)
+        self.code = code
+        self.reason = reason
+        self.contract = contract
+        self.version = version
+        self.line = line
+        self.text = text[:TEXT_MAX]
+
+
+def quote(source: str) -> str:
+    """Return at most QUOTE_MAX characters of `source`, printable ones only (L8, K12)."""
+    kept = "".join(c if " " <= c <= "~" else "?" for c in source[:QUOTE_MAX])
+    return kept if len(source) <= QUOTE_MAX else kept[: QUOTE_MAX - 3] + "..."

@@ -1,0 +1,117 @@
+"""How rows of one table lie in state: key bytes, stored bytes, index entries (H5, H6).
+
+A row is stored as the canonical bytes of [layout, field ...], all fields in declared order, key fields included. An
+index entry's key ends with the row's key parts, so the row is found without reading the entry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from contracts.errors import ContractFault
+from contracts.ir import LAYOUT, TableDecl
+from contracts.limits import KEY_BYTES, ROW_BYTES
+from contracts.types import key_bytes, memory_bytes, wire_bytes
+from contracts.values import KeyPart, after_prefix, key_part, skip_key_part, stored_type
+from ledger.codec import encode
+
+ENTRY: Final = encode(None)
+"""Value of every index entry; all that matters is its key."""
+
+
+def table_prefix(space: bytes, contract: str, table: str) -> bytes:
+    """Return the bytes before the key parts: space, then both names with a length byte each."""
+    return space + bytes([len(contract)]) + contract.encode("ascii") + bytes([len(table)]) + table.encode("ascii")
+
+
+class RowFormat:
+    """Encoders and decoders of one table, built once.
+
+    `decode` and `encode` work on row tuples [layout, field ...]. `read_memory` is the fixed part of the counted
+    memory of a row (G6); each byte of the stored form adds four, which covers its texts.
+    """
+
+    def __init__(self, contract: str, decl: TableDecl, enums: Mapping[tuple[str, str], Sequence[str]]) -> None:
+        self.contract = contract
+        self.table = decl.name
+        self.prefix = table_prefix(b"t", contract, decl.name)
+        self.span = (self.prefix, after_prefix(self.prefix))
+        parts: list[KeyPart] = [key_part(kind, enums) if keyable(kind.kind) else _no_key for _, kind in decl.fields]
+        self.field_parts: tuple[KeyPart, ...] = tuple(parts)
+        self.key_parts: tuple[KeyPart, ...] = tuple(parts[: decl.keys])
+        self.keys = decl.keys
+        self.size = len(decl.fields) + 1
+        self.read_memory = 16 + sum(memory_bytes(kind) for _, kind in decl.fields if kind.kind != "text")
+        self.decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
+            tuple[(int, *(stored_type(kind) for _, kind in decl.fields))]  # type: ignore[misc]  # built from the schema
+        )
+        self.index_columns = decl.indexes
+        self.index_prefixes = tuple(
+            table_prefix(b"x", contract, decl.name) + bytes([number]) for number in range(len(decl.indexes))
+        )
+        self.index_keys: tuple[Callable[[Sequence[Any]], bytes], ...] = tuple(
+            self._index_key(number) for number in range(len(decl.indexes))
+        )
+        self.column_kinds = tuple(tuple(decl.fields[at][1].kind for at in columns) for columns in decl.indexes)
+
+    def key(self, values: Sequence[Any]) -> bytes:
+        """Return the full state key from the values of the key fields."""
+        if self.keys == 1:
+            return self.prefix + self.key_parts[0](values[0])
+        return self.prefix + b"".join(part(value) for part, value in zip(self.key_parts, values, strict=True))
+
+    def row_key(self, row: Sequence[Any]) -> bytes:
+        """Return the full state key of a row tuple."""
+        return self.key(row[1 : self.keys + 1])
+
+    def decode(self, value: bytes) -> tuple[Any, ...]:
+        """Return the row tuple; other bytes are damage, never an abort (H4)."""
+        try:
+            row: tuple[Any, ...] = self.decoder.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ContractFault(f"a stored row of {self.contract}.{self.table} does not decode: {error}") from None
+        if row[0] != LAYOUT:
+            raise ContractFault(f"a stored row of {self.contract}.{self.table} has layout {row[0]}")
+        return row
+
+    def row_key_of_entry(self, index: int, entry: bytes) -> bytes:
+        """Return the row's state key from the key of an index entry."""
+        at = len(self.index_prefixes[index])
+        for kind in self.column_kinds[index]:
+            at = skip_key_part(kind, entry, at)
+        return self.prefix + entry[at:]
+
+    def _index_key(self, number: int) -> Callable[[Sequence[Any]], bytes]:
+        prefix = self.index_prefixes[number]
+        columns = tuple((self.field_parts[at], at + 1) for at in self.index_columns[number])
+        keys = tuple((part, at + 1) for at, part in enumerate(self.key_parts))
+        every = columns + keys
+        return lambda row: prefix + b"".join(part(row[at]) for part, at in every)
+
+
+def keyable(kind: str) -> bool:
+    """Tell whether values of this kind may stand in a key or index (L36)."""
+    return kind != "money"
+
+
+def _no_key(_: Any) -> bytes:
+    raise ContractFault("money has no key bytes")
+
+
+def size_problem(contract: str, decl: TableDecl) -> str:
+    """Return "" when the largest row and keys stay within their limits, else which one does not (section 14)."""
+    row = 5 + sum(wire_bytes(kind) for _, kind in decl.fields)
+    if row > ROW_BYTES:
+        return f"a row can have {row} bytes, the limit is {ROW_BYTES}"
+    prefix = len(table_prefix(b"t", contract, decl.name))
+    own = sum(key_bytes(kind) for _, kind in decl.fields[: decl.keys])
+    if prefix + own > KEY_BYTES:
+        return f"a key can have {prefix + own} bytes, the limit is {KEY_BYTES}"
+    for columns in decl.indexes:
+        size = prefix + 1 + own + sum(key_bytes(decl.fields[at][1]) for at in columns)
+        if size > KEY_BYTES:
+            return f"an index entry can have {size} bytes, the limit is {KEY_BYTES}"
+    return ""

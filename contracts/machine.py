@@ -1,0 +1,105 @@
+"""What closures share while they run: the run with its budgets, and the unit a closure was built for.
+
+`Run` lives for one call from outside; every contract entered by it uses the same one. `Unit` is one compiled contract
+without state of its own (H9).
+"""
+
+from __future__ import annotations
+
+from base64 import b32encode
+from collections.abc import Callable
+from typing import Any
+
+from contracts import ir
+from contracts.errors import Aborted
+from contracts.host import Host
+from contracts.interface import Interface
+from contracts.keys import RowFormat
+from contracts.limits import TX_EVENT_BYTES, TX_EVENTS, TX_MEMORY_BYTES, TX_ROW_BYTES, TX_ROWS
+from contracts.values import date_text
+from ledger.crypto.hashing import H, Tag
+from ledger.money import CurrencyTable
+from ledger.receipt import ContractEvent
+
+Frame = list[Any]
+"""Slot 0 is the run, 1 the result, then parameters and locals."""
+
+Value = Callable[[Frame], Any]
+Step = Callable[[Frame], Any]
+"""A statement; True when the routine has returned."""
+
+
+class Run:
+    """Budgets, events and written rows of one call from outside. A budget below zero is spent."""
+
+    __slots__ = (
+        "caller", "counter", "event_bytes_left", "events", "events_left", "gas", "height", "host", "memory",
+        "row_bytes_left", "rows_left", "sender", "today", "touched",
+    )  # fmt: skip
+
+    def __init__(self, host: Host, gas: int) -> None:
+        self.host = host
+        self.gas = gas
+        self.memory = TX_MEMORY_BYTES
+        self.rows_left = TX_ROWS
+        self.row_bytes_left = TX_ROW_BYTES
+        self.events_left = TX_EVENTS
+        self.event_bytes_left = TX_EVENT_BYTES
+        self.events: list[ContractEvent] = []
+        self.touched: dict[bytes, Touched] = {}
+        self.counter = 0
+        signers = host.signers
+        self.sender, self.caller = (signers[0].user, signers[0].company) if signers else ("", "")
+        self.today = date_text(host.day)
+        self.height = host.height
+
+    def new_id(self, prefix: str) -> str:
+        """Return a fresh id of this transaction (finance F4): prefix, `-`, 26 base32 characters."""
+        self.counter += 1
+        digest = H(Tag.OBJECT_ID, self.host.tx_id, self.counter.to_bytes(4, "big"))
+        return prefix + "-" + b32encode(digest[:17]).decode("ascii").lower()[:26]
+
+
+class Touched:
+    """A row written in this run, of a table that some invariant speaks of: the row before and now, None if absent."""
+
+    __slots__ = ("before", "now", "table", "unit")
+
+    def __init__(self, unit: Unit, table: int, before: Any, now: Any) -> None:
+        self.unit = unit
+        self.table = table
+        self.before = before
+        self.now = now
+
+
+class Unit:
+    """One contract as closures see it."""
+
+    def __init__(self, module: ir.Module, interface: Interface, currencies: CurrencyTable) -> None:
+        self.module = module
+        self.name = module.name
+        self.version = module.version
+        self.interface = interface
+        self.currencies = currencies
+        self.formats: tuple[RowFormat, ...] = tuple(interface.formats[decl.name] for decl in module.tables)
+        self.watched: dict[int, bool] = {}
+        """Tables that an invariant speaks of."""
+        for item in module.invariants:
+            if isinstance(item, ir.EachInvariant):
+                self.watched[item.table] = True
+            else:
+                self.watched.update((table, True) for _, table, _ in item.terms)
+
+    def abort(self, code: str, line: int, text: str = "", reason: str = "") -> Aborted:
+        """Return the exception that ends the run at `line` of this contract."""
+        return Aborted(code, reason, self.name, self.version, line, text)
+
+    def spent(self, run: Run, line: int) -> Aborted:
+        """Return the abort for whichever budget is below zero; gas comes first."""
+        if run.gas < 0:
+            return self.abort("out_of_gas", line)
+        if run.memory < 0:
+            return self.abort("memory_budget", line)
+        if run.rows_left < 0 or run.row_bytes_left < 0:
+            return self.abort("write_budget", line)
+        return self.abort("event_budget", line)

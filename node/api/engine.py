@@ -1,0 +1,163 @@
+"""Runs operations: the same path for HTTP and for pages (U3). Door: `Engine.run`.
+
+    row of the table -> scope of the token -> user and company in force -> decide (S67) -> min_height -> handler
+
+A row that the caller may not see never leaves a handler; a route that the caller's role lacks is refused here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from finance.openitems import Rows
+from ledger.access.model import Point
+from ledger.state import StateView
+from node.access.enforce import Gate
+from node.access.views import in_force
+from node.api.books import BookKeeper
+from node.api.call import Answer, Call, Handler, Principal
+from node.api.history import Histories
+from node.api.invoices import Judged
+from node.api.ports import NodeService
+from node.api.problems import Problem, not_found
+from node.api.query import Query, parse
+from node.api.routes import BY_NAME, Operation, Scope, check_table
+from node.api.rows import Decoded
+from node.api.sessions import SessionStore
+
+MIN_HEIGHT_WAIT_S: Final = 5.0
+
+
+class Engine:
+    """One per listener: the service, the handlers by name, and what requests share."""
+
+    def __init__(self, service: NodeService, handlers: Mapping[str, Handler]) -> None:
+        check_table(handlers)
+        self.service = service
+        self.sessions = SessionStore()
+        self.histories = Histories(service)
+        self.judged: OrderedDict[str, tuple[int, str, list[Judged]]] = OrderedDict()
+        """Company -> (height, day, its invoices as of the day)."""
+        self.decoded = Decoded()
+        self.keeper = BookKeeper()
+        self.ledgers: OrderedDict[str, tuple[int, Rows]] = OrderedDict()
+        """Company -> (height, business rows it may see): kept for the height they were read at."""
+        self._handlers = handlers
+
+    async def run(
+        self,
+        name: str,
+        principal: Principal,
+        *,
+        path: Mapping[str, str] | None = None,
+        query: Iterable[tuple[str, str]] = (),
+        body: bytes = b"",
+        prefer_wait_s: int = 0,
+        language: str = "en",
+    ) -> Answer:
+        """Run one operation for one principal; raise `Problem` for every refusal."""
+        operation = BY_NAME[name]
+        checked = parse(operation, query)
+        self.admit(operation, principal)
+        view = await self.view_for(checked)
+        gate = self.gate(principal, view, operation)
+        return await self._handlers[name](
+            Call(
+                engine=self,
+                service=self.service,
+                operation=operation,
+                principal=principal,
+                view=view,
+                gate=gate,
+                wall_ms=self.service.wall_ms(),
+                path=dict(path or {}),
+                query=checked,
+                body=body,
+                prefer_wait_s=prefer_wait_s,
+                language=language,
+            )
+        )
+
+    def admit(self, operation: Operation, principal: Principal) -> None:
+        """Raise `unauthenticated` or `forbidden` unless the credential is in force and has the scope of the row."""
+        if operation.scope is Scope.NONE:
+            return
+        if not principal.known:
+            raise unauthenticated()
+        if not in_force(self.service.view(), principal.user_id, principal.company_id, self.service.wall_ms()):
+            raise unauthenticated()
+        if operation.scope.value not in principal.scopes:
+            raise Problem(
+                "forbidden",
+                f"This token lacks the scope {operation.scope.value!r}.",
+                next_step="Ask for a token with that scope: hansa token create --scope " + operation.scope.value,
+            )
+
+    def gate(self, principal: Principal, view: StateView, operation: Operation) -> Gate:
+        """Return the gate of a request over `view`, after the route itself was allowed (S67)."""
+        gate = self.gate_at(principal, view, operation.point)
+        if operation.scope is not Scope.NONE:
+            decision = gate.route(operation.action)
+            if not decision.allow:
+                raise Problem(
+                    "forbidden",
+                    f"Your role does not allow {operation.action.value} ({decision.code.value}).",
+                    next_step="Ask the administrator of your company for a role that may do this.",
+                    extra={"decision": decision.code.value},
+                )
+        return gate
+
+    def gate_at(self, principal: Principal, view: StateView, point: Point) -> Gate:
+        """Return a gate over `view` without asking about a route: streams make one for each height (U39)."""
+        head = self.service.head(view.height)
+        return Gate(
+            view,
+            user_id=principal.user_id,
+            company_id=principal.company_id,
+            node_company=self.service.company_id,
+            wall_ms=self.service.wall_ms(),
+            block_time_ms=0 if head is None else head.header.time_ms,
+            point=point,
+        )
+
+    async def view_for(self, query: Query) -> StateView:
+        """Return the state view of a request, waiting briefly for `min_height` (U25)."""
+        wanted = query.integer("min_height")
+        if wanted is not None and self.service.event_height() < wanted:
+            reached = await self.service.wait_height(wanted, timeout_s=MIN_HEIGHT_WAIT_S)
+            if reached < wanted:
+                raise Problem(
+                    "not_ready",
+                    f"This node has executed height {reached}, {wanted} was asked for.",
+                    next_step="Try again, or leave out min_height.",
+                    retry_after_s=1,
+                )
+        view = self.service.view()
+        past = query.integer("at_height")
+        if past is not None and past != view.height:
+            raise Problem(
+                "height_pruned",
+                f"State is held for height {view.height} only, {past} was asked for.",
+                next_step=f"Use at_height={view.height}; books take any date with as_of.",
+                extra={"oldest_height": view.height},
+            )
+        return view
+
+    async def turn(self) -> None:
+        """Let votes and other requests run between two parts of a long answer."""
+        await asyncio.sleep(0)
+
+
+def unauthenticated() -> Problem:
+    """Return the one answer to every kind of missing or bad credential (S53)."""
+    return Problem(
+        "unauthenticated",
+        "A valid token or session is needed.",
+        next_step="Send 'Authorization: Bearer hansa_…', or open a session with hansa login --web.",
+    )
+
+
+__all__ = ["Engine", "not_found", "unauthenticated"]

@@ -1,0 +1,562 @@
+"""Why is nothing happening? The quorum sentence and the why answer, in both languages (C18-C20, U21).
+
+Two doors: `network_sentence` speaks for somebody who sees all nodes (the supervisor of a local cluster), `why` and
+`node_sentence` for one node that sees its own links. Both are made from data only, so a table test can hold
+each sentence against what a network then does. Templates are whole sentences with named parts; nothing is
+glued together from fragments (U57). Counts have a template for one and one for more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from ledger.certificate import faults, quorum
+from node.api.ports import ConsensusStatus, MemberStatus
+
+LANGUAGES: Final = ("en", "zh-CN")
+
+_T: Final[Mapping[str, tuple[str, str]]] = {
+    # somebody who sees every node
+    "net.all_up": (
+        "{up} of {n} nodes are up, {q} are needed: blocks continue. {spare} failures are tolerated.",
+        "{n} 个节点中有 {up} 个在线，需要 {q} 个：继续出块。还能容忍 {spare} 个节点故障。",
+    ),
+    "net.all_up.one": (
+        "{up} of {n} nodes are up, {q} are needed: blocks continue. One failure is tolerated.",
+        "{n} 个节点中有 {up} 个在线，需要 {q} 个：继续出块。还能容忍 1 个节点故障。",
+    ),
+    "net.tight": (
+        "{up} of {n} nodes are up, {q} are needed: blocks continue. One more failure stops them.",
+        "{n} 个节点中有 {up} 个在线，需要 {q} 个：继续出块。再有一个节点故障就会停止。",
+    ),
+    "net.stopped": (
+        "{up} of {n} nodes are up, {q} are needed: no new blocks. Reads are served at height {height}. "
+        "Start {missing} nodes to continue.",
+        "{n} 个节点中有 {up} 个在线，需要 {q} 个：不再出块。仍可读取高度 {height} 的数据。"
+        "启动 {missing} 个节点即可继续。",
+    ),
+    "net.stopped.one": (
+        "{up} of {n} nodes are up, {q} are needed: no new blocks. Reads are served at height {height}. "
+        "Start one node to continue.",
+        "{n} 个节点中有 {up} 个在线，需要 {q} 个：不再出块。仍可读取高度 {height} 的数据。启动一个节点即可继续。",
+    ),
+    "net.none": (
+        "No node is up. {q} of {n} are needed for blocks and one for reads.",
+        "没有节点在线。出块需要 {n} 个中的 {q} 个，读取需要 1 个。",
+    ),
+    "net.even_split": (
+        "Each side has {side} of {n}, {q} are needed: no new blocks on either side, and no fork is possible. {heal}",
+        "每一侧有 {n} 个中的 {side} 个，需要 {q} 个：两侧都不出块，也不可能分叉。{heal}",
+    ),
+    "net.split": (
+        "The largest group has {side} of {n}, {q} are needed: no new blocks anywhere, and no fork is possible. {heal}",
+        "最大的一组有 {n} 个中的 {side} 个，需要 {q} 个：任何一侧都不出块，也不可能分叉。{heal}",
+    ),
+    "net.minority": (
+        "{able} of {n} can still agree: blocks continue. {names} serve reads at height {height} and will catch up "
+        "after heal.",
+        "{n} 个中的 {able} 个仍可达成一致：继续出块。{names} 提供高度 {height} 的读取，恢复后会追上。",
+    ),
+    "net.minority.one": (
+        "{able} of {n} can still agree: blocks continue. {names} serves reads at height {height} and will catch up "
+        "after heal.",
+        "{n} 个中的 {able} 个仍可达成一致：继续出块。{names} 提供高度 {height} 的读取，恢复后会追上。",
+    ),
+    "net.silent_leader": (
+        "The leader is silent: expect a change of leader in about {seconds} s, then blocks continue.",
+        "主节点没有响应：预计约 {seconds} 秒后更换主节点，然后继续出块。",
+    ),
+    "net.lying": (
+        "{lying} lying nodes, {f} are tolerated: blocks continue; look for evidence on /network.",
+        "{lying} 个节点作恶，可容忍 {f} 个：继续出块；证据见 /network。",
+    ),
+    "net.lying.one": (
+        "{lying} lying node, {f} is tolerated: blocks continue; look for evidence on /network.",
+        "{lying} 个节点作恶，可容忍 {f} 个：继续出块；证据见 /network。",
+    ),
+    "net.lying_stopped": (
+        "{lying} lying nodes and {honest} honest ones, {q} are needed: blocks may stop, and no fork is possible. "
+        "Start a node to continue.",
+        "{lying} 个节点作恶，{honest} 个诚实，需要 {q} 个：可能停止出块，但不可能分叉。启动一个节点即可继续。",
+    ),
+    "net.too_many_lies": (
+        "{lying} lying nodes, {f} are tolerated: agreement is no longer guaranteed. The checkers will report a fork "
+        "and who signed it.",
+        "{lying} 个节点作恶，只能容忍 {f} 个：不再保证一致。检查器会报告分叉以及签名者。",
+    ),
+    "net.too_many_lies.one": (
+        "{lying} lying nodes, {f} is tolerated: agreement is no longer guaranteed. The checkers will report a fork "
+        "and who signed it.",
+        "{lying} 个节点作恶，只能容忍 {f} 个：不再保证一致。检查器会报告分叉以及签名者。",
+    ),
+    "net.no_tolerance": (
+        "{up} of {n} nodes are up, {q} are needed: blocks continue. Any failure stops them: fewer than four companies "
+        "tolerate none.",
+        "{n} 个节点中有 {up} 个在线，需要 {q} 个：继续出块。少于四家公司时不能容忍任何故障。",
+    ),
+    "net.retire_refused": (
+        "Refused: {down} of the remaining members are down, the new network could not agree. Start them, or add a "
+        "member first.",
+        "已拒绝：其余成员中有 {down} 个不在线，新网络无法达成一致。请先启动它们，或先增加成员。",
+    ),
+    # one node, about its own links
+    "node.fine": (
+        "{reachable} of {n} members are reachable from {me}, {q} are needed: blocks continue. "
+        "{spare} failures are tolerated.",
+        "从 {me} 可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个：继续出块。还能容忍 {spare} 个故障。",
+    ),
+    "node.fine.one": (
+        "{reachable} of {n} members are reachable from {me}, {q} are needed: blocks continue. "
+        "One failure is tolerated.",
+        "从 {me} 可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个：继续出块。还能容忍 1 个故障。",
+    ),
+    "node.tight": (
+        "{reachable} of {n} members are reachable from {me}, {q} are needed: blocks continue. "
+        "One more failure stops them.",
+        "从 {me} 可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个：继续出块。再有一个故障就会停止。",
+    ),
+    "node.stopped": (
+        "No new blocks for {age}. {reachable} of {n} members reachable from {me}, {q} are needed.",
+        "已有 {age} 没有新区块。从 {me} 只能连到 {n} 个成员中的 {reachable} 个，需要 {q} 个。",
+    ),
+    "node.stopped_fresh": (
+        "No new blocks. {reachable} of {n} members reachable from {me}, {q} are needed.",
+        "没有新区块。从 {me} 只能连到 {n} 个成员中的 {reachable} 个，需要 {q} 个。",
+    ),
+    "node.changing": (
+        "The members are choosing a new leader: view {target} follows view {view}. {reachable} of {n} members are "
+        "reachable from {me}, {q} are needed.",
+        "成员正在更换主节点：视图 {view} 之后是视图 {target}。"
+        "从 {me} 可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个。",
+    ),
+    "node.late": (
+        "No new blocks for {age} although {reachable} of {n} members are reachable from {me} and {q} are needed.",
+        "已有 {age} 没有新区块，尽管从 {me} 可连到 {n} 个成员中的 {reachable} 个，只需要 {q} 个。",
+    ),
+    "node.learner": (
+        "{me} follows without voting at height {height}. Blocks depend on the other members.",
+        "{me} 目前只跟随、不投票，位于高度 {height}。出块取决于其他成员。",
+    ),
+    "node.halted": (
+        "{me} has stopped for good: {reason}. It signs nothing more.",
+        "{me} 已永久停止：{reason}。它不再签署任何内容。",
+    ),
+    # the state line of the why answer
+    "state.changing": (
+        "Leaving view {view} for view {target}; {timer} {waiting}",
+        "正在从视图 {view} 转到视图 {target}；{timer}{waiting}",
+    ),
+    "state.normal": (
+        "View {view}, leader {leader}, next height {next}: {phase}. {timer} {waiting}",
+        "视图 {view}，主节点 {leader}，下一高度 {next}：{phase}。{timer}{waiting}",
+    ),
+    "state.learner": (
+        "This node does not vote: it is catching up, or it lost its journal and waits for a new key. {waiting}",
+        "本节点不投票：它正在追赶，或丢失了日志并等待新密钥。{waiting}",
+    ),
+    "state.halted": (
+        "This node found a contradiction and stopped: {reason}.",
+        "本节点发现矛盾并已停止：{reason}。",
+    ),
+    "phase.idle": ("nothing is proposed", "尚无提议"),
+    "phase.pre-prepared": ("a block is proposed and being checked", "已有提议，正在检查"),
+    "phase.prepared": ("a block is prepared, commits are being collected", "区块已准备，正在收集提交票"),
+    "phase.committed": ("a block was just committed", "区块刚刚提交"),
+    "timer.runs": (
+        "the timer {name} ends in {rest}.",
+        "计时器 {name} 将在 {rest} 后结束。",
+    ),
+    "timer.due": ("the timer {name} is due now.", "计时器 {name} 现已到期。"),
+    "timer.no_quorum": (
+        "{reachable} of the {q} members needed are here, so no timer runs.",
+        "所需 {q} 个成员中只有 {reachable} 个在场，因此没有计时器在运行。",
+    ),
+    "timer.idle": ("nothing is awaited, so no timer runs.", "没有需要等待的内容，因此没有计时器在运行。"),
+    "waiting.none": ("No transaction waits.", "没有交易在等待。"),
+    "waiting.one": (
+        "1 transaction waits, for {oldest}; it is not lost.",
+        "有 1 笔交易在等待，已 {oldest}；没有丢失。",
+    ),
+    "waiting": (
+        "{waiting} transactions wait, oldest {oldest}; none is lost.",
+        "有 {waiting} 笔交易在等待，最早 {oldest}；没有丢失。",
+    ),
+    # one member
+    "member.self": ("this node", "本节点"),
+    "member.up": ("connected", "已连接"),
+    "member.never": (
+        "no connection since this node started ({problem}, {address})",
+        "自本节点启动以来没有连接（{problem}，{address}）",
+    ),
+    "member.lost": (
+        "no connection for {age} ({problem}, {address})",
+        "已断开 {age}（{problem}，{address}）",
+    ),
+    "member.seen": ("view {view}, height {height}", "视图 {view}，高度 {height}"),
+    "member.last_seen": ("last seen in view {view}, height {height}", "最后所见：视图 {view}，高度 {height}"),
+    "member.unseen": ("not seen yet", "尚未见到"),
+    # what to do
+    "next.nothing": (
+        "Nothing to do: a block is made as soon as a transaction arrives.",
+        "无需处理：一旦有交易到达就会出块。",
+    ),
+    "next.wait_timer": (
+        "Wait for the timer; the members then change the leader by themselves.",
+        "等待计时器结束；成员会自行更换主节点。",
+    ),
+    "next.start.one": (
+        "Start the node of {names}, or run `hansa doctor` there.",
+        "请启动 {names} 的节点，或在该处运行 `hansa doctor`。",
+    ),
+    "next.start_some": (
+        "Start the nodes of {names}, or run `hansa doctor` there. {missing} of them are enough.",
+        "请启动 {names} 的节点，或在该处运行 `hansa doctor`。其中 {missing} 个即可。",
+    ),
+    "next.start_some.one": (
+        "Start the nodes of {names}, or run `hansa doctor` there. One of them is enough.",
+        "请启动 {names} 的节点，或在该处运行 `hansa doctor`。其中一个即可。",
+    ),
+    "next.start_all": (
+        "Start the nodes of {names}, or run `hansa doctor` there. All of them are needed.",
+        "请启动 {names} 的节点，或在该处运行 `hansa doctor`。全部都需要。",
+    ),
+    "next.learner": (
+        "Wait until this node has caught up. If it lost its data, its consensus key must be replaced.",
+        "请等待本节点追上。如果数据已丢失，必须更换其共识密钥。",
+    ),
+    "next.halted": (
+        "Keep the data directory as it is, and compare the two values in the log with another company's node.",
+        "请保持数据目录原样，并将日志中的两个值与另一家公司的节点比较。",
+    ),
+    "and": ("{left} and {right}", "{left} 和 {right}"),
+    "list": ("{left}, {right}", "{left}、{right}"),
+    "problem.unknown": ("no reason known", "原因未知"),
+    "problem.timed out": ("timed out", "超时"),
+    "problem.connection refused": ("connection refused", "连接被拒绝"),
+    "problem.unreachable": ("unreachable", "无法到达"),
+    "problem.refused": ("refused by the other side", "被对方拒绝"),
+    "problem.closed": ("closed by the other side", "被对方关闭"),
+    "age.seconds": ("{count} s", "{count} 秒"),
+    "age.minutes": ("{count} min", "{count} 分钟"),
+    "age.hours": ("{count} h", "{count} 小时"),
+    "age.days": ("{count} days", "{count} 天"),
+}
+
+
+class UnknownSentence(KeyError):
+    """A template id that is not in the table: our bug."""
+
+
+def say(key: str, lang: str, **parts: object) -> str:
+    """Return template `key` in `lang` (any other language reads English) with its named parts filled in."""
+    try:
+        row = _T[key]
+    except KeyError:
+        raise UnknownSentence(key) from None
+    return row[1 if lang == "zh-CN" else 0].format_map(parts)
+
+
+def template_ids() -> tuple[str, ...]:
+    """Return all ids, sorted: the tests compare the named parts of both languages."""
+    return tuple(sorted(_T))
+
+
+def templates(key: str) -> tuple[str, str]:
+    """Return the English and the Chinese template."""
+    return _T[key]
+
+
+def age(milliseconds: int, lang: str) -> str:
+    """Return a short duration: 48 s, 3 min, 2 h, 5 days.
+
+    >>> age(48_900, "en"), age(200_000, "en"), age(7_300_000, "zh-CN")
+    ('48 s', '3 min', '2 小时')
+    """
+    seconds = max(0, milliseconds) // 1000
+    if seconds < 120:
+        return say("age.seconds", lang, count=seconds)
+    if seconds < 7_200:
+        return say("age.minutes", lang, count=seconds // 60)
+    if seconds < 172_800:
+        return say("age.hours", lang, count=seconds // 3_600)
+    return say("age.days", lang, count=seconds // 86_400)
+
+
+def name_list(names: Sequence[str], lang: str) -> str:
+    """Return names as a list that reads well: "a", "a and b", "a, b and c"."""
+    if not names:
+        return ""
+    text = names[0]
+    for name in names[1:-1]:
+        text = say("list", lang, left=text, right=name)
+    if len(names) > 1:
+        text = say("and", lang, left=text, right=names[-1])
+    return text
+
+
+# -- somebody who sees every node (C18-C20)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkFacts:
+    """What a supervisor knows. Indexes are member indexes; `cut` holds unordered pairs without a two-way link."""
+
+    names: tuple[str, ...]
+    up: frozenset[int]
+    """Running and answering; a paused node is not."""
+    cut: frozenset[tuple[int, int]] = frozenset()
+    lying: frozenset[int] = frozenset()
+    silent_primary: bool = False
+    """The primary was stopped or paused and the others have not changed the view yet."""
+    height: int = 0
+    change_after_ms: int = 2_000
+    heal: str = ""
+    """The command that mends the partition, if the supervisor made one."""
+
+    def linked(self, left: int, right: int) -> bool:
+        return left == right or (min(left, right), max(left, right)) not in self.cut
+
+
+def able(facts: NetworkFacts) -> int:
+    """Return how many live nodes have working links to at least q live members, themselves included (C18)."""
+    need = quorum(len(facts.names))
+    return sum(1 for one in facts.up if sum(1 for other in facts.up if facts.linked(one, other)) >= need)
+
+
+def blocks_expected(facts: NetworkFacts) -> bool:
+    """Tell whether new blocks are to be expected (C18): what the sentence predicts and a network then shows."""
+    n = len(facts.names)
+    honest = NetworkFacts(names=facts.names, up=facts.up - facts.lying, cut=facts.cut)
+    return len(facts.lying) <= faults(n) and able(honest) >= quorum(n)
+
+
+def network_sentence(facts: NetworkFacts, lang: str) -> str:
+    """Return the one sentence about a whole network after a fault (C18, C20)."""
+    n = len(facts.names)
+    f, q, up = faults(n), quorum(n), len(facts.up)
+    lying = len(facts.lying & facts.up)
+    if lying > f:
+        return say(_counted("net.too_many_lies", f), lang, lying=lying, f=f)
+    if not facts.up:
+        return say("net.none", lang, n=n, q=q)
+    if lying and blocks_expected(facts):
+        return say(_counted("net.lying", lying), lang, lying=lying, f=f)
+    if lying and up >= q:
+        return say("net.lying_stopped", lang, lying=lying, honest=up - lying, q=q)
+    if up < q:
+        missing = q - up
+        return say(_counted("net.stopped", missing), lang, up=up, n=n, q=q, height=facts.height, missing=missing)
+    groups = _groups(facts)
+    if able(facts) < q:
+        largest = max(len(group) for group in groups)
+        key = "net.even_split" if len(groups) == 2 and len(groups[0]) == len(groups[1]) else "net.split"
+        return say(key, lang, side=largest, n=n, q=q, heal=facts.heal).rstrip()
+    if facts.silent_primary:
+        return say("net.silent_leader", lang, seconds=max(1, round(facts.change_after_ms / 1000)))
+    outside = [member for member in sorted(facts.up) if not _reaches(facts, member, q)]
+    if outside:
+        names = name_list([facts.names[member] for member in outside], lang)
+        key = _counted("net.minority", len(outside))
+        return say(key, lang, able=able(facts), n=n, names=names, height=facts.height)
+    if f == 0:
+        return say("net.no_tolerance", lang, up=up, n=n, q=q)
+    if up == q:
+        return say("net.tight", lang, up=up, n=n, q=q)
+    return say(_counted("net.all_up", up - q), lang, up=up, n=n, q=q, spare=up - q)
+
+
+def _counted(key: str, count: int) -> str:
+    return f"{key}.one" if count == 1 and f"{key}.one" in _T else key
+
+
+def _reaches(facts: NetworkFacts, member: int, need: int) -> bool:
+    return sum(1 for other in facts.up if facts.linked(member, other)) >= need
+
+
+def _groups(facts: NetworkFacts) -> list[list[int]]:
+    """Return the groups of live nodes that can reach each other, directly or over others; largest first."""
+    left, groups = sorted(facts.up), []
+    while left:
+        group, edge = [left[0]], [left[0]]
+        while edge:
+            here = edge.pop()
+            for other in left:
+                if other not in group and facts.linked(here, other):
+                    group.append(other)
+                    edge.append(other)
+        left = [member for member in left if member not in group]
+        groups.append(sorted(group))
+    return sorted(groups, key=len, reverse=True)
+
+
+# -- one node, about its own links (U21)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemberLine:
+    """One line of the why answer: what this node knows about one member."""
+
+    company_id: str
+    name: str
+    connected: bool
+    link: str
+    seen: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Why:
+    """The whole answer. `headline` alone is what status lines and the dashboard show."""
+
+    headline: str
+    flowing: bool
+    members: tuple[MemberLine, ...]
+    state: str
+    next: str
+
+
+LATE_MS: Final = 10_000
+"""From here on a waiting transaction without a block is worth a sentence of its own."""
+
+
+def node_sentence(status: ConsensusStatus, names: Mapping[str, str], lang: str) -> str:
+    """Return the first sentence of `why`: the quorum as this node sees it."""
+    n = len(status.members)
+    q, reachable = quorum(n), reachable_members(status)
+    me = _own_name(status, names)
+    if status.mode == "halted":
+        return say("node.halted", lang, me=me, reason=status.halt_reason or "?")
+    if status.mode == "learner":
+        return say("node.learner", lang, me=me, height=status.height)
+    parts = {"reachable": reachable, "n": n, "q": q, "me": me}
+    since = status.wall_ms - status.last_block_ms
+    if reachable < q:
+        if not status.last_block_ms:
+            return say("node.stopped_fresh", lang, **parts)
+        return say("node.stopped", lang, age=age(since, lang), **parts)
+    if status.mode == "changing":
+        return say("node.changing", lang, view=status.view, target=status.target_view, **parts)
+    if status.oldest_waiting_ms > LATE_MS and status.last_block_ms and since > LATE_MS:
+        return say("node.late", lang, age=age(since, lang), **parts)
+    if reachable == q:
+        return say("node.tight", lang, **parts)
+    return say(_counted("node.fine", reachable - q), lang, spare=reachable - q, **parts)
+
+
+def why(status: ConsensusStatus, names: Mapping[str, str], lang: str) -> Why:
+    """Return who is missing, where everybody stands, which timer runs, what waits and what to do (U21)."""
+    n = len(status.members)
+    q, reachable = quorum(n), reachable_members(status)
+    return Why(
+        headline=node_sentence(status, names, lang),
+        flowing=reachable >= q and status.mode == "normal",
+        members=tuple(_member_line(member, status, names, lang) for member in status.members),
+        state=_state_line(status, names, lang, reachable, q),
+        next=_next_step(status, names, lang, reachable, q),
+    )
+
+
+def reachable_members(status: ConsensusStatus) -> int:
+    """Return how many members this node reaches, itself included when it is one."""
+    return sum(1 for member in status.members if member.connected or member.is_self)
+
+
+def _own_name(status: ConsensusStatus, names: Mapping[str, str]) -> str:
+    for member in status.members:
+        if member.is_self:
+            return names.get(member.company_id, member.company_id)
+    return "this node"
+
+
+def _member_line(member: MemberStatus, status: ConsensusStatus, names: Mapping[str, str], lang: str) -> MemberLine:
+    if member.is_self:
+        link = say("member.self", lang)
+    elif member.connected:
+        link = say("member.up", lang)
+    else:
+        problem = _problem(member.problem, lang)
+        address = member.address or "?"
+        if member.last_heard_ms:
+            silent = age(status.wall_ms - member.last_heard_ms, lang)
+            link = say("member.lost", lang, age=silent, problem=problem, address=address)
+        else:
+            link = say("member.never", lang, problem=problem, address=address)
+    if not member.is_self and not member.last_heard_ms:
+        seen = say("member.unseen", lang)
+    else:
+        key = "member.seen" if member.connected or member.is_self else "member.last_seen"
+        seen = say(key, lang, view=member.view, height=member.height)
+    return MemberLine(
+        company_id=member.company_id,
+        name=names.get(member.company_id, member.company_id),
+        connected=member.connected or member.is_self,
+        link=link,
+        seen=seen,
+    )
+
+
+def _problem(text: str, lang: str) -> str:
+    key = f"problem.{text}"
+    if key in _T:
+        return say(key, lang)
+    return text or say("problem.unknown", lang)
+
+
+def _state_line(status: ConsensusStatus, names: Mapping[str, str], lang: str, reachable: int, q: int) -> str:
+    if status.mode == "halted":
+        return say("state.halted", lang, reason=status.halt_reason or "?")
+    waiting = _waiting(status, lang)
+    if status.mode == "learner":
+        return say("state.learner", lang, waiting=waiting)
+    timer = _timer(status, lang, reachable, q)
+    if status.mode == "changing":
+        return say("state.changing", lang, view=status.view, target=status.target_view, timer=timer, waiting=waiting)
+    leader = status.members[status.primary].company_id if 0 <= status.primary < len(status.members) else "?"
+    return say(
+        "state.normal",
+        lang,
+        view=status.view,
+        leader=names.get(leader, leader),
+        next=status.height + 1,
+        phase=say(f"phase.{status.phase}", lang),
+        timer=timer[:1].upper() + timer[1:],
+        waiting=waiting,
+    )
+
+
+def _timer(status: ConsensusStatus, lang: str, reachable: int, q: int) -> str:
+    if status.timer:
+        rest = status.timer_ends_ms - status.wall_ms
+        if rest <= 0:
+            return say("timer.due", lang, name=status.timer)
+        return say("timer.runs", lang, name=status.timer, rest=age(rest + 999, lang))
+    if reachable < q:
+        return say("timer.no_quorum", lang, reachable=reachable, q=q)
+    return say("timer.idle", lang)
+
+
+def _waiting(status: ConsensusStatus, lang: str) -> str:
+    if not status.waiting:
+        return say("waiting.none", lang)
+    key = "waiting.one" if status.waiting == 1 else "waiting"
+    return say(key, lang, waiting=status.waiting, oldest=age(status.oldest_waiting_ms, lang))
+
+
+def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, reachable: int, q: int) -> str:
+    if status.mode == "halted":
+        return say("next.halted", lang)
+    missing = q - reachable
+    if missing > 0:
+        away = [names.get(m.company_id, m.company_id) for m in status.members if not m.connected and not m.is_self]
+        listed = name_list(away, lang)
+        if len(away) == 1:
+            return say("next.start.one", lang, names=listed)
+        if missing < len(away):
+            return say(_counted("next.start_some", missing), lang, names=listed, missing=missing)
+        return say("next.start_all", lang, names=listed)
+    if status.mode == "learner":
+        return say("next.learner", lang)
+    if status.mode == "changing" or status.timer:
+        return say("next.wait_timer", lang)
+    return say("next.nothing", lang)

@@ -1,0 +1,93 @@
+"""How values look in JSON (U24): money as text and currency, times in RFC 3339, ids as opaque texts.
+
+One number formatter for list, detail, page and API (F86): `ledger.money.format_minor`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Protocol
+
+from ledger.money import CurrencyTable, format_minor
+from node.access.feed import PARTY
+
+
+class Field(Protocol):
+    @property
+    def name(self) -> str: ...
+    @property
+    def type(self) -> Any: ...
+
+
+def money(value: Sequence[Any], currencies: CurrencyTable) -> dict[str, str]:
+    """Return a wire amount [code, minor] as {"amount": "1234.50", "currency": "EUR"}."""
+    code, minor = str(value[0]), int(value[1])
+    return {"amount": format_minor(minor, currencies.get(code, 2)), "currency": code}
+
+
+def amount(minor: int, code: str, currencies: CurrencyTable) -> dict[str, str]:
+    """Return minor units of a currency in the same form."""
+    return money((code, minor), currencies)
+
+
+def instant(milliseconds: int) -> str | None:
+    """Return UTC milliseconds as RFC 3339 with milliseconds, or None for 0 (never)."""
+    if not milliseconds:
+        return None
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def ledger_day(time_ms: int, utc_offset_min: int) -> str:
+    """Return the ledger's calendar day of a moment, as ISO date (F6)."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=time_ms, minutes=utc_offset_min)
+    return moment.date().isoformat()
+
+
+def days_between(first: str, second: str) -> int:
+    """Return `second` minus `first` in days; both are ISO dates."""
+    return (date.fromisoformat(second) - date.fromisoformat(first)).days
+
+
+def company(company_id: str, names: Mapping[str, str]) -> dict[str, str]:
+    """Return a company as id and directory name; the id stands in for a missing name."""
+    return {"id": company_id, "name": names.get(company_id, company_id)}
+
+
+def person(user_id: str, company_id: str, people: Mapping[str, str], names: Mapping[str, str]) -> dict[str, str]:
+    """Return a signer: the private label for people of the own company, otherwise the bare id."""
+    return {
+        "user": user_id,
+        "label": people.get(user_id, ""),
+        "company": company_id,
+        "company_name": names.get(company_id, company_id),
+    }
+
+
+def plain(value: Any) -> Any:
+    """Return a wire value for JSON: bytes become hex, tuples lists."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return value
+
+
+def typed(
+    fields: Sequence[Field], values: Mapping[str, Any], currencies: CurrencyTable, names: Mapping[str, str]
+) -> dict[str, Any]:
+    """Return named wire values by the declared types: money and companies get their public form."""
+    shown: dict[str, Any] = {}
+    for field in fields:
+        value = values.get(field.name)
+        kind = str(field.type)
+        if kind == "money" and isinstance(value, list | tuple):
+            shown[field.name] = money(value, currencies)
+        elif kind == PARTY and isinstance(value, str):
+            shown[field.name] = company(value, names)
+        else:
+            shown[field.name] = plain(value)
+    return shown

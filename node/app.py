@@ -1,0 +1,606 @@
+"""The composition root of the daemon: the only place that builds collaborators. Door: `serve(config_file)`.
+
+Start: configuration, data directory lock, genesis, keys, programs, store (executing again what was not flushed),
+journal, then the loop. The replica re-sends its last votes from the journal before any peer is dialled (P95).
+End: SIGTERM or SIGINT finish the turn, flush the store and close; a failed journal or store write, or a halt of the
+core, ends the process with a sentence that says what to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import gc
+import os
+import signal
+import ssl
+import sys
+import time
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from getpass import getpass
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from consensus.effects import Halt, Report, SignatureItem
+from consensus.events import EpochSpec, Member, Mode, ReplicaConfig
+from consensus.validate import signing_digest_of
+from contracts.runtime import Program, program
+from ledger.crypto.ed25519 import SigningKey, verify_strict
+from ledger.crypto.hashing import Tag, signing_digest
+from ledger.errors import InvalidGenesis, LedgerError
+from ledger.genesis import (
+    GenesisDocument,
+    chain_id,
+    check_genesis,
+    epoch_members,
+    genesis_block,
+    genesis_file_codec,
+    genesis_state,
+)
+from ledger.registry.records import Node, members_hash
+from ledger.transition import BlockResult
+from node.api.ports import ConsensusStatus, MemberStatus
+from node.api.settings import ApiSettings, UnsafeListener
+from node.api.tokens import TokenError, TokenStore
+from node.config import Address, ConfigError, LoadedConfig, NodeConfig, load_config, parse_address
+from node.core.events import NodeStart
+from node.core.machine import NodeContext, NodeCore
+from node.core.messages import PeerMessage
+from node.documents.vault import Vault
+from node.driver.loop import Driver
+from node.home import CONSENSUS_KEY, NUMBERING_KEY, TLS_PASSWORD_KEY
+from node.identity.directory import Directory, DirectoryRefused, load_directory
+from node.identity.hardening import forbid_dumps
+from node.identity.keystore import KeyKind, Keystore, KeystoreError
+from node.identity.tls import CERTIFICATE_FILE, KEY_FILE, TlsFiles
+from node.identity.unlock import UnlockFailed, find_secret
+from node.service import Identity, Service
+from node.store.errors import StoreError
+from node.store.journal import Journal, JournalImage
+from node.store.ledger import ChainStore
+from node.store.places import LOW_SPACE_BYTES, DataDirectory
+from node.store.replay import replay
+from node.transport.peers import ListenFailed, PeerCallbacks, Peers, PeerSettings
+from node.transport.peers import Member as PeerMember
+
+log: Final = structlog.get_logger("node")
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNAVAILABLE = 0, 1, 2, 8
+CLOCK_SLACK_MS: Final = 5_000
+"""A wall clock this far behind the last block is reported: the node would propose in its own future."""
+REPORTS_KEPT: Final = 100
+"""Proofs of misbehaviour kept in memory for the operator's page."""
+BACKLOG_MAX: Final = 4_096
+"""Events and transactions waiting for the loop's thread before links are asked to wait."""
+GC_THRESHOLDS: Final = (50_000, 20, 50)
+"""Collector thresholds after start-up (performance E36)."""
+
+START_ERRORS: Final = (
+    ConfigError,
+    StoreError,
+    KeystoreError,
+    UnlockFailed,
+    DirectoryRefused,
+    LedgerError,
+    TokenError,
+)
+"""What may be wrong before a node runs; each names cause and next step by itself."""
+
+
+class StartRefused(Exception):
+    """The node cannot run with what it was given. The text names cause and next step."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Prepared:
+    """Everything that is opened before the loop begins."""
+
+    config: NodeConfig
+    data: DataDirectory
+    document: GenesisDocument
+    genesis_id: bytes
+    chain: bytes
+    directory: Directory
+    node: Node
+    consensus_key: SigningKey
+    tls: TlsFiles
+    program: Program
+    store: ChainStore
+    journal: Journal
+    image: JournalImage
+    tokens: TokenStore
+    vault: Vault
+    numbering: bytes
+    people: Mapping[str, str]
+
+
+def serve(config_file: Path) -> int:
+    """Run one node until it is told to stop; return the exit code of the process."""
+    try:
+        prepared = prepare(load_config([config_file], os.environ))
+    except (StartRefused, *START_ERRORS) as error:
+        print(f"hansa node: {error}", file=sys.stderr, flush=True)
+        return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
+    try:
+        return asyncio.run(Daemon(prepared).run())
+    except StoreError as error:
+        log.error("store_failed", code=error.code, detail=str(error))
+        print(f"hansa node: {error}", file=sys.stderr, flush=True)
+        return EXIT_FAILED
+    except (StartRefused, ListenFailed, UnsafeListener) as error:
+        print(f"hansa node: {error}", file=sys.stderr, flush=True)
+        return EXIT_FAILED
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        where = prepared.config.api.listen
+        print(
+            f"hansa node: the port of {where} or of ops.listen is in use; stop the other process or set another port",
+            file=sys.stderr,
+            flush=True,
+        )
+        return EXIT_UNAVAILABLE
+    finally:
+        prepared.store.close()
+        prepared.journal.close()
+        prepared.vault.close()
+        prepared.data.close()
+
+
+def prepare(loaded: LoadedConfig) -> Prepared:
+    """Open everything a node needs; raises `StartRefused` or one of `START_ERRORS`."""
+    config = loaded.config
+    document, chain = read_genesis(config.genesis_file)
+    if document.production and config.node.development:
+        raise StartRefused(
+            "node.development is true, but the genesis file founds a production network; set it to false (C5)"
+        )
+    forbid_dumps(development=not document.production)
+    directory = load_directory(config.directory_file, document.companies, document.nodes)
+    secret = find_secret(
+        config.node.unlock,
+        key_file=Path(config.node.key_file) if config.node.key_file else None,
+        development=not document.production,
+        environment=os.environ,
+        prompt=getpass if sys.stdin.isatty() else None,
+    )
+    keystore = Keystore.open(config.keystore_dir, secret)
+    stored = keystore.load(CONSENSUS_KEY, KeyKind.CONSENSUS)
+    key = stored.signing_key()
+    node = _own_node(document, key, config.node.company)
+    password = keystore.load(TLS_PASSWORD_KEY, KeyKind.TLS_PASSWORD).private
+    programs = compile_programs(document)
+    data = DataDirectory(config.data_dir)
+    try:
+        store = _open_store(config, data, keystore, document, chain, programs)
+        journal, image = Journal.open(data.journal, keystore.seal_keys("journal"), stored.journal_id)
+        vault = Vault.open(
+            data.documents,
+            keystore.seal_keys("documents"),
+            keystore.derive("index", b"documents"),
+            map_bytes=config.storage.documents_max_gib << 30,
+        )
+        numbering = keystore.load(NUMBERING_KEY, KeyKind.NUMBERING).private
+    except BaseException:
+        data.close()
+        raise
+    finally:
+        keystore.close()
+    home = config.keystore_dir.parent
+    _, _, genesis_id = genesis_block(document, genesis_state(document, _meta(document, programs)))
+    return Prepared(
+        config=config,
+        data=data,
+        document=document,
+        genesis_id=genesis_id,
+        chain=chain,
+        directory=directory,
+        node=node,
+        consensus_key=key,
+        tls=TlsFiles(certificate=home / CERTIFICATE_FILE, key=home / KEY_FILE, password=password.hex().encode()),
+        program=programs,
+        store=store,
+        journal=journal,
+        image=image,
+        tokens=TokenStore(config.data_dir / "tokens.json"),
+        vault=vault,
+        numbering=numbering,
+        people=_people(config),
+    )
+
+
+def read_genesis(path: Path) -> tuple[GenesisDocument, bytes]:
+    """Return the checked document of a genesis file and its chain id."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise StartRefused(
+            f"cannot read the genesis file {path} ({error.strerror}); put the file of your network there"
+        ) from None
+    try:
+        document = check_genesis(genesis_file_codec.decode(raw))
+    except InvalidGenesis as error:
+        raise StartRefused(f"{path}: {error}; ask the founders for the final file") from None
+    except LedgerError as error:
+        raise StartRefused(f"{path} is not a genesis file ({error}); ask the founders for it") from None
+    return document, chain_id(document)
+
+
+def compile_programs(document: GenesisDocument) -> Program:
+    """Compile and link the contracts of a genesis document; equal documents share one result in a process."""
+    sources = tuple((item.name, item.source) for item in document.contracts)
+    return _compiled(sources, document.currencies)
+
+
+@lru_cache(maxsize=4)
+def _compiled(sources: tuple[tuple[str, bytes], ...], currencies: tuple[tuple[str, int], ...]) -> Program:
+    return program(sources, dict(currencies))
+
+
+class Daemon:
+    """One running node: builds the parts around the loop, starts and stops them in order."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        self._parts = prepared
+        document = prepared.document
+        members = epoch_members(document)
+        self._members = members
+        self._keys = [key for _, key in members]
+        self._own = next(
+            (index for index, (company, _) in enumerate(members) if company == prepared.node.company_id), None
+        )
+        self._reports: list[tuple[int, str]] = []
+        self._last_block_ms = 0
+        self._exit = EXIT_OK
+        self._held_back = False
+        self.core = NodeCore(_VoteSigner(prepared.consensus_key, prepared.chain), NodeContext(read=prepared.store.view))
+        self.links = self._make_links()
+        self.driver = Driver(
+            core=self.core,
+            journal=prepared.journal,
+            store=prepared.store,
+            links=self.links,
+            runtime=prepared.program,
+            utc_offset_min=document.utc_offset_min,
+            verify_vote=self._verify_vote,
+            on_block=self._on_block,
+            on_halt=self._on_halt,
+            on_report=self._on_report,
+        )
+        self.driver.turn_hook = self._after_turn
+        self.service = Service(
+            identity=Identity(
+                chain_id=prepared.chain,
+                company_id=prepared.node.company_id,
+                node_id=prepared.node.node_id,
+                document=document,
+                names=prepared.directory.names,
+                people=prepared.people,
+            ),
+            store=prepared.store,
+            core=self.core,
+            driver=self.driver,
+            interfaces=prepared.program.interfaces,
+            tokens=prepared.tokens,
+            vault=prepared.vault,
+            directory=prepared.directory,
+            numbering=prepared.numbering,
+            sign_pack=self._sign_pack,
+            consensus=self.consensus,
+            not_ready=self.not_ready,
+        )
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> int:
+        """Open the listeners, turn until told to stop, close in order; return the exit code."""
+        from node.ops.listener import serve_ops
+        from node.ops.logs import configure
+        from node.ops.metrics import Registry
+        from node.web.serve import serve_api
+
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.driver.stop)
+        config = self._parts.config
+        replayed = self._parts.store.executed_height
+        configure(config.node.log_level, config.node.log_format)
+        peers_at = await self.links.start()
+        figures = Registry()
+        api = await serve_api(self.service, api_settings(config), figures)
+        ops = await serve_ops(self.service, config.ops_address, figures) if config.ops.enabled else None
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*GC_THRESHOLDS)
+        log.info(
+            "node_started", node=self._parts.node.node_id, height=replayed, peer=str(peers_at), api=config.api.listen
+        )
+        if self._parts.image.problem:
+            log.warning("node_does_not_vote", detail=self._parts.image.problem)
+        try:
+            await self.driver.run(self._start_event)
+        finally:
+            await self.links.close()
+            await api.cleanup()
+            if ops is not None:
+                await ops.cleanup()
+        log.info("node_stopped", height=self._parts.store.tip.height)
+        return self._exit
+
+    def _start_event(self, now: int, wall: int) -> NodeStart:
+        parts = self._parts
+        document = parts.document
+        hashed = members_hash([(company, key, True) for company, key in self._members])
+        spec = EpochSpec(
+            epoch=0,
+            first_height=1,
+            members=tuple(Member(company_id=company, consensus_key=key) for company, key in self._members),
+            members_hash=hashed,
+        )
+        return NodeStart(
+            now=now,
+            wall=wall,
+            config=ReplicaConfig(
+                index=self._own,
+                chain_id=parts.chain,
+                genesis_id=parts.genesis_id,
+                epoch=spec,
+                params=document.params,
+                journal_id=parts.journal.journal_id,
+            ),
+            tip=parts.store.tip,
+            tip_certificate=parts.store.tip_certificate,
+            executed=parts.store.executed(document.params.exec_lag + 1),
+            records=parts.image.records,
+            bodies=parts.image.bodies,
+            recent=parts.store.recent_ids(),
+            voting=parts.image.voting and self._own is not None,
+        )
+
+    def _make_links(self) -> Peers:
+        parts = self._parts
+        addresses: dict[str, Address] = {}
+        for company, text in parts.directory.addresses.items():
+            addresses[company] = parse_address(text)
+        addresses.update(parts.config.peer_addresses)
+        nodes = {node.company_id: node for node in parts.document.nodes if node.kind == "member"}
+        members = [
+            PeerMember(index=index, node=nodes[company], address=addresses.get(company))
+            for index, (company, _) in enumerate(self._members)
+        ]
+        return Peers(
+            PeerSettings(
+                chain_id=parts.chain,
+                own_index=self._own,
+                own_node_id=parts.node.node_id,
+                tls=parts.tls,
+                listen=parts.config.peers_address,
+                development=not parts.document.production,
+                reconnect_max_s=parts.config.peers.reconnect_max_s,
+                outbound_max_bytes=parts.config.peers.outbound_max_mib * 1024 * 1024,
+            ),
+            members,
+            parts.consensus_key,
+            PeerCallbacks(
+                on_message=self._on_message,
+                on_up=lambda index: self.driver.connected(index),
+                on_down=lambda index: self.driver.lost(index),
+                on_penalty=lambda _, reason: self.driver.meter.count(f"rejected_messages.{reason}"),
+                height=lambda: parts.store.tip.height,
+            ),
+        )
+
+    def _on_message(self, index: int, message: PeerMessage) -> bool:
+        """Queue a message, or say "not now" while the queue is long: the link then stops reading (P140)."""
+        if self.driver.backlog > BACKLOG_MAX:
+            self._held_back = True
+            return False
+        self.driver.received(index, message)
+        return True
+
+    def _after_turn(self) -> None:
+        if self._held_back and self.driver.backlog < BACKLOG_MAX // 2:
+            self._held_back = False
+            self.links.resume()
+
+    # -- what the driver tells -------------------------------------------------------------------------------------
+
+    def _verify_vote(self, item: SignatureItem) -> bool:
+        if item.epoch != 0 or not 0 <= item.signer < len(self._keys):
+            return False
+        digest = signing_digest_of(item.kind, self._parts.chain, item.body)
+        return verify_strict(self._keys[item.signer], item.signature, digest)
+
+    def _sign_pack(self, body: bytes) -> bytes:
+        return self._parts.consensus_key.sign(signing_digest(Tag.SIG_BUNDLE, self._parts.chain, body))
+
+    def _on_block(self, result: BlockResult) -> None:
+        self._last_block_ms = self.service.wall_ms()
+        meter = self.driver.meter
+        meter.count("blocks")
+        meter.count("txs_ok", sum(1 for receipt in result.receipts if not receipt.abort))
+        meter.count("txs_failed", sum(1 for receipt in result.receipts if receipt.abort))
+        self.service.block_done()
+
+    def _on_halt(self, halt: Halt) -> None:
+        self._exit = EXIT_FAILED
+        log.error("node_halted", reason=halt.reason.value, detail=halt.detail)
+
+    def _on_report(self, report: Report) -> None:
+        self._reports.append((report.offender, report.kind))
+        del self._reports[:-REPORTS_KEPT]
+        log.warning("misbehaviour", member=report.offender, kind=report.kind)
+
+    # -- what the API asks -----------------------------------------------------------------------------------------
+
+    def not_ready(self) -> tuple[str, ...]:
+        """Return stable words for what keeps this node from serving well (U61)."""
+        reasons: list[str] = []
+        if self.core.started:
+            picture = self.core.replica.why(time.monotonic_ns())
+            if picture.mode is Mode.HALTED:
+                reasons.append("halted")
+            if picture.mode is Mode.LEARNER:
+                reasons.append("learner")
+            if picture.reachable < picture.q:
+                reasons.append("no_quorum")
+            if self.core.sync.active:
+                reasons.append("syncing")
+        else:
+            reasons.append("starting")
+        if self._parts.data.free_bytes() < max(LOW_SPACE_BYTES, self._parts.config.storage.min_free_mib << 20):
+            reasons.append("disk")
+        if self.service.wall_ms() + CLOCK_SLACK_MS < self._parts.store.tip.time_ms:
+            reasons.append("clock")
+        return tuple(reasons)
+
+    def consensus(self) -> ConsensusStatus:
+        """Return where agreement stands, as this node sees it now."""
+        now = time.monotonic_ns()
+        wall = self.service.wall_ms()
+        picture = self.core.replica.why(now)
+        links = {status.index: status for status in self.links.status()}
+        nodes = {node.company_id: node.node_id for node in self._parts.document.nodes}
+        members: list[MemberStatus] = []
+        for member in picture.members:
+            link = links.get(member.index)
+            members.append(
+                MemberStatus(
+                    index=member.index,
+                    company_id=member.company_id,
+                    node_id=nodes.get(member.company_id, ""),
+                    is_self=member.own,
+                    connected=member.own or (link is not None and link.connected),
+                    address="" if link is None else link.address,
+                    problem="" if link is None else link.problem,
+                    view=member.view,
+                    height=member.height,
+                    executed_height=member.executed,
+                    mode=picture.mode.name.lower() if member.own else ("normal" if member.heard_ns >= 0 else ""),
+                    last_heard_ms=wall if member.own else _ago(wall, member.heard_ns),
+                    round_trip_ms=0 if link is None else (link.round_trip_us + 500) // 1000,
+                )
+            )
+        pool = self.core.mempool
+        halted = self.driver.halted
+        return ConsensusStatus(
+            wall_ms=wall,
+            epoch=0,
+            view=picture.view,
+            target_view=picture.view,
+            mode=picture.mode.name.lower(),
+            halt_reason="" if halted is None else f"{halted.reason.value}: {halted.detail}",
+            height=picture.height,
+            block_id=self._parts.store.tip.block_id,
+            executed_height=picture.executed,
+            primary=picture.primary,
+            own_index=self._own,
+            members=tuple(members),
+            timer="" if picture.timer is None else picture.timer.value,
+            timer_ends_ms=0 if picture.deadline_ns < 0 else wall + picture.deadline_ns // 1_000_000,
+            last_block_ms=self._last_block_ms or (self._parts.store.tip.time_ms if picture.height else 0),
+            waiting=len(pool.waiting),
+            waiting_bytes=pool.waiting_bytes,
+            oldest_waiting_ms=picture.oldest_ns // 1_000_000,
+            view_changes=self.driver.meter.counters.get("view_entered", 0),
+            suspects=tuple(member.index for member in picture.members if member.suspects),
+            evidence=tuple(self._reports),
+            phase="pre-prepared" if picture.waiting_for in ("votes", "bodies") else "idle",
+        )
+
+
+class _VoteSigner:
+    """Signs with the consensus key; deterministic (P99)."""
+
+    def __init__(self, key: SigningKey, chain: bytes) -> None:
+        self._key = key
+        self._chain = chain
+
+    def sign(self, kind: str, body: bytes) -> bytes:
+        return self._key.sign(signing_digest_of(kind, self._chain, body))
+
+
+def api_settings(config: NodeConfig) -> ApiSettings:
+    """Return the settings of the HTTP listener, with TLS when the configuration names a certificate."""
+    context: ssl.SSLContext | None = None
+    if config.api.tls_certificate:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        try:
+            context.load_cert_chain(config.api.tls_certificate, config.api.tls_key)
+        except (OSError, ssl.SSLError) as error:
+            raise StartRefused(
+                f"api.tls_certificate or api.tls_key cannot be used ({error}); name a PEM certificate and its key"
+            ) from None
+    address = config.api_address
+    hosts = ("localhost", "127.0.0.1", "::1", address.host, *config.api.hosts)
+    return ApiSettings(host=address.host, port=address.port, hosts=tuple(dict.fromkeys(hosts)), tls=context)
+
+
+def _own_node(document: GenesisDocument, key: SigningKey, company: str) -> Node:
+    for node in document.nodes:
+        if any(item.public_key == key.public_key for item in node.consensus):
+            if company and node.company_id != company:
+                raise StartRefused(
+                    f"node.company is {company}, but the consensus key belongs to {node.company_id}; correct node.toml"
+                )
+            return node
+    raise StartRefused(
+        f"the consensus key {key.public_key.hex()[:16]}… is not registered in the genesis file; "
+        "use the keystore whose card the founders received"
+    )
+
+
+def _meta(document: GenesisDocument, programs: Program) -> list[tuple[str, int, bytes, bytes]]:
+    interfaces = programs.interfaces
+    return [
+        (item.name, interfaces[item.name].version, interfaces[item.name].code_id, interfaces[item.name].ir_hash)
+        for item in document.contracts
+    ]
+
+
+def _open_store(
+    config: NodeConfig,
+    data: DataDirectory,
+    keystore: Keystore,
+    document: GenesisDocument,
+    chain: bytes,
+    programs: Program,
+) -> ChainStore:
+    keys = {namespace: keystore.seal_keys(namespace) for namespace in ("blocks", "state", "indexes")}
+    map_bytes = config.storage.ledger_max_gib << 30
+    if ChainStore.exists(data.chain):
+        store = ChainStore.open(data.chain, keys, chain, map_bytes=map_bytes)
+    else:
+        state = genesis_state(document, _meta(document, programs))
+        _, raw, _ = genesis_block(document, state)
+        store = ChainStore.create(data.chain, keys, chain, state, raw, map_bytes=map_bytes)
+    try:
+        replay(store, programs, chain, document.utc_offset_min)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _people(config: NodeConfig) -> Mapping[str, str]:
+    """Return the private directory of the own people: user id -> label."""
+    if not config.node.people:
+        return {}
+    path = Path(config.node.people)
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+        return {str(entry["user_id"]): str(entry["label"]) for entry in table.get("person", [])}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StartRefused(f"node.people: {path} cannot be read ({error}); correct the file") from None
+
+
+def _ago(wall_ms: int, age_ns: int) -> int:
+    return 0 if age_ns < 0 else wall_ms - age_ns // 1_000_000

@@ -1,0 +1,390 @@
+"""The pure node: replica, mempool, chain and sync, joined. The door is `NodeCore.step`.
+
+One event in, ordered effects out; no clock, no chance, no I/O. The daemon's driver and the simulator perform the
+same effects. Consensus asks the other three through its effects; the answers are events of its own, fed back in
+the order in which the questions were asked, after all effects of the step that asked.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from consensus import effects as ce
+from consensus import events as cv
+from consensus.events import EpochSpec, Lsn, ReplicaConfig
+from consensus.replica import Replica
+from consensus.step import VoteSigner
+from ledger.block import EMPTY_LIST_ROOT, PROTOCOL_VERSION, BlockRef, Header, block_id, header_codec
+from ledger.certificate import CommitCertificate
+from ledger.errors import InvariantViolated, LedgerError
+from ledger.ids import ZERO_HASH
+from ledger.state import Reader
+from ledger.transaction import decode_transaction
+from node.core import effects as ne
+from node.core import events as nv
+from node.core.chain import Chain, ref_of
+from node.core.mempool import Candidate, Mempool
+from node.core.messages import Blocks, BlocksRequest, Bodies, BodiesRequest, TxBatch
+from node.core.sync import Sync
+
+GOSSIP_NS: Final = 15_000_000
+"""Admitted transactions are passed on in batches every 15 ms (P130: 10 to 20 ms)."""
+BODIES_ANSWER_BYTES: Final = 3 * 1024 * 1024
+"""Bytes of one answer to a body request; below the frame cap of 4 MiB (P140)."""
+OBSERVER: Final = 1 << 16
+"""Quota slot of a node that is not a member."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeContext:
+    """What the shell lends to the core: `read` returns the state after the executed height."""
+
+    read: Callable[[], Reader]
+
+
+class NodeCore:
+    """The four machines of a node. `step` raises only `InvariantViolated`, which is our bug and stops the node."""
+
+    def __init__(self, signer: VoteSigner, context: NodeContext) -> None:
+        self._signer = signer
+        self._context = context
+        self.replica = Replica(signer)
+        self._config: ReplicaConfig | None = None
+        self._token = 0
+        self._generations: dict[nv.NodeTimer, int] = dict.fromkeys(nv.NodeTimer, 0)
+        self._armed: dict[nv.NodeTimer, bool] = dict.fromkeys(nv.NodeTimer, False)
+        self._now = 0
+        self._wall = 0
+        self._halted = False
+        self._gap: tuple[BlockRef, CommitCertificate] | None = None
+
+    # -- the door ----------------------------------------------------------------------------------------------
+
+    def step(self, event: nv.NodeEvent) -> list[ne.NodeEffect]:
+        """Return the effects of `event`, in the order in which they are to be performed."""
+        if self._halted:
+            return []
+        self._now, self._wall = event.now, event.wall
+        handler = _HANDLERS[type(event)]
+        out: list[ne.NodeEffect] = handler(self, event)
+        if self._config is not None and self.mempool.changed:
+            out += self._consensus(self.mempool.work(self._now, self._wall))
+        return out
+
+    # -- events ------------------------------------------------------------------------------------------------
+
+    def _start(self, event: nv.NodeStart) -> list[ne.NodeEffect]:
+        config = event.config
+        self._config = config
+        own = config.index if config.index is not None else OBSERVER
+        self.mempool = Mempool(
+            own=own,
+            chain_id=config.chain_id,
+            params=config.params,
+            read=self._context.read,
+            next_token=self._next_token,
+            height=event.tip.height,
+            time_ms=event.tip.time_ms,
+        )
+        self.chain = Chain(event.tip, event.executed[-1][0], dict(event.executed))
+        self.sync = Sync(config.chain_id, config.epoch, config.index, self._next_token)
+        for tx_id, _, valid_until in event.recent:
+            self.mempool.remember(tx_id, valid_until)
+        for body in event.bodies:
+            self._load_body(body)
+        return self._consensus(
+            cv.Start(
+                now=event.now,
+                wall=event.wall,
+                config=config,
+                tip=event.tip,
+                tip_certificate=event.tip_certificate,
+                executed=event.executed,
+                records=event.records,
+                voting=event.voting,
+                headers=tuple(body.header for body in event.bodies),
+            )
+        )
+
+    def _received(self, event: nv.PeerReceived) -> list[ne.NodeEffect]:
+        message, peer = event.message, event.peer
+        if isinstance(message, TxBatch):
+            return [*self.mempool.receive(peer, message), *self._arm_gossip()]
+        if isinstance(message, BodiesRequest):
+            envelopes = self.mempool.bodies(message.tx_ids[: self.config.params.max_block_txs], BODIES_ANSWER_BYTES)
+            if not envelopes:
+                return []
+            return [ne.SendPeer(to=peer, message=Bodies(message.block_id, envelopes), after=Lsn(0))]
+        if isinstance(message, Bodies):
+            return self.mempool.receive_bodies(peer, message)
+        if isinstance(message, BlocksRequest):
+            if not 1 <= message.first <= message.last:
+                return [ne.Penalty(peer=peer, reason="blocks_request")]
+            return [ne.SendBlocks(to=peer, first=message.first, last=message.last)]
+        if isinstance(message, Blocks):
+            return self.sync.receive(peer, message, self.chain.tip) + self._drain_sync()
+        return self._consensus(cv.Received(now=event.now, wall=event.wall, peer=peer, message=message))
+
+    def _submitted(self, event: nv.Submitted) -> list[ne.NodeEffect]:
+        return [*self.mempool.submit(event.token, event.envelopes), *self._arm_gossip()]
+
+    def _transactions_verified(self, event: nv.TransactionsVerified) -> list[ne.NodeEffect]:
+        self.sync.transactions_verified(event.token, event.verdicts)
+        out = self.mempool.verified(event.now, event.token, event.verdicts)
+        out += self._arm_gossip() + self._arm_forward()
+        for candidate_id, proposal in self.mempool.completed():
+            verdict, reason = self.mempool.check(candidate_id, proposal)
+            out += self._consensus(
+                cv.BlockChecked(now=self._now, wall=self._wall, block_id=candidate_id, verdict=verdict, reason=reason)
+            )
+        return out + self._drain_sync()
+
+    def _votes_verified(self, event: nv.VotesVerified) -> list[ne.NodeEffect]:
+        if event.token % 2:
+            self.sync.votes_verified(event.token, event.valid)
+            return self._drain_sync()
+        token = event.token // 2
+        return self._consensus(cv.SignaturesChecked(now=event.now, wall=event.wall, token=token, valid=event.valid))
+
+    def _executed(self, event: nv.BlockExecuted) -> list[ne.NodeEffect]:
+        out = self.chain.finished(event.height, event.exec_root)
+        if stop := self._divergence():
+            return stop
+        return out + self._consensus(
+            cv.Executed(now=event.now, wall=event.wall, height=event.height, exec_root=event.exec_root)
+        )
+
+    def _journal_durable(self, event: nv.JournalDurable) -> list[ne.NodeEffect]:
+        return self._consensus(cv.Durable(now=event.now, wall=event.wall, lsn=event.lsn))
+
+    def _store_durable(self, event: nv.StoreDurable) -> list[ne.NodeEffect]:
+        return self._consensus(cv.Stored(now=event.now, wall=event.wall, height=event.height))
+
+    def _timer(self, event: nv.TimerElapsed) -> list[ne.NodeEffect]:
+        timer = event.timer
+        if isinstance(timer, cv.Timer):
+            return self._consensus(
+                cv.TimerFired(now=event.now, wall=event.wall, timer=timer, generation=event.generation)
+            )
+        if event.generation != self._generations[timer] or not self._armed[timer]:
+            return []
+        self._armed[timer] = False
+        if timer is nv.NodeTimer.GOSSIP:
+            return self.mempool.gossip()
+        if timer is nv.NodeTimer.FORWARD:
+            return [*self.mempool.forward(event.now), *self._arm_forward()]
+        return [*self.sync.ask(self.chain.tip), *self._arm_sync()]
+
+    def _peer_connected(self, event: nv.PeerConnected) -> list[ne.NodeEffect]:
+        self.sync.connected[event.peer] = None
+        out = self._consensus(cv.PeerUp(now=event.now, wall=event.wall, peer=event.peer))
+        if self.sync.active and self.sync.asked is None:
+            out += self.sync.ask(self.chain.tip) + self._arm_sync()
+        return out
+
+    def _peer_lost(self, event: nv.PeerLost) -> list[ne.NodeEffect]:
+        self.sync.connected.pop(event.peer, None)
+        return self._consensus(cv.PeerDown(now=event.now, wall=event.wall, peer=event.peer))
+
+    # -- consensus and its questions -----------------------------------------------------------------------------
+
+    def _consensus(self, first: cv.AnyEvent) -> list[ne.NodeEffect]:
+        """Step the replica with `first` and with every answer that follows from it."""
+        out: list[ne.NodeEffect] = []
+        events: deque[cv.AnyEvent] = deque((first,))
+        while events:
+            for effect in self.replica.step(events.popleft()):
+                self._perform(effect, out, events)
+                if self._halted:
+                    return out
+        return out
+
+    def _perform(self, effect: ce.Effect, out: list[ne.NodeEffect], events: deque[cv.AnyEvent]) -> None:
+        now, wall = self._now, self._wall
+        match effect:
+            case ce.Persist():
+                body = self._journal_body(effect.bodies) if effect.bodies is not None else None
+                out.append(ne.AppendJournal(lsn=effect.lsn, record=effect.record, body=body))
+            case ce.Prune():
+                out.append(ne.PruneJournal(before=effect.before, bodies_up_to=effect.bodies_up_to))
+            case ce.Send():
+                out.append(ne.SendPeer(to=effect.to, message=effect.message, after=effect.after))
+            case ce.Broadcast():
+                out.append(ne.BroadcastPeer(message=effect.message, after=effect.after))
+            case ce.VerifySignatures():
+                out.append(ne.VerifyVotes(token=effect.token * 2, items=effect.items))
+            case ce.CheckBlock():
+                verdict, reason = self.mempool.check(effect.block_id, effect.proposal)
+                events.append(
+                    cv.BlockChecked(now=now, wall=wall, block_id=effect.block_id, verdict=verdict, reason=reason)
+                )
+            case ce.FetchBodies():
+                missing = self.mempool.missing(effect.block_id)
+                if missing:
+                    request = BodiesRequest(effect.block_id, missing)
+                    out.append(ne.SendPeer(to=effect.source, message=request, after=Lsn(0)))
+            case ce.BuildBlock():
+                proposal = self.mempool.build(effect, self._header_base(), wall)
+                events.append(cv.BlockBuilt(now=now, wall=wall, request=effect.request, proposal=proposal))
+            case ce.Deliver():
+                out += self._deliver(effect)
+            case ce.StartTimer():
+                out.append(
+                    ne.SetTimer(timer=effect.timer, generation=effect.generation, deadline_ns=effect.deadline_ns)
+                )
+            case ce.StopTimer():
+                out.append(ne.CancelTimer(timer=effect.timer))
+            case ce.StartSync():
+                out += self.sync.start(effect.height, effect.sources, self.chain.tip) + self._arm_sync()
+            case ce.Penalise():
+                out.append(ne.Penalty(peer=effect.peer, reason=effect.reason))
+            case ce.Count():
+                out.append(ne.Tally(metric=effect.metric, value=effect.value))
+            case ce.Report():
+                out.append(effect)
+            case ce.Halt():
+                out.append(effect)
+                self._halted = True
+
+    def _deliver(self, effect: ce.Deliver) -> list[ne.NodeEffect]:
+        ref = effect.block
+        if ref.height <= self.chain.tip.height:
+            return []
+        candidate = self.mempool.candidates.get(ref.block_id)
+        if candidate is None or ref.height != self.chain.tip.height + 1:
+            # Committed, but the block is not here: a certificate overtook the bodies, or they were lost with the
+            # unflushed end of the store. Certified blocks of the others fill the gap.
+            return self.sync.start(ref.height, (), self.chain.tip) + self._arm_sync()
+        return self._append(ref, candidate, effect.certificate, effect.after)
+
+    def _append(
+        self, ref: BlockRef, candidate: Candidate, certificate: CommitCertificate, after: Lsn
+    ) -> list[ne.NodeEffect]:
+        out = self.chain.deliver(ref, candidate, certificate, after)
+        if out:
+            self.mempool.committed(candidate)
+        return out + self._divergence()
+
+    def _divergence(self) -> list[ne.NodeEffect]:
+        """Halt when a certified header names another result than ours (P83): going on would serve a wrong state."""
+        problem = self.chain.divergence
+        if not problem:
+            return []
+        self._halted = True
+        return [ce.Halt(reason=ce.HaltReason.STATE_DIVERGENCE, detail=problem)]
+
+    def _drain_sync(self) -> list[ne.NodeEffect]:
+        """Hand over what sync has verified, tell consensus, and ask for more."""
+        blocks, out = self.sync.take(self.chain.tip)
+        for block in blocks:
+            self.mempool.adopt(block.ref.block_id, block.candidate)
+            out += self._append(block.ref, block.candidate, block.certificate, Lsn(0))
+        if blocks:
+            last = blocks[-1]
+            out += self._consensus(
+                cv.Synced(now=self._now, wall=self._wall, tip=last.ref, certificate=last.certificate)
+            )
+            out += self.sync.ask(self.chain.tip)
+        return out + self._arm_sync()
+
+    # -- small parts ---------------------------------------------------------------------------------------------
+
+    @property
+    def started(self) -> bool:
+        """The start event was stepped."""
+        return self._config is not None
+
+    @property
+    def config(self) -> ReplicaConfig:
+        """The configuration of the start event; asking before it is our bug."""
+        if self._config is None:
+            raise InvariantViolated("the node has not started")
+        return self._config
+
+    def _next_token(self) -> int:
+        """Return an odd token: even ones belong to the replica."""
+        self._token += 1
+        return self._token * 2 + 1
+
+    def _header_base(self) -> Header:
+        epoch: EpochSpec = self.config.epoch
+        return Header(
+            version=PROTOCOL_VERSION,
+            chain_id=self.config.chain_id,
+            epoch=epoch.epoch,
+            height=0,
+            parent_id=ZERO_HASH,
+            tx_root=EMPTY_LIST_ROOT,
+            tx_count=0,
+            size_bytes=0,
+            time_ms=0,
+            proposer=0,
+            exec_height=self.chain.executed,
+            exec_root=self.chain.root,
+            members_hash=epoch.members_hash,
+            next_members_hash=epoch.members_hash,
+            evidence_root=EMPTY_LIST_ROOT,
+            last_cert_height=0,
+            last_cert_hash=ZERO_HASH,
+            params_hash=self.config.params.hash(),
+        )
+
+    def _journal_body(self, candidate_id: bytes) -> nv.JournalBody:
+        candidate = self.mempool.candidates.get(candidate_id)
+        if candidate is None:
+            raise InvariantViolated(f"block {candidate_id.hex()[:12]} is persisted without its bodies")
+        return nv.JournalBody(
+            height=candidate.header.height,
+            block_id=candidate_id,
+            header=candidate.header_bytes,
+            envelopes=tuple(tx.envelope for tx in candidate.transactions),
+        )
+
+    def _load_body(self, body: nv.JournalBody) -> None:
+        try:
+            header = header_codec.decode(body.header)
+            transactions = tuple(decode_transaction(envelope, self.config.chain_id) for envelope in body.envelopes)
+        except LedgerError as error:
+            raise InvariantViolated(f"journal body {body.height} does not decode: {error}") from error
+        ids = tuple(tx.tx_id for tx in transactions)
+        self.mempool.adopt(block_id(body.header), Candidate(header, body.header, ids, transactions))
+
+    def _arm_gossip(self) -> list[ne.NodeEffect]:
+        if not self.mempool.has_outbox or self._armed[nv.NodeTimer.GOSSIP]:
+            return []
+        return [self._arm(nv.NodeTimer.GOSSIP, GOSSIP_NS)]
+
+    def _arm_forward(self) -> list[ne.NodeEffect]:
+        if not self.mempool.owes or self._armed[nv.NodeTimer.FORWARD]:
+            return []
+        return [self._arm(nv.NodeTimer.FORWARD, self.config.params.fwd_ms * 1_000_000)]
+
+    def _arm_sync(self) -> list[ne.NodeEffect]:
+        if not self.sync.active or self._armed[nv.NodeTimer.SYNC]:
+            return []
+        return [self._arm(nv.NodeTimer.SYNC, 4 * self.config.params.fetch_ms * 1_000_000)]
+
+    def _arm(self, timer: nv.NodeTimer, delay_ns: int) -> ne.NodeEffect:
+        self._generations[timer] += 1
+        self._armed[timer] = True
+        return ne.SetTimer(timer=timer, generation=self._generations[timer], deadline_ns=self._now + delay_ns)
+
+
+_HANDLERS: Final[dict[type, Callable[..., list[ne.NodeEffect]]]] = {
+    nv.NodeStart: NodeCore._start,
+    nv.PeerReceived: NodeCore._received,
+    nv.Submitted: NodeCore._submitted,
+    nv.TransactionsVerified: NodeCore._transactions_verified,
+    nv.VotesVerified: NodeCore._votes_verified,
+    nv.BlockExecuted: NodeCore._executed,
+    nv.JournalDurable: NodeCore._journal_durable,
+    nv.StoreDurable: NodeCore._store_durable,
+    nv.TimerElapsed: NodeCore._timer,
+    nv.PeerConnected: NodeCore._peer_connected,
+    nv.PeerLost: NodeCore._peer_lost,
+}
+
+__all__ = ["NodeContext", "NodeCore", "ref_of"]

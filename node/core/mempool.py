@@ -1,0 +1,555 @@
+"""Valid transactions that are not ordered yet, and the bodies behind proposals (consensus.md section 15).
+
+A transaction is checked cheapest first: size, form, expiry, duplicate, quota, signers and nonce against the executed
+state, and only then its signatures, once per node (performance E16). The verdict belongs to the envelope hash,
+never to the id alone, because the id does not bind the signatures (LR4).
+
+The pool answers three questions of consensus: what to propose (`build`), whether a proposal is acceptable here
+(`check`), and who has a body (`bodies`). A transaction that would fail in execution is still acceptable: it
+becomes a failed receipt, so replicas cannot disagree about a block (P32).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from consensus.effects import BuildBlock
+from consensus.events import Lsn, Verdict, WorkChanged
+from consensus.messages import Proposal
+from ledger.block import EMPTY_LIST_ROOT, PROTOCOL_VERSION, Header, block_id, header_codec, list_root
+from ledger.certificate import certificate_hash
+from ledger.codec import encode
+from ledger.errors import InvalidTransaction, LedgerError
+from ledger.params import Params
+from ledger.registry.lookup import check_nonce, check_signers
+from ledger.state import Reader
+from ledger.transaction import Transaction, check_expiry, decode_transaction, envelope_hash
+from node.core.effects import Answer, BroadcastPeer, NodeEffect, Penalty, SubmitResult, Tally, VerifyTransactions
+from node.core.messages import Bodies, TxBatch
+
+POOL_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Bytes of all waiting transactions (P141)."""
+ORIGIN_BYTES_MAX: Final = 16 * 1024 * 1024
+"""Bytes one company may have waiting, so that one member cannot fill the pool (P141, T29)."""
+ORIGIN_TXS_MAX: Final = 20_000
+"""Transactions one company may have waiting (P141)."""
+BATCH_BYTES: Final = 64 * 1024
+"""A gossip frame leaves at this size without waiting for the timer (performance section 5)."""
+BATCH_ENVELOPES_MAX: Final = 1_024
+"""Envelopes accepted in one batch of a peer; more is misbehaviour."""
+KEPT_BLOCKS: Final = 4
+"""Committed blocks whose bodies stay in memory for members that are about to ask for them."""
+REFUSED_MAX: Final = 10_000
+"""Remembered hashes of envelopes whose signatures were bad, so that a repeat costs no verification."""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A pool entry: `origin` is the member index whose quota it uses."""
+
+    tx: Transaction
+    origin: int
+    since_ns: int
+
+
+@dataclass(slots=True)
+class Candidate:
+    """A proposed block whose bodies are all here."""
+
+    header: Header
+    header_bytes: bytes
+    tx_ids: tuple[bytes, ...]
+    transactions: tuple[Transaction, ...]
+    by_id: dict[bytes, Transaction] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.by_id = dict(zip(self.tx_ids, self.transactions, strict=True))
+
+
+@dataclass(slots=True)
+class _Submission:
+    """An API submission whose results are not all known."""
+
+    results: list[SubmitResult | None]
+    open: int
+
+
+@dataclass(slots=True)
+class _Checking:
+    """A run of transactions at the verifier: who sent each, and whether it answers a body request."""
+
+    transactions: tuple[Transaction, ...]
+    origin: int
+    wanted: bool
+
+
+@dataclass(slots=True)
+class Mempool:
+    """State of the pool. Methods take the time and return effects; they never raise on input."""
+
+    own: int
+    chain_id: bytes
+    params: Params
+    read: Callable[[], Reader]
+    next_token: Callable[[], int]
+    height: int = 0
+    time_ms: int = 0
+    waiting: dict[bytes, Waiting] = field(default_factory=dict)
+    recent: dict[bytes, int] = field(default_factory=dict)
+    candidates: dict[bytes, Candidate] = field(default_factory=dict)
+    _expiring: dict[int, list[bytes]] = field(default_factory=dict)
+    _lapsing: dict[int, list[bytes]] = field(default_factory=dict)
+    _hashes: dict[bytes, bytes] = field(default_factory=dict)
+    _nonces: dict[tuple[str, int], bytes] = field(default_factory=dict)
+    _refused: dict[bytes, None] = field(default_factory=dict)
+    _checking: dict[int, _Checking] = field(default_factory=dict)
+    _in_check: dict[bytes, None] = field(default_factory=dict)
+    _submissions: dict[int, _Submission] = field(default_factory=dict)
+    _answers: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
+    _missing: dict[bytes, tuple[Proposal, frozenset[bytes]]] = field(default_factory=dict)
+    _bodies: dict[bytes, Transaction] = field(default_factory=dict)
+    _outbox: list[bytes] = field(default_factory=list)
+    _outbox_bytes: int = 0
+    _owed: dict[bytes, int] = field(default_factory=dict)
+    """Waiting ids and the time at which each is passed on again (P132)."""
+    _bytes: int = 0
+    _origin_bytes: dict[int, int] = field(default_factory=dict)
+    _origin_txs: dict[int, int] = field(default_factory=dict)
+    changed: bool = False
+
+    # -- admission ---------------------------------------------------------------------------------------------
+
+    def submit(self, token: int, envelopes: tuple[bytes, ...]) -> list[NodeEffect]:
+        """Admit envelopes handed in through the API; the answer comes when every signature is checked."""
+        submission = _Submission([None] * len(envelopes), len(envelopes))
+        self._submissions[token] = submission
+        fresh: list[Transaction] = []
+        effects: list[NodeEffect] = []
+        for position, envelope in enumerate(envelopes):
+            key = envelope_hash(envelope)
+            known = self._hashes.get(key)
+            if known is not None:
+                self._owed[known] = 0  # its first holder may be gone: this node vouches for it now
+                effects += self._settle(token, position, SubmitResult(tx_id=known, code="", detail="already waiting"))
+                continue
+            try:
+                tx = self._admissible(envelope)
+            except LedgerError as error:
+                code = error.code
+                detail = error.detail if isinstance(error, InvalidTransaction) else str(error)
+                effects += self._settle(token, position, SubmitResult(tx_id=b"", code=code, detail=detail))
+                continue
+            if tx.tx_id in self.recent:
+                effects += self._settle(token, position, SubmitResult(tx_id=tx.tx_id, code="", detail="committed"))
+                continue
+            self._answers.setdefault(key, []).append((token, position))
+            if key not in self._in_check:
+                self._in_check[key] = None
+                fresh.append(tx)
+        if fresh:
+            effects.append(self._verify(fresh, self.own, wanted=False))
+        return effects
+
+    def receive(self, peer: int, batch: TxBatch) -> list[NodeEffect]:
+        """Admit a batch of another member's node (P130)."""
+        if len(batch.envelopes) > BATCH_ENVELOPES_MAX:
+            return [Penalty(peer=peer, reason="batch_too_large")]
+        fresh: list[Transaction] = []
+        effects: list[NodeEffect] = []
+        for envelope in batch.envelopes:
+            key = envelope_hash(envelope)
+            if key in self._hashes or key in self._in_check:
+                continue
+            if key in self._refused:
+                effects.append(Penalty(peer=peer, reason="bad_signature"))
+                continue
+            try:
+                tx = self._admissible(envelope, origin=peer)
+            except LedgerError as error:
+                effects.append(Tally(metric=f"mempool_rejected.{error.code}", value=1))
+                continue
+            if tx.tx_id in self.recent:
+                continue
+            self._in_check[key] = None
+            fresh.append(tx)
+        if fresh:
+            effects.append(self._verify(fresh, peer, wanted=False))
+        return effects
+
+    def verified(self, now: int, token: int, verdicts: tuple[bool, ...]) -> list[NodeEffect]:
+        """Take the verdicts of one run: good ones enter the pool, local good ones are passed on."""
+        run = self._checking.pop(token, None)
+        if run is None or len(verdicts) != len(run.transactions):
+            return []
+        effects: list[NodeEffect] = []
+        for tx, good in zip(run.transactions, verdicts, strict=True):
+            self._in_check.pop(tx.envelope_hash, None)
+            answers = self._answers.pop(tx.envelope_hash, [])
+            if not good:
+                if len(self._refused) >= REFUSED_MAX:
+                    self._refused.pop(next(iter(self._refused)))
+                self._refused[tx.envelope_hash] = None
+                effects.append(Tally(metric="mempool_rejected.bad_signature", value=1))
+                if run.origin != self.own:
+                    effects.append(Penalty(peer=run.origin, reason="bad_signature"))
+                for answer, position in answers:
+                    result = SubmitResult(tx_id=tx.tx_id, code="bad_signature", detail="a signature does not verify")
+                    effects += self._settle(answer, position, result)
+                continue
+            if run.wanted or self._is_missing(tx.tx_id):
+                self._bodies[tx.tx_id] = tx
+            problem = self._quota(run.origin, len(tx.envelope))
+            if not problem and tx.tx_id not in self.waiting and tx.tx_id not in self.recent:
+                self._insert(now, tx, run.origin)
+                if answers:
+                    self._outbox.append(tx.envelope)
+                    self._outbox_bytes += len(tx.envelope)
+            for answer, position in answers:
+                result = SubmitResult(tx_id=tx.tx_id, code=problem, detail=_QUOTA_TEXT if problem else "")
+                effects += self._settle(answer, position, result)
+        if self._outbox_bytes >= BATCH_BYTES:
+            effects += self.gossip()
+        return effects
+
+    def gossip(self) -> list[NodeEffect]:
+        """Send what was admitted here since the last time to all members, joined in frames (performance E35)."""
+        effects: list[NodeEffect] = []
+        batch: list[bytes] = []
+        size = 0
+        for envelope in self._outbox:
+            if batch and size + len(envelope) > 4 * BATCH_BYTES:
+                effects.append(BroadcastPeer(message=TxBatch(tuple(batch)), after=_AT_ONCE))
+                batch, size = [], 0
+            batch.append(envelope)
+            size += len(envelope)
+        if batch:
+            effects.append(BroadcastPeer(message=TxBatch(tuple(batch)), after=_AT_ONCE))
+        self._outbox.clear()
+        self._outbox_bytes = 0
+        return effects
+
+    def forward(self, now: int) -> list[NodeEffect]:
+        """Pass on again what is still not ordered: after FWD_MS what was admitted here, after REQ_MS the rest (P132).
+
+        Gossip is sent once and may be lost with a link or a peer; what a node accepted must reach the primary all
+        the same (U19). At most one frame a time.
+        """
+        size = 0
+        for tx_id, due in self._owed.items():
+            if due > now:
+                continue
+            entry = self.waiting[tx_id]
+            self._owed[tx_id] = self._passed_on_again(now, entry.origin)
+            self._outbox.append(entry.tx.envelope)
+            size += len(entry.tx.envelope)
+            if size >= BATCH_BYTES:
+                break
+        self._outbox_bytes += size
+        return self.gossip()
+
+    @property
+    def owes(self) -> bool:
+        """Something waits to be ordered."""
+        return bool(self._owed)
+
+    @property
+    def has_outbox(self) -> bool:
+        """Something waits for the next gossip frame."""
+        return bool(self._outbox)
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes of all waiting transactions."""
+        return self._bytes
+
+    def work(self, now: int, wall: int) -> WorkChanged:
+        """Return what the replica needs to know about the pool (P45)."""
+        self.changed = False
+        oldest = next(iter(self.waiting.values())).since_ns if self.waiting else 0
+        return WorkChanged(
+            now=now, wall=wall, count=len(self.waiting), size_bytes=self._bytes, oldest_ns=oldest, overdue=False
+        )
+
+    # -- proposals ---------------------------------------------------------------------------------------------
+
+    def build(self, request: BuildBlock, header_base: Header, wall: int) -> Proposal | None:
+        """Return a proposal of the oldest transactions that fit, or None when there is nothing to propose.
+
+        `header_base` brings the fields that the chain knows (epoch, hashes, executed height and root).
+        """
+        ids: list[bytes] = []
+        chosen: list[Transaction] = []
+        size = gas = 0
+        for tx_id, entry in self.waiting.items():
+            body = entry.tx.body
+            if len(ids) == request.max_txs:
+                break
+            if body.valid_until_height < request.height:
+                continue
+            if size + len(entry.tx.envelope) > request.max_size_bytes or gas + body.gas_limit > self._gas_max:
+                break
+            ids.append(tx_id)
+            chosen.append(entry.tx)
+            size += len(entry.tx.envelope)
+            gas += body.gas_limit
+        if not ids and not request.allow_empty:
+            return None
+        header = Header(
+            version=PROTOCOL_VERSION,
+            chain_id=self.chain_id,
+            epoch=header_base.epoch,
+            height=request.height,
+            parent_id=request.parent.block_id,
+            tx_root=list_root(ids),
+            tx_count=len(ids),
+            size_bytes=size,
+            time_ms=max(wall, request.parent.time_ms + 1),
+            proposer=self.own,
+            exec_height=header_base.exec_height,
+            exec_root=header_base.exec_root,
+            members_hash=header_base.members_hash,
+            next_members_hash=header_base.next_members_hash,
+            evidence_root=EMPTY_LIST_ROOT,
+            last_cert_height=request.last_certificate.vote.height,
+            last_cert_hash=certificate_hash(request.last_certificate),
+            params_hash=header_base.params_hash,
+        )
+        raw = encode(header)
+        self.candidates[block_id(raw)] = Candidate(header, raw, tuple(ids), tuple(chosen))
+        return Proposal(raw, tuple(ids), request.last_certificate)
+
+    def check(self, candidate_id: bytes, proposal: Proposal) -> tuple[Verdict, str]:
+        """Tell whether a proposal is acceptable here: bodies, roots, sizes, expiry, duplicates (P30i, LR2)."""
+        if candidate_id in self.candidates:
+            return self._recheck(self.candidates[candidate_id])
+        try:
+            header = header_codec.decode(proposal.header)
+        except LedgerError:
+            return Verdict.INVALID, "header"
+        ids = proposal.tx_ids
+        if header.tx_count != len(ids) or len(ids) > self.params.max_block_txs:
+            return Verdict.INVALID, "tx_count"
+        if len(dict.fromkeys(ids)) != len(ids):
+            return Verdict.INVALID, "duplicate"
+        if header.tx_root != list_root(ids):
+            return Verdict.INVALID, "tx_root"
+        if header.evidence_root != EMPTY_LIST_ROOT:
+            return Verdict.INVALID, "evidence_root"
+        found: list[Transaction] = []
+        absent: list[bytes] = []
+        for tx_id in ids:
+            tx = self._body(tx_id)
+            if tx is None:
+                absent.append(tx_id)
+            else:
+                found.append(tx)
+        if absent:
+            self._missing[candidate_id] = (proposal, frozenset(absent))
+            return Verdict.MISSING, "bodies"
+        self._missing.pop(candidate_id, None)
+        candidate = Candidate(header, proposal.header, ids, tuple(found))
+        verdict, reason = self._recheck(candidate)
+        if verdict is Verdict.OK:
+            self.candidates[candidate_id] = candidate
+        return verdict, reason
+
+    def missing(self, candidate_id: bytes) -> tuple[bytes, ...]:
+        """Return the ids whose bodies are still needed for a proposal, in block order."""
+        entry = self._missing.get(candidate_id)
+        if entry is None:
+            return ()
+        return tuple(tx_id for tx_id in entry[0].tx_ids if self._body(tx_id) is None)
+
+    def completed(self) -> list[tuple[bytes, Proposal]]:
+        """Return proposals whose last missing body arrived since; each is reported once."""
+        done = [
+            (candidate_id, proposal)
+            for candidate_id, (proposal, absent) in self._missing.items()
+            if all(self._body(tx_id) is not None for tx_id in sorted(absent))
+        ]
+        for candidate_id, _ in done:
+            del self._missing[candidate_id]
+        return done
+
+    def bodies(self, tx_ids: Iterable[bytes], limit_bytes: int) -> tuple[bytes, ...]:
+        """Return the envelopes held for `tx_ids`, as many as fit."""
+        found: list[bytes] = []
+        size = 0
+        for tx_id in tx_ids:
+            tx = self._body(tx_id)
+            if tx is None:
+                continue
+            size += len(tx.envelope)
+            if size > limit_bytes:
+                break
+            found.append(tx.envelope)
+        return tuple(found)
+
+    def receive_bodies(self, peer: int, message: Bodies) -> list[NodeEffect]:
+        """Take the answer to a body request; only ids that are missing are looked at (P131)."""
+        wanted: list[Transaction] = []
+        for envelope in message.envelopes[: self.params.max_block_txs]:
+            key = envelope_hash(envelope)
+            if key in self._refused:
+                continue
+            try:
+                tx = decode_transaction(envelope, self.chain_id)
+            except LedgerError:
+                return [Penalty(peer=peer, reason="malformed_body")]
+            if self._is_missing(tx.tx_id) and self._body(tx.tx_id) is None:
+                wanted.append(tx)
+        return [self._verify(wanted, peer, wanted=True)] if wanted else []
+
+    def adopt(self, candidate_id: bytes, candidate: Candidate) -> None:
+        """Keep a block whose bodies came from the journal or from sync."""
+        self.candidates[candidate_id] = candidate
+
+    # -- commitment --------------------------------------------------------------------------------------------
+
+    def committed(self, candidate: Candidate) -> None:
+        """The block is in the chain: its transactions leave the pool and their ids are remembered (I26)."""
+        self.height = candidate.header.height
+        self.time_ms = candidate.header.time_ms
+        for tx in candidate.transactions:
+            self._drop(tx.tx_id)
+            self.remember(tx.tx_id, tx.body.valid_until_height)
+            self._bodies.pop(tx.tx_id, None)
+        for expired in self._expiring.pop(self.height - 1, []):
+            self.recent.pop(expired, None)
+        for stale in self._lapsing.pop(self.height, []):
+            self._drop(stale)
+        for old in [key for key, held in self.candidates.items() if held.header.height <= self.height - KEPT_BLOCKS]:
+            del self.candidates[old]
+        for old in [key for key, (held, _) in self._missing.items() if self._height_of(held) <= self.height]:
+            del self._missing[old]
+        self.changed = True
+
+    def remember(self, tx_id: bytes, valid_until_height: int) -> None:
+        """Refuse `tx_id` from now on, until its validity has passed anyway."""
+        self.recent[tx_id] = valid_until_height
+        self._expiring.setdefault(valid_until_height, []).append(tx_id)
+
+    # -- private -----------------------------------------------------------------------------------------------
+
+    @property
+    def _gas_max(self) -> int:
+        return self.params.max_block_gas
+
+    def _admissible(self, envelope: bytes, origin: int | None = None) -> Transaction:
+        tx = decode_transaction(envelope, self.chain_id)
+        check_expiry(tx.body, self.height + 1, self.params)
+        if tx.tx_id in self.waiting or tx.tx_id in self.recent:
+            return tx
+        problem = self._quota(self.own if origin is None else origin, len(envelope))
+        if problem:
+            raise InvalidTransaction(problem, _QUOTA_TEXT)
+        first = tx.body.signers[0].user_id
+        if (first, tx.body.nonce) in self._nonces:
+            raise InvalidTransaction("conflict", f"nonce {tx.body.nonce} is used by another waiting transaction")
+        state = self.read()
+        problem = check_signers(state, tx, self.height + 1, self.time_ms)
+        if problem:
+            raise InvalidTransaction("bad_signer", problem)
+        if not check_nonce(state, first, tx.body.nonce):
+            raise InvalidTransaction("bad_nonce", f"nonce {tx.body.nonce} is used or too far ahead")
+        return tx
+
+    def _quota(self, origin: int, size: int) -> str:
+        if (
+            self._bytes + size > POOL_BYTES_MAX
+            or self._origin_bytes.get(origin, 0) + size > ORIGIN_BYTES_MAX
+            or self._origin_txs.get(origin, 0) >= ORIGIN_TXS_MAX
+        ):
+            return "mempool_full"
+        return ""
+
+    def _verify(self, transactions: list[Transaction], origin: int, *, wanted: bool) -> NodeEffect:
+        token = self.next_token()
+        run = tuple(transactions)
+        self._checking[token] = _Checking(run, origin, wanted)
+        return VerifyTransactions(token=token, transactions=run)
+
+    def _settle(self, token: int, position: int, result: SubmitResult) -> list[NodeEffect]:
+        submission = self._submissions[token]
+        submission.results[position] = result
+        submission.open -= 1
+        if submission.open:
+            return []
+        del self._submissions[token]
+        return [Answer(token=token, results=tuple(item for item in submission.results if item is not None))]
+
+    def _passed_on_again(self, now: int, origin: int) -> int:
+        wait_ms = self.params.fwd_ms if origin == self.own else self.params.req_ms
+        return now + wait_ms * 1_000_000
+
+    def _insert(self, now: int, tx: Transaction, origin: int) -> None:
+        size = len(tx.envelope)
+        self.waiting[tx.tx_id] = Waiting(tx, origin, now)
+        self._owed[tx.tx_id] = self._passed_on_again(now, origin)
+        self._lapsing.setdefault(tx.body.valid_until_height, []).append(tx.tx_id)
+        self._hashes[tx.envelope_hash] = tx.tx_id
+        self._nonces[(tx.body.signers[0].user_id, tx.body.nonce)] = tx.tx_id
+        self._bytes += size
+        self._origin_bytes[origin] = self._origin_bytes.get(origin, 0) + size
+        self._origin_txs[origin] = self._origin_txs.get(origin, 0) + 1
+        self.changed = True
+
+    def _drop(self, tx_id: bytes) -> None:
+        entry = self.waiting.pop(tx_id, None)
+        if entry is None:
+            return
+        tx, size = entry.tx, len(entry.tx.envelope)
+        self._owed.pop(tx_id, None)
+        self._hashes.pop(tx.envelope_hash, None)
+        self._nonces.pop((tx.body.signers[0].user_id, tx.body.nonce), None)
+        self._bytes -= size
+        self._origin_bytes[entry.origin] -= size
+        self._origin_txs[entry.origin] -= 1
+        self.changed = True
+
+    def _body(self, tx_id: bytes) -> Transaction | None:
+        entry = self.waiting.get(tx_id)
+        if entry is not None:
+            return entry.tx
+        tx = self._bodies.get(tx_id)
+        if tx is not None:
+            return tx
+        for candidate in self.candidates.values():
+            tx = candidate.by_id.get(tx_id)
+            if tx is not None:
+                return tx
+        return None
+
+    def _is_missing(self, tx_id: bytes) -> bool:
+        return any(tx_id in absent for _, absent in self._missing.values())
+
+    def _recheck(self, candidate: Candidate) -> tuple[Verdict, str]:
+        height = candidate.header.height
+        size = gas = 0
+        for tx in candidate.transactions:
+            if tx.tx_id in self.recent and height > self.height:
+                return Verdict.INVALID, "duplicate"
+            try:
+                check_expiry(tx.body, height, self.params)
+            except InvalidTransaction as error:
+                return Verdict.INVALID, error.code
+            size += len(tx.envelope)
+            gas += tx.body.gas_limit
+        if size != candidate.header.size_bytes or size > self.params.max_block_bytes:
+            return Verdict.INVALID, "size_bytes"
+        if gas > self._gas_max:
+            return Verdict.INVALID, "block_gas"
+        return Verdict.OK, ""
+
+    @staticmethod
+    def _height_of(proposal: Proposal) -> int:
+        try:
+            return header_codec.decode(proposal.header).height
+        except LedgerError:
+            return 0
+
+
+_QUOTA_TEXT: Final = "the pool or the company's share of it is full; wait for the next block and send again"
+_AT_ONCE: Final = Lsn(0)

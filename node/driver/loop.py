@@ -1,0 +1,386 @@
+"""The asyncio shell of the pure node: one turn at a time (architecture section 5).
+
+A turn takes the queued events (bounded), gives each its time, steps them one after the other, writes everything
+the core wants durable in one journal transaction, and only then lets messages leave. Signatures are checked and
+blocks executed on this same thread in short runs between turns: beside a second busy thread every call that
+releases the interpreter lock would wait milliseconds (performance E33, E34). Votes always go first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import Final, Protocol
+
+from consensus.effects import Halt, Report, SignatureItem
+from consensus.events import Lsn
+from consensus.records import Record
+from ledger.block import Header
+from ledger.crypto.ed25519 import verify_strict
+from ledger.state import StateView
+from ledger.transaction import Transaction
+from ledger.transition import BlockExecution, BlockResult, Runtime
+from node.core import effects as ne
+from node.core import events as nv
+from node.core.machine import NodeCore
+from node.core.messages import Blocks, CertifiedBlock, PeerMessage
+from node.driver.meter import Meter
+
+EVENTS_A_TURN: Final = 256
+"""Events stepped before their records are written; bounds the latency of a turn."""
+VERIFY_RUN: Final = 24
+"""Transactions verified between two looks at the queue: about 2 ms with two signers (performance E17)."""
+EXECUTE_SLICE: Final = 20
+"""Transactions executed between two looks at the queue (performance E34)."""
+FLUSH_BLOCKS: Final = 8
+"""Blocks a flush may wait for (performance E25)."""
+FLUSH_MS: Final = 250
+"""Milliseconds a flush may wait (performance E25)."""
+BLOCKS_ANSWER_BYTES: Final = 3 * 1024 * 1024
+"""Bytes of one answer to a request for blocks; below the frame cap of 4 MiB."""
+
+
+class Journal(Protocol):
+    """The consensus journal; a failed write ends the process (P91)."""
+
+    def append(self, entries: Sequence[tuple[Lsn, Record, nv.JournalBody | None]]) -> None: ...
+    def prune(self, before: Lsn, bodies_up_to: int) -> None: ...
+
+
+class Store(Protocol):
+    """The block store: blocks, receipts, state."""
+
+    def view(self) -> StateView: ...
+    def add_block(self, effect: ne.StoreBlock) -> None: ...
+    def apply(self, result: BlockResult) -> StateView: ...
+    def flush(self) -> int: ...
+    def blocks(self, first: int, last: int, max_bytes: int) -> Sequence[CertifiedBlock]: ...
+
+
+class Links(Protocol):
+    """Connections to the other members, by index."""
+
+    def send(self, to: int, message: PeerMessage) -> None: ...
+    def broadcast(self, message: PeerMessage) -> None: ...
+    def flush(self) -> None: ...
+    def penalise(self, peer: int, reason: str) -> None: ...
+
+
+@dataclass(slots=True)
+class _Verification:
+    token: int
+    transactions: tuple[Transaction, ...]
+    verdicts: list[bool]
+
+
+@dataclass(slots=True)
+class _Execution:
+    height: int
+    header: Header
+    transactions: tuple[Transaction, ...]
+    done: int = 0
+    run: BlockExecution | None = None
+
+
+class Driver:
+    """Performs the effects of one `NodeCore` in real time.
+
+    `on_block` is told each executed block on the loop's thread; `on_halt` when the core stops for good.
+    `keys` are the consensus keys of the epoch by index. Verdicts on transactions are kept by nobody but the core.
+    """
+
+    def __init__(
+        self,
+        *,
+        core: NodeCore,
+        journal: Journal,
+        store: Store,
+        links: Links,
+        runtime: Runtime,
+        utc_offset_min: int,
+        verify_vote: Callable[[SignatureItem], bool],
+        on_block: Callable[[BlockResult], None],
+        on_halt: Callable[[Halt], None],
+        on_report: Callable[[Report], None],
+    ) -> None:
+        self.core = core
+        self.meter = Meter()
+        self._journal = journal
+        self._store = store
+        self._links = links
+        self._runtime = runtime
+        self._utc_offset_min = utc_offset_min
+        self._verify_vote = verify_vote
+        self._on_block = on_block
+        self._on_halt = on_halt
+        self._on_report = on_report
+        self._queue: deque[Callable[[int, int], nv.NodeEvent]] = deque()
+        self._urgent: deque[Callable[[int, int], nv.NodeEvent]] = deque()
+        self._verifications: deque[_Verification] = deque()
+        self._executions: deque[_Execution] = deque()
+        self._timers: list[tuple[int, int, nv.AnyTimer, int]] = []
+        self._timer_generation: dict[nv.AnyTimer, int] = {}
+        self._sequence = 0
+        self._answers: dict[int, asyncio.Future[tuple[ne.SubmitResult, ...]]] = {}
+        self._tokens = 0
+        self._wake = asyncio.Event()
+        self._unflushed = 0
+        self._flush_due_ns = 0
+        self._stopping = False
+        self.halted: Halt | None = None
+        self.wall_offset_ms = 0
+        self.turn_hook: Callable[[], None] | None = None
+
+    # -- what others hand in -------------------------------------------------------------------------------------
+
+    def post(self, make: Callable[[int, int], nv.NodeEvent]) -> None:
+        """Queue an event; `make(now, wall)` is called when it is stepped, so that it carries that time."""
+        self._queue.append(make)
+        self._wake.set()
+
+    def received(self, peer: int, message: PeerMessage) -> None:
+        """A decoded message of a member arrived."""
+        self.post(lambda now, wall: nv.PeerReceived(now=now, wall=wall, peer=peer, message=message))
+
+    def connected(self, peer: int) -> None:
+        """A link to a member is up and its hello verified."""
+        self.post(lambda now, wall: nv.PeerConnected(now=now, wall=wall, peer=peer))
+
+    def lost(self, peer: int) -> None:
+        """The link to a member is gone."""
+        self.post(lambda now, wall: nv.PeerLost(now=now, wall=wall, peer=peer))
+
+    async def submit(self, envelopes: tuple[bytes, ...]) -> tuple[ne.SubmitResult, ...]:
+        """Admit envelopes and return one result for each, in order, once their signatures are checked."""
+        self._tokens += 1
+        token = self._tokens
+        future: asyncio.Future[tuple[ne.SubmitResult, ...]] = asyncio.get_running_loop().create_future()
+        self._answers[token] = future
+        self.post(lambda now, wall: nv.Submitted(now=now, wall=wall, token=token, envelopes=envelopes))
+        return await future
+
+    def stop(self) -> None:
+        """End `run` after the current turn; everything committed is flushed."""
+        self._stopping = True
+        self._wake.set()
+
+    @property
+    def backlog(self) -> int:
+        """Events and transactions that wait for this thread."""
+        return len(self._queue) + sum(len(item.transactions) for item in self._verifications)
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    async def run(self, start: Callable[[int, int], nv.NodeEvent]) -> None:
+        """Step `start`, then turn until `stop` or a halt. Raises what the journal or the store raise."""
+        self._turn([start])
+        while not self._stopping and self.halted is None:
+            batch = self._take()
+            if batch:
+                self._turn(batch)
+            worked = self._work()
+            self._maybe_flush()
+            if self._queue or self._urgent or worked:
+                await asyncio.sleep(0)
+                continue
+            self._wake.clear()
+            if self._queue or self._stopping:
+                continue
+            try:
+                async with asyncio.timeout(self._idle_seconds()):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+        self._flush()
+        for future in self._answers.values():
+            if not future.done():
+                future.cancel()
+
+    def _take(self) -> list[Callable[[int, int], nv.NodeEvent]]:
+        now = time.monotonic_ns()
+        batch: list[Callable[[int, int], nv.NodeEvent]] = []
+        while self._timers and self._timers[0][0] <= now:
+            _, _, timer, generation = heappop(self._timers)
+            if self._timer_generation.get(timer) == generation:
+                batch.append(_elapsed(timer, generation))
+        while self._urgent:
+            batch.append(self._urgent.popleft())
+        while self._queue and len(batch) < EVENTS_A_TURN:
+            batch.append(self._queue.popleft())
+        return batch
+
+    def _turn(self, batch: Sequence[Callable[[int, int], nv.NodeEvent]]) -> None:
+        """Step a batch, make its records durable in one write, then perform what had to wait for that."""
+        events: deque[Callable[[int, int], nv.NodeEvent]] = deque(batch)
+        appends: list[tuple[Lsn, Record, nv.JournalBody | None]] = []
+        prune: ne.PruneJournal | None = None
+        held: list[ne.NodeEffect] = []
+        mark = time.thread_time_ns()
+        while events:
+            event = events.popleft()(time.monotonic_ns(), time.time_ns() // 1_000_000 + self.wall_offset_ms)
+            for effect in self.core.step(event):
+                if isinstance(effect, ne.VerifyVotes):
+                    mark = self.meter.since("consensus", mark)
+                    events.append(self._check_votes(effect))
+                    mark = self.meter.since("verify", mark)
+                elif isinstance(effect, ne.AppendJournal):
+                    appends.append((effect.lsn, effect.record, effect.body))
+                elif isinstance(effect, ne.PruneJournal):
+                    prune = effect
+                elif isinstance(effect, ne.SetTimer):
+                    self._set_timer(effect)
+                elif isinstance(effect, ne.CancelTimer):
+                    self._timer_generation.pop(effect.timer, None)
+                elif isinstance(effect, ne.VerifyTransactions):
+                    self._verifications.append(_Verification(effect.token, effect.transactions, []))
+                elif isinstance(effect, ne.Tally):
+                    self.meter.count(effect.metric, effect.value)
+                else:
+                    held.append(effect)
+        mark = self.meter.since("consensus", mark)
+        if appends:
+            self._journal.append(appends)
+            self.meter.count("journal_writes")
+            last = appends[-1][0]
+            self._urgent.append(lambda now, wall: nv.JournalDurable(now=now, wall=wall, lsn=last))
+            mark = self.meter.since("journal", mark)
+        for effect in held:
+            self._perform(effect)
+        self._links.flush()
+        self.meter.since("network", mark)
+        if prune is not None:
+            self._journal.prune(prune.before, prune.bodies_up_to)
+        if self.turn_hook is not None:
+            self.turn_hook()
+
+    def _perform(self, effect: ne.NodeEffect) -> None:
+        if isinstance(effect, ne.SendPeer):
+            self._links.send(effect.to, effect.message)
+        elif isinstance(effect, ne.BroadcastPeer):
+            self._links.broadcast(effect.message)
+        elif isinstance(effect, ne.StoreBlock):
+            self._store.add_block(effect)
+        elif isinstance(effect, ne.Execute):
+            self._executions.append(_Execution(effect.height, effect.header, effect.transactions))
+        elif isinstance(effect, ne.Answer):
+            future = self._answers.pop(effect.token, None)
+            if future is not None and not future.done():
+                future.set_result(effect.results)
+        elif isinstance(effect, ne.SendBlocks):
+            blocks = self._store.blocks(effect.first, effect.last, BLOCKS_ANSWER_BYTES)
+            self._links.send(effect.to, Blocks(tuple(blocks)))
+        elif isinstance(effect, ne.Penalty):
+            self.meter.count(f"rejected_messages.{effect.reason}")
+            self._links.penalise(effect.peer, effect.reason)
+        elif isinstance(effect, Report):
+            self._on_report(effect)
+        elif isinstance(effect, Halt):
+            self.halted = effect
+            self._on_halt(effect)
+
+    # -- work between turns --------------------------------------------------------------------------------------
+
+    def _work(self) -> bool:
+        """Do one short run of verification and one slice of execution; tell whether there was any."""
+        worked = False
+        if self._executions:
+            self._execute_slice()
+            worked = True
+        if self._verifications:
+            self._verify_run()
+            worked = True
+        return worked
+
+    def _verify_run(self) -> None:
+        mark = time.thread_time_ns()
+        budget = VERIFY_RUN
+        while self._verifications and budget > 0:
+            job = self._verifications[0]
+            start = len(job.verdicts)
+            for tx in job.transactions[start : start + budget]:
+                job.verdicts.append(all(verify_strict(key, signature, tx.tx_id) for key, signature in tx.signatures))
+            budget -= len(job.verdicts) - start
+            if len(job.verdicts) == len(job.transactions):
+                self._verifications.popleft()
+                self._urgent.append(_verified(job.token, tuple(job.verdicts)))
+        self.meter.since("verify", mark)
+
+    def _execute_slice(self) -> None:
+        mark = time.thread_time_ns()
+        job = self._executions[0]
+        if job.run is None:
+            job.run = BlockExecution(self._store.view(), job.header, self._runtime, self._utc_offset_min)
+        part = job.transactions[job.done : job.done + EXECUTE_SLICE]
+        if part:
+            job.run.run(part)
+            job.done += len(part)
+            mark = self.meter.since("contract", mark)
+        if job.done < len(job.transactions):
+            return
+        result = job.run.finish()
+        self._executions.popleft()
+        self._store.apply(result)
+        self.meter.since("state", mark)
+        self._unflushed += 1
+        if not self._flush_due_ns:
+            self._flush_due_ns = time.monotonic_ns() + FLUSH_MS * 1_000_000
+        self._urgent.append(
+            lambda now, wall: nv.BlockExecuted(
+                now=now,
+                wall=wall,
+                height=result.height,
+                exec_root=result.exec_root,
+                state_root=result.state_root,
+                receipts=result.receipts,
+            )
+        )
+        self._on_block(result)
+
+    def _maybe_flush(self) -> None:
+        if self._unflushed >= FLUSH_BLOCKS or (self._flush_due_ns and time.monotonic_ns() >= self._flush_due_ns):
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._unflushed:
+            return
+        mark = time.thread_time_ns()
+        height = self._store.flush()
+        self.meter.since("store", mark)
+        self.meter.count("flushes")
+        self._unflushed, self._flush_due_ns = 0, 0
+        self._urgent.append(lambda now, wall: nv.StoreDurable(now=now, wall=wall, height=height))
+
+    # -- small parts ---------------------------------------------------------------------------------------------
+
+    def _check_votes(self, effect: ne.VerifyVotes) -> Callable[[int, int], nv.NodeEvent]:
+        valid = 0
+        for position, item in enumerate(effect.items):
+            if self._verify_vote(item):
+                valid |= 1 << position
+        token = effect.token
+        return lambda now, wall: nv.VotesVerified(now=now, wall=wall, token=token, valid=valid)
+
+    def _set_timer(self, effect: ne.SetTimer) -> None:
+        self._timer_generation[effect.timer] = effect.generation
+        self._sequence += 1
+        heappush(self._timers, (effect.deadline_ns, self._sequence, effect.timer, effect.generation))
+
+    def _idle_seconds(self) -> float:
+        deadlines = [entry[0] for entry in self._timers[:1]]
+        if self._flush_due_ns:
+            deadlines.append(self._flush_due_ns)
+        if not deadlines:
+            return 1.0
+        return max(0.0, (min(deadlines) - time.monotonic_ns()) / 1e9)
+
+
+def _elapsed(timer: nv.AnyTimer, generation: int) -> Callable[[int, int], nv.NodeEvent]:
+    return lambda now, wall: nv.TimerElapsed(now=now, wall=wall, timer=timer, generation=generation)
+
+
+def _verified(token: int, verdicts: tuple[bool, ...]) -> Callable[[int, int], nv.NodeEvent]:
+    return lambda now, wall: nv.TransactionsVerified(now=now, wall=wall, token=token, verdicts=verdicts)

@@ -1,0 +1,362 @@
+"""What the daemon lets its HTTP listener see: `node.api.ports.NodeService` over store, driver and links.
+
+Reads come from the store's memory and page cache; nothing here decides who may read what, that is the API's task.
+Waiters are woken once a block, not once a transaction (performance E4).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from contracts.interface import Interface
+from ledger.block import PROTOCOL_VERSION
+from ledger.codec import encode
+from ledger.errors import LedgerError
+from ledger.genesis import GenesisDocument
+from ledger.proof import ReceiptClaim, ResultProof, StateClaim, receipt_claim, state_claim
+from ledger.transaction import Transaction, decode_transaction
+from node.api.ports import (
+    BlockData,
+    CertifiedProof,
+    ConsensusStatus,
+    DocumentFacts,
+    EventRow,
+    HeadData,
+    TransactionData,
+    TxState,
+)
+from node.api.tokens import TokenStore
+from node.core.effects import SubmitResult
+from node.core.machine import NodeCore
+from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
+from node.documents.vault import Vault
+from node.driver.loop import Driver
+from node.identity.directory import Directory
+from node.store.ledger import ChainStore
+from node.store.views import ChainView
+
+if TYPE_CHECKING:
+    from node.documents.desk import DocumentDesk
+
+VERSION: Final = "0.1.0"
+_ROOT: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+SUBMISSIONS_KEPT: Final = 20_000
+"""Submitted transactions whose end this node can still tell although they never entered a block."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """Who this node is; fixed while it runs."""
+
+    chain_id: bytes
+    company_id: str
+    node_id: str
+    document: GenesisDocument
+    names: Mapping[str, str]
+    people: Mapping[str, str]
+
+
+class Service:
+    """The daemon as the API sees it. All calls on the loop's thread."""
+
+    def __init__(
+        self,
+        *,
+        identity: Identity,
+        store: ChainStore,
+        core: NodeCore,
+        driver: Driver,
+        interfaces: Mapping[str, Interface],
+        tokens: TokenStore,
+        vault: Vault,
+        directory: Directory,
+        numbering: bytes,
+        sign_pack: Callable[[bytes], bytes],
+        consensus: Callable[[], ConsensusStatus],
+        not_ready: Callable[[], tuple[str, ...]],
+    ) -> None:
+        self._identity = identity
+        self._store = store
+        self._core = core
+        self._driver = driver
+        self._consensus = consensus
+        self._not_ready = not_ready
+        self._vault = vault
+        self._directory = directory
+        self._numbering = numbering
+        self._sign_pack = sign_pack
+        self._desk: DocumentDesk | None = None
+        self.tokens = tokens
+        self.interfaces: Mapping[str, Interface] = interfaces
+        self.sources: Mapping[str, bytes] = {item.name: item.source for item in identity.document.contracts}
+        self.names = identity.names
+        self.people = identity.people
+        self.currencies: Mapping[str, int] = dict(identity.document.currencies)
+        self.version = VERSION
+        self.protocol = PROTOCOL_VERSION
+        self.network = identity.document.network
+        self.production = identity.document.production
+        self.chain_id = identity.chain_id
+        self.company_id = identity.company_id
+        self.node_id = identity.node_id
+        self.started_ms = self.wall_ms()
+        self.utc_offset_min = identity.document.utc_offset_min
+        self._submitted: OrderedDict[bytes, Transaction] = OrderedDict()
+        self._block_done = asyncio.Event()
+
+    # -- clocks and figures --------------------------------------------------------------------------------------
+
+    def wall_ms(self) -> int:
+        return time.time_ns() // 1_000_000 + self._driver.wall_offset_ms
+
+    def consensus(self) -> ConsensusStatus:
+        return self._consensus()
+
+    def not_ready(self) -> tuple[str, ...]:
+        return self._not_ready()
+
+    def counters(self) -> Mapping[str, int]:
+        meter = self._driver.meter
+        counters = dict(meter.counters)
+        for part, spent in meter.cpu_ns.items():
+            counters[f"cpu_ns.{part}"] = spent
+        counters["mempool_txs"] = len(self._core.mempool.waiting)
+        counters["storage_bytes.chain"] = self._store.size_bytes()
+        return counters
+
+    # -- reads ---------------------------------------------------------------------------------------------------
+
+    def view(self) -> ChainView:
+        return self._store.view()
+
+    def oldest_height(self) -> int:
+        return self._store.oldest_height
+
+    def event_height(self) -> int:
+        """The journal holds certificate and bodies before a block is executed, so what is executed is durable."""
+        return self._store.executed_height
+
+    def block(self, which: int | bytes) -> BlockData | None:
+        height = which if isinstance(which, int) else self._store.height_of(which)
+        block = None if height is None else self._store.block(height)
+        if block is None:
+            return None
+        return BlockData(
+            block_id=block.ref.block_id,
+            header=block.header,
+            header_bytes=block.header_bytes,
+            certificate=block.certificate,
+            transactions=tuple(decode_transaction(envelope, self.chain_id) for envelope in block.envelopes),
+            receipts=self._store.receipts(block.ref.height),
+        )
+
+    def head(self, height: int) -> HeadData | None:
+        head = self._store.header(height)
+        if head is None:
+            return None
+        return HeadData(block_id=head.ref.block_id, header=head.header, certificate=head.certificate)
+
+    def events(
+        self, after: tuple[int, int, int] | None, limit: int, *, company: str | None = None, up_to: int | None = None
+    ) -> Sequence[EventRow]:
+        return self._store.events(after, limit, company=company, up_to=up_to)
+
+    def document_facts(self, root: str) -> DocumentFacts | None:
+        card = self._vault.card(bytes.fromhex(root)) if _ROOT.fullmatch(root) else None
+        if card is None:
+            return None
+        return DocumentFacts(
+            number=card.number,
+            kind=card.kind,
+            profile=card.profile,
+            source_name=card.file_name,
+            source_sha256=card.sha256.hex(),
+            imported_ms=card.kept_ms,
+        )
+
+    def transaction(self, tx_id: bytes) -> TransactionData | None:
+        place = self._store.find_transaction(tx_id)
+        if place is not None:
+            return self._committed(tx_id, *place)
+        waiting = self._core.mempool.waiting.get(tx_id)
+        tx = waiting.tx if waiting is not None else self._submitted.get(tx_id)
+        if tx is None:
+            return None
+        expired = waiting is None and tx.body.valid_until_height <= self._store.tip.height
+        return TransactionData(
+            tx_id=tx_id,
+            state=TxState.EXPIRED if expired else TxState.PENDING,
+            transaction=tx,
+            height=0,
+            position=0,
+            time_ms=0,
+            receipt=None,
+            final_height=0,
+            code="expired" if expired else "",
+            detail=f"its validity ended at height {tx.body.valid_until_height}" if expired else "",
+        )
+
+    def state_proof(self, key: bytes) -> CertifiedProof | None:
+        height = self._store.certified_height
+        view = self._store.at(height)
+        if height < 1 or view is None:
+            return None
+        return self._proof(height, state=(state_claim(view, key),), receipt=())
+
+    def receipt_proof(self, tx_id: bytes) -> CertifiedProof | None:
+        place = self._store.find_transaction(tx_id)
+        if place is None or place[0] > self._store.certified_height:
+            return None
+        receipts = self._store.receipts(place[0])
+        if receipts is None:
+            return None
+        return self._proof(place[0], state=(), receipt=(receipt_claim(receipts, place[1]),))
+
+    # -- documents -----------------------------------------------------------------------------------------------
+
+    async def take_document(self, data: bytes, wish: DocumentWish) -> Sequence[DocumentTaken | DocumentRefused]:
+        return await self._open_desk().take(data, wish, self.wall_ms())
+
+    async def audit_pack(self) -> tuple[int, bytes]:
+        from node.packs import PackRoom  # with the first pack: it brings the readers and the books (E38)
+
+        room = PackRoom(
+            chain_id=self.chain_id,
+            company_id=self.company_id,
+            names=self.names,
+            interfaces=self.interfaces,
+            store=self._store,
+            vault=self._vault,
+            currencies=self.currencies,
+            utc_offset_min=self.utc_offset_min,
+            sign=self._sign_pack,
+        )
+        return await room.build()
+
+    def original(self, root: bytes) -> SealedOriginal | None:
+        return self._open_desk().original(root)
+
+    def _open_desk(self) -> DocumentDesk:
+        """Make the desk with the first document: its readers are heavy to import (performance E38)."""
+        if self._desk is None:
+            from node.documents.desk import DocumentDesk
+
+            self._desk = DocumentDesk(
+                company_id=self.company_id,
+                production=self.production,
+                directory=self._directory,
+                vault=self._vault,
+                numbering=self._numbering,
+                currencies=self.currencies,
+                draw=secrets.token_bytes,
+            )
+        return self._desk
+
+    # -- what waits ----------------------------------------------------------------------------------------------
+
+    async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:
+        results = await self._driver.submit(tuple(envelopes))
+        for envelope, result in zip(envelopes, results, strict=True):
+            if not result.code and result.tx_id not in self._submitted:
+                try:
+                    self._submitted[result.tx_id] = decode_transaction(envelope, self.chain_id)
+                except LedgerError:
+                    continue
+                if len(self._submitted) > SUBMISSIONS_KEPT:
+                    self._submitted.popitem(last=False)
+        return results
+
+    async def wait_transaction(self, tx_id: bytes, *, final: bool, timeout_s: float) -> TransactionData | None:
+        deadline = time.monotonic() + timeout_s
+        while True:
+            done = self._block_done
+            found = self.transaction(tx_id)
+            if found is not None and found.state not in (TxState.PENDING, TxState.COMMITTED):
+                return found
+            if found is not None and found.state is TxState.COMMITTED and not final:
+                return found
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return found
+            await _before(done, left)
+
+    async def wait_height(self, height: int, *, timeout_s: float) -> int:
+        deadline = time.monotonic() + timeout_s
+        while self.event_height() < height:
+            done = self._block_done
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            await _before(done, left)
+        return self.event_height()
+
+    def block_done(self) -> None:
+        """Wake everybody who waits for a block or its certification."""
+        self._block_done.set()
+        self._block_done = asyncio.Event()
+
+    # -- private -------------------------------------------------------------------------------------------------
+
+    def _committed(self, tx_id: bytes, height: int, position: int) -> TransactionData:
+        block = self._store.block(height)
+        receipt = self._store.receipt(height, position)
+        certified = self._store.certifying_height(height) if receipt is not None else None
+        if receipt is None:
+            state = TxState.PENDING
+        else:
+            state = TxState.FINAL if certified is not None else TxState.COMMITTED
+        return TransactionData(
+            tx_id=tx_id,
+            state=state,
+            transaction=None if block is None else decode_transaction(block.envelopes[position], self.chain_id),
+            height=height,
+            position=position,
+            time_ms=0 if block is None else block.header.time_ms,
+            receipt=receipt,
+            final_height=certified or 0,
+            code="",
+            detail="",
+        )
+
+    def _proof(
+        self, height: int, *, state: tuple[StateClaim, ...], receipt: tuple[ReceiptClaim, ...]
+    ) -> CertifiedProof | None:
+        by = self._store.certifying_height(height)
+        head = None if by is None else self._store.header(by)
+        own, before = self._store.results(height), self._store.results(height - 1)
+        if by is None or head is None or own is None or before is None:
+            return None
+        links: list[tuple[bytes, bytes]] = []
+        for later in range(height + 1, head.header.exec_height + 1):
+            result = self._store.results(later)
+            if result is None:
+                return None
+            links.append((result.state_root, result.receipts_root))
+        proof = ResultProof(
+            height=height,
+            state=state,
+            receipt=receipt,
+            previous_exec_root=before.exec_root,
+            state_root=own.state_root,
+            receipts_root=own.receipts_root,
+            links=tuple(links),
+            header=head.header_bytes,
+            certificate=head.certificate,
+        )
+        return CertifiedProof(height=height, certified_by=by, data=encode(proof))
+
+
+async def _before(event: asyncio.Event, seconds: float) -> None:
+    """Wait for the event, or for the time to pass."""
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return

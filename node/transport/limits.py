@@ -1,0 +1,130 @@
+"""How much a peer may send and how much we keep for it (P140). Pure: the time is an argument."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+RATES: Final[dict[int, tuple[int, int]]] = {
+    1: (200, 400), 2: (500, 1_000), 3: (500, 1_000), 4: (50, 200), 5: (20, 60), 6: (50, 200), 7: (50, 100),
+    8: (50, 200), 9: (500, 1_000), 10: (100, 200), 16: (200, 600), 17: (200, 400), 18: (200, 400), 19: (100, 200),
+    20: (100, 200),
+}  # fmt: skip
+"""Message type -> (messages per second, burst). Ten times what a correct node sends under full load."""
+
+LATEST_ONLY: Final = frozenset({6, 7, 8})
+"""SUSPECT, HEARTBEAT, STATUS: only the newest one says anything."""
+VOTES: Final = frozenset({1, 2, 3})
+"""Dropped first when a peer does not keep up: STATUS makes us send again what it lacks (P37)."""
+
+SCORE_LIMIT: Final = 100
+"""Demerits at which a link is cut; one fades every second."""
+QUARANTINE_NS: Final = 10_000_000_000
+WEIGHTS: Final = {"rate": 2, "invalid": 10}
+"""Demerits by reason; any other reason counts `DEFAULT_WEIGHT`."""
+DEFAULT_WEIGHT: Final = 10
+
+_SECOND_NS: Final = 1_000_000_000
+
+
+class Buckets:
+    """Token buckets by message type."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self) -> None:
+        self._state: dict[int, tuple[int, int]] = {}
+
+    def take(self, kind: int, now_ns: int) -> bool:
+        """Tell whether a message of type `kind` is within its rate at `now_ns`, and count it."""
+        rate, burst = RATES[kind]
+        full = burst * _SECOND_NS
+        level, at = self._state.get(kind, (full, now_ns))
+        level = min(full, level + (now_ns - at) * rate)
+        if level < _SECOND_NS:
+            self._state[kind] = (level, now_ns)
+            return False
+        self._state[kind] = (level - _SECOND_NS, now_ns)
+        return True
+
+
+class Demerits:
+    """Faults of one peer, fading with time."""
+
+    __slots__ = ("_at_ns", "_score", "until_ns")
+
+    def __init__(self) -> None:
+        self._score = 0
+        self._at_ns = 0
+        self.until_ns = 0
+        """The peer is kept out until then."""
+
+    def add(self, reason: str, now_ns: int) -> bool:
+        """Count a fault; tell whether the link must be cut now."""
+        faded = (now_ns - self._at_ns) // _SECOND_NS
+        self._score = max(0, self._score - faded) + WEIGHTS.get(reason, DEFAULT_WEIGHT)
+        self._at_ns = now_ns
+        if self._score < SCORE_LIMIT:
+            return False
+        self._score = 0
+        self.until_ns = now_ns + QUARANTINE_NS
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class Queued:
+    kind: int
+    frame: bytes
+
+
+class OutboundQueue:
+    """Frames for a peer that does not take them fast enough. Bounded in bytes; what is dropped is sent again later.
+
+    Order of dropping: of `LATEST_ONLY` types only the newest is kept at all; then the oldest votes; then the oldest
+    of anything.
+    """
+
+    __slots__ = ("_frames", "_limit", "dropped", "size_bytes")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._frames: deque[Queued] = deque()
+        self._limit = limit_bytes
+        self.size_bytes = 0
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def add(self, kind: int, frame: bytes) -> None:
+        """Queue a frame, and drop others when it would be too much."""
+        if kind in LATEST_ONLY:
+            self._drop(lambda queued: queued.kind == kind, 0)
+        self._frames.append(Queued(kind, frame))
+        self.size_bytes += len(frame)
+        if self.size_bytes > self._limit:
+            self._drop(lambda queued: queued.kind in VOTES and queued.frame is not frame, self._limit)
+        while self.size_bytes > self._limit and len(self._frames) > 1:
+            self._forget(self._frames.popleft())
+
+    def take(self) -> list[Queued]:
+        """Return all frames in order and empty the queue."""
+        frames = list(self._frames)
+        self._frames.clear()
+        self.size_bytes = 0
+        return frames
+
+    def _drop(self, unwanted: Callable[[Queued], bool], down_to_bytes: int) -> None:
+        """Drop unwanted frames, oldest first, until at most `down_to_bytes` are left."""
+        kept: deque[Queued] = deque()
+        for queued in self._frames:
+            if self.size_bytes > down_to_bytes and unwanted(queued):
+                self._forget(queued)
+            else:
+                kept.append(queued)
+        self._frames = kept
+
+    def _forget(self, queued: Queued) -> None:
+        self.size_bytes -= len(queued.frame)
+        self.dropped += 1

@@ -1,0 +1,435 @@
+"""Conformance vectors: bytes, digests, signatures, trees and proofs, accepted and refused.
+
+`python scripts/gen_vectors.py` writes tests/vectors/*.json; `--check` compares them with what the code makes now and
+fails on the first difference. A vector changes only together with the version number of its format.
+
+Every input is in the file, so another implementation reads nothing else. Bytes are lower-case hex.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import msgspec  # noqa: E402  # the project is importable from a plain checkout
+
+from ledger import merkle  # noqa: E402
+from ledger.block import (  # noqa: E402
+    EMPTY_LIST_ROOT,
+    Header,
+    block_id,
+    exec_root,
+    genesis_exec_root,
+    list_proof,
+    list_root,
+)
+from ledger.certificate import (  # noqa: E402
+    CommitCertificate,
+    Vote,
+    bitmap,
+    certificate_hash,
+    faults,
+    genesis_certificate,
+    quorum,
+)
+from ledger.codec import encode  # noqa: E402
+from ledger.crypto.aead import (  # noqa: E402
+    EnvelopeContext,
+    blob_hash,
+    envelope_key,
+    key_commitment,
+    pack,
+    seal_envelope,
+    seal_padded,
+)
+from ledger.crypto.ed25519 import SMALL_ORDER, L, P, SigningKey  # noqa: E402
+from ledger.crypto.fieldtree import build, leaf  # noqa: E402
+from ledger.crypto.hashing import H, Tag, lp, signing_digest  # noqa: E402
+from ledger.crypto.kdf import field_salt  # noqa: E402
+from ledger.genesis import founder_digest, proof_digest  # noqa: E402
+from ledger.ids import ZERO_HASH  # noqa: E402
+from ledger.merkle import ProofLevel, StateProof, prove  # noqa: E402
+from ledger.params import Params  # noqa: E402
+from ledger.proof import ResultProof, StateClaim, inclusion_proof, receipt_claim  # noqa: E402
+from ledger.receipt import STATUS_FAILED, STATUS_OK, Abort, ContractEvent, Receipt, receipts_root  # noqa: E402
+from ledger.registry.lookup import UNUSED, use_nonce  # noqa: E402
+from ledger.registry.records import (  # noqa: E402
+    RootPolicy,
+    company_id,
+    legal_commitment,
+    members_hash,
+    node_id,
+    user_id,
+)
+from ledger.state import MemoryState  # noqa: E402
+from ledger.transaction import SignerRef, TxBody, envelope_hash, sign_transaction  # noqa: E402
+
+CHAIN = bytes([0x11]) * 32
+SEED = bytes([0x22]) * 32
+DEK = bytes([0x33]) * 32
+DOC = bytes([0x44]) * 16
+KEYS = [SigningKey(bytes([byte]) * 32) for byte in (0x55, 0x56, 0x57, 0x58)]
+
+Vectors = dict[str, Any]
+
+
+def hashing() -> Vectors:
+    """Length prefixes, tagged hashes and signing digests (S1-S3)."""
+    parts = [[], [b""], [b"ab", b"c"], [b"a", b"bc"], [bytes(300)]]
+    return {
+        "lp": [{"parts": row, "bytes": lp(*row)} for row in parts],
+        "hash": [{"tag": tag.value, "parts": row, "digest": H(tag, *row)} for tag in Tag for row in parts[2:4]],
+        "signing_digest": [
+            {"domain": tag.value, "chain_id": chain, "body": b"body", "digest": signing_digest(tag, chain, b"body")}
+            for tag in (Tag.SIG_TX, Tag.SIG_COMMIT, Tag.SIG_POP)
+            for chain in (CHAIN, ZERO_HASH)
+        ],
+    }
+
+
+def signatures() -> Vectors:
+    """Ed25519 with strict verification: what every node accepts and refuses alike (S6)."""
+    digest = signing_digest(Tag.SIG_TX, CHAIN, b"body")
+    key = KEYS[0]
+    good = key.sign(digest)
+    larger = good[:32] + (int.from_bytes(good[32:], "little") + L).to_bytes(32, "little")
+    refused = [
+        ("another digest", key.public_key, good, bytes(32)),
+        ("another key", KEYS[1].public_key, good, digest),
+        ("short signature", key.public_key, good[:-1], digest),
+        ("S not below the group order", key.public_key, larger, digest),
+        ("y of the key not reduced", (P + 3).to_bytes(32, "little"), good, digest),
+        ("y of R not reduced", key.public_key, (P + 3).to_bytes(32, "little") + good[32:], digest),
+    ]
+    refused += [("small-order key", point, good, digest) for point in sorted(SMALL_ORDER)]
+    refused += [("small-order R", key.public_key, point + good[32:], digest) for point in sorted(SMALL_ORDER)]
+    return {
+        "accepted": [
+            {
+                "seed": bytes([0x55 + i]) * 32,
+                "public_key": held.public_key,
+                "digest": digest,
+                "signature": held.sign(digest),
+            }
+            for i, held in enumerate(KEYS)
+        ],
+        "refused": [
+            {"reason": reason, "public_key": public, "signature": signature, "digest": signed}
+            for reason, public, signature, signed in refused
+        ],
+    }
+
+
+def identities() -> Vectors:
+    """Self-certifying ids, commitments and proofs of possession (S7, S17, S18, LR5, LR10)."""
+    policy = RootPolicy(2, tuple(key.public_key for key in KEYS[:3]))
+    company = company_id(policy)
+    node = node_id(KEYS[0].public_key)
+    members = [(f"c{i}", KEYS[i].public_key, True) for i in range(4)]
+    identifiers = (("vat", "DE123456789"), ("gln", "4012345000009"))
+    return {
+        "company_id": {"m": policy.m, "keys": policy.keys, "id": company},
+        "node_id": {"consensus_key": KEYS[0].public_key, "id": node},
+        "user_id": {"company_id": company, "key": KEYS[0].public_key, "id": user_id(company, KEYS[0].public_key)},
+        "legal_commitment": {
+            "salt": SEED,
+            "name": "Muster GmbH",
+            "identifiers": identifiers,
+            "commitment": legal_commitment(SEED, "Muster GmbH", identifiers),
+        },
+        "members_hash": {"members": members, "hash": members_hash(members)},
+        "params_hash": {"params": encode(Params()), "hash": Params().hash()},
+        "proof_of_possession": {
+            "kind": "consensus",
+            "owner": node,
+            "public_key": KEYS[0].public_key,
+            "digest": proof_digest("consensus", node, KEYS[0].public_key),
+        },
+        "founder": {"chain_id": CHAIN, "company_id": company, "digest": founder_digest(CHAIN, company)},
+    }
+
+
+def transactions() -> Vectors:
+    """Body, id, envelope and verdict key; forms that are refused (LR1, LR2, LR4). The nonce window (LR3)."""
+    body = TxBody(
+        1,
+        (SignerRef("u-maker", "maker", "c-a"), SignerRef("u-checker", "checker", "c-a")),
+        7,
+        100,
+        "invoices",
+        "issue",
+        (
+            "c-b",
+            "inv 1",
+            "380",
+            ("EUR", 10_000),
+            ("EUR", 1_900),
+            ("EUR", 11_900),
+            "2026-01-31",
+            "2026-03-02",
+            "ab" * 32,
+        ),
+        50_000,
+    )
+    envelope = sign_transaction(body, KEYS[:2], CHAIN)
+    raw = encode(body)
+    one_signature = encode((raw, ((KEYS[0].public_key, KEYS[0].sign(signing_digest(Tag.SIG_TX, CHAIN, raw))),)))
+    pairs = msgspec.msgpack.decode(envelope)[1]
+    long_integer = encode((raw.replace(b"\x07\x64", b"\xcc\x07\x64", 1), pairs))
+    twice = encode(msgspec.structs.replace(body, signers=(body.signers[0], body.signers[0])))
+    windows, window = [], UNUSED
+    for nonce in (1, 3, 2, 259, 5):
+        window = use_nonce(window, nonce)
+        windows.append({"use": nonce, "window": encode(window), "floor": window.floor})
+    return {
+        "valid": [
+            {
+                "chain_id": CHAIN,
+                "body": raw,
+                "tx_id": signing_digest(Tag.SIG_TX, CHAIN, raw),
+                "envelope": envelope,
+                "envelope_hash": envelope_hash(envelope),
+            }
+        ],
+        "refused": [
+            {"reason": "trailing byte", "envelope": envelope + b"\x00"},
+            {"reason": "integer longer than needed", "envelope": long_integer},
+            {"reason": "one signature for two signers", "envelope": one_signature},
+            {"reason": "a user signs twice", "envelope": encode((twice, pairs))},
+            {"reason": "empty", "envelope": b""},
+        ],
+        "nonce_window": windows,
+    }
+
+
+def sample_receipts() -> tuple[Receipt, ...]:
+    ok = Receipt(
+        bytes([1]) * 32, "invoices", 1, "issue", STATUS_OK, 812, (),
+        (ContractEvent("invoices", "Issued", ("inv-1", "c-a", "c-b")),), "inv-1",
+    )  # fmt: skip
+    abort = Abort("require_failed", "RK1", "acceptance", 1, 12, "exposure 12.00 EUR > limit 10.00 EUR")
+    failed = Receipt(bytes([2]) * 32, "acceptance", 1, "accept", STATUS_FAILED, 500, (abort,), (), None)
+    return ok, failed, msgspec.structs.replace(ok, tx_id=bytes([3]) * 32)
+
+
+def lists() -> Vectors:
+    """Binary list trees with proofs, receipts (LR6)."""
+    receipts = sample_receipts()
+    rows = []
+    for count in (0, 1, 2, 3, 4, 5, 7, 8, 13):
+        items = [b"item %d" % i for i in range(count)]
+        rows.append(
+            {
+                "items": items,
+                "root": list_root(items),
+                "proofs": [{"index": i, "siblings": list_proof(items, i)} for i in range(count)],
+            }
+        )
+    return {
+        "roots": rows,
+        "receipts": [encode(receipt) for receipt in receipts],
+        "receipts_root": receipts_root(receipts),
+    }
+
+
+def state_tree() -> Vectors:
+    """Roots and proofs of the state tree (LR7); proofs that must be refused."""
+    rows = []
+    for count in (0, 1, 2, 20):
+        content = {b"t%d" % i: b"value %d" % i for i in range(count)}
+        root, nodes = merkle.build(content)
+        view = MemoryState(content, nodes, 0, root, ZERO_HASH)
+        rows.append(
+            {
+                "rows": [[key, value] for key, value in content.items()],
+                "root": root,
+                "proofs": [
+                    {"key": key, "value": content.get(key), "proof": encode(prove(view, key))}
+                    for key in (b"t0", b"t19", b"absent", b"absent 2", b"absent 3")
+                ],
+            }
+        )
+    refused: list[tuple[str, bytes, StateProof]] = []
+    content = {b"t%d" % i: b"value %d" % i for i in range(20)}
+    root, nodes = merkle.build(content)
+    view = MemoryState(content, nodes, 0, root, ZERO_HASH)
+    good = prove(view, b"t0")
+    own = (merkle.key_hash(b"t0"), merkle.value_hash(b"value 0"))
+    refused.append(("another value", b"t0", msgspec.structs.replace(good, found=(b"value 1",))))
+    refused.append(("another key", b"t1", good))
+    refused.append(("own leaf as absence", b"t0", msgspec.structs.replace(good, found=(), other=(own,))))
+    refused.append(("level missing", b"t0", msgspec.structs.replace(good, levels=good.levels[1:])))
+    level = good.levels[0]
+    bent = ProofLevel(level.bitmap, level.siblings[:-1])
+    refused.append(("sibling missing", b"t0", msgspec.structs.replace(good, levels=(bent, *good.levels[1:]))))
+    return {
+        "trees": rows,
+        "refused": [{"reason": why, "root": root, "key": key, "proof": encode(proof)} for why, key, proof in refused],
+    }
+
+
+def blocks() -> Vectors:
+    """Header, block id, certificates and quorum; one result proof of each kind (LR5, LR8, P4, P14)."""
+    content = {b"t%d" % i: b"value %d" % i for i in range(20)}
+    root, nodes = merkle.build(content)
+    view = MemoryState(content, nodes, 1, root, ZERO_HASH)
+    receipts = sample_receipts()
+    previous = genesis_exec_root(merkle.EMPTY_ROOT)
+    executed = exec_root(previous, root, receipts_root(receipts))
+    ids = [receipt.tx_id for receipt in receipts]
+    members = members_hash([(f"c{i}", key.public_key, True) for i, key in enumerate(KEYS)])
+    genesis = genesis_certificate(bytes([9]) * 32)
+    header = Header(
+        1, CHAIN, 0, 2, bytes([8]) * 32, list_root(ids), len(ids), 900, 1_780_000_000_000, 1, 1, executed,
+        members, members, EMPTY_LIST_ROOT, 0, certificate_hash(genesis), Params().hash(),
+    )  # fmt: skip
+    raw = encode(header)
+    vote = Vote(0, 3, 2, block_id(raw))
+    digest = signing_digest(Tag.SIG_COMMIT, CHAIN, encode(vote))
+    certificate = CommitCertificate(vote, bitmap((0, 2, 3), 4), tuple(KEYS[i].sign(digest) for i in (0, 2, 3)))
+
+    def result(**claim: Any) -> bytes:
+        return encode(
+            ResultProof(
+                height=1,
+                state=claim.get("state", ()),
+                receipt=claim.get("receipt", ()),
+                previous_exec_root=previous,
+                state_root=root,
+                receipts_root=receipts_root(receipts),
+                links=(),
+                header=raw,
+                certificate=certificate,
+            )
+        )
+
+    short = msgspec.structs.replace(certificate, signers=bitmap((0, 2), 4), signatures=certificate.signatures[:2])
+    swapped = msgspec.structs.replace(certificate, signers=bitmap((0, 1, 3), 4))
+    padded = msgspec.structs.replace(certificate, signers=bytes([0b11101]))
+    return {
+        "chain_id": CHAIN,
+        "keys": [key.public_key for key in KEYS],
+        "header": raw,
+        "block_id": block_id(raw),
+        "vote": encode(vote),
+        "commit_digest": digest,
+        "certificate": encode(certificate),
+        "certificate_hash": certificate_hash(certificate),
+        "genesis_certificate": encode(genesis),
+        "refused_certificates": [
+            {"reason": "fewer than q", "certificate": encode(short)},
+            {"reason": "another signer", "certificate": encode(swapped)},
+            {"reason": "bitmap padding", "certificate": encode(padded)},
+        ],
+        "quorum": [{"n": n, "f": faults(n), "q": quorum(n)} for n in range(1, 26)],
+        "exec_root": {"previous": previous, "state_root": root, "receipts_root": receipts_root(receipts),
+                      "exec_root": executed, "genesis": genesis_exec_root(merkle.EMPTY_ROOT)},
+        "result_proofs": {
+            "value": result(state=(StateClaim(b"t7", prove(view, b"t7")),)),
+            "absence": result(state=(StateClaim(b"absent", prove(view, b"absent")),)),
+            "receipt": result(receipt=(receipt_claim(receipts, 1),)),
+            "transaction": encode(inclusion_proof(ids, 2, raw, certificate)),
+        },
+    }  # fmt: skip
+
+
+def documents() -> Vectors:
+    """Field tree, disclosure and envelope (S78-S87)."""
+    fields = {"buyer": b"A", "total": b"2842.00"}
+    many = {f"lines/{i:02}/net": b"%d.00" % i for i in range(40)}
+    tree = build(fields, SEED)
+    context = EnvelopeContext(suite=1, chain_id=CHAIN, doc=DOC, version=1, root=tree.root)
+    sealed = seal_envelope(fields, SEED, DEK, context)
+    large = bytes(200_000)
+    return {
+        "trees": [
+            {
+                "seed": SEED,
+                "fields": [[path, value] for path, value in content.items()],
+                "salts": [[path, field_salt(SEED, path)] for path in content],
+                "leaves": [[path, leaf(field_salt(SEED, path), path, value)] for path, value in content.items()],
+                "count": build(content, SEED).count,
+                "root": build(content, SEED).root,
+                "disclosures": [encode(build(content, SEED).disclose(path)) for path in list(content)[:2]],
+            }
+            for content in (fields, many)
+        ],
+        "envelope": {
+            "suite": context.suite,
+            "chain_id": CHAIN,
+            "doc": DOC,
+            "version": context.version,
+            "root": tree.root,
+            "dek": DEK,
+            "ctx": context.encoded(),
+            "enc_key": envelope_key(DEK, context),
+            "kc": key_commitment(DEK, context),
+            "plaintext": pack(fields, SEED),
+            "ciphertext": sealed.ciphertext,
+            "blob": sealed.blob,
+            "ciphertext_of_512_zero_bytes": seal_padded(bytes(512), DEK, context).ciphertext,
+        },
+        "blob_of_200000_zero_bytes": blob_hash(large),
+    }
+
+
+FILES: dict[str, Callable[[], Vectors]] = {
+    "hashing": hashing,
+    "signatures": signatures,
+    "identities": identities,
+    "transactions": transactions,
+    "lists": lists,
+    "state_tree": state_tree,
+    "blocks": blocks,
+    "documents": documents,
+}
+
+
+def rendered(make: Callable[[], Vectors]) -> str:
+    """Return the file of one group as text."""
+    content = {"format": 1, "about": (make.__doc__ or "").strip(), **make()}
+    return json.dumps(_plain(content), indent=1, ensure_ascii=True) + "\n"
+
+
+def _plain(value: Any) -> Any:
+    match value:
+        case bytes():
+            return value.hex()
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case _:
+            return value
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description="write or check the conformance vectors")
+    parser.add_argument("--check", action="store_true", help="compare, write nothing")
+    parser.add_argument("--folder", type=Path, default=ROOT / "tests" / "vectors")
+    options = parser.parse_args(arguments)
+    options.folder.mkdir(parents=True, exist_ok=True)
+    differing = 0
+    for name, make in FILES.items():
+        path = options.folder / f"{name}.json"
+        text = rendered(make)
+        if not options.check:
+            path.write_text(text, encoding="ascii")
+            print(f"wrote {path}")
+        elif not path.exists() or path.read_text(encoding="ascii") != text:
+            differing += 1
+            print(f"{path} differs from what the code makes; a changed format needs a new version number")
+    if options.check and not differing:
+        print(f"{len(FILES)} vector files agree with the code")
+    return 1 if differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

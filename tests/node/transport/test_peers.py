@@ -1,0 +1,317 @@
+"""Links over real TLS on loopback: who gets in, who is kept out, and what comes back by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from types import SimpleNamespace
+
+import pytest
+
+from consensus.messages import Heartbeat, Suspect
+from node.config import Address
+from node.core.messages import TxBatch
+from node.identity.hello import nonce_codec
+from node.identity.tls import client_context
+from node.transport.frames import HELLO_TYPE, NONCE_TYPE, FrameReader, encode_message, frame
+from node.transport.link_policy import LinkPolicy, LinkRule
+from node.transport.peers import FaultsRefused, ListenFailed
+
+
+async def pair(lan: SimpleNamespace, first: int = 0, second: int = 1):  # type: ignore[no-untyped-def]
+    """Return two linked parties; the lower index dials."""
+    a, b = lan.new(first), lan.new(second)
+    peers_b, address = await lan.run(b, [a, b], {}, lan.any_port)
+    peers_a, _ = await lan.run(a, [a, b], {second: address}, lan.any_port)
+    await a.until(lambda: bool(a.ups))
+    await b.until(lambda: bool(b.ups))
+    return a, peers_a, b, peers_b, address
+
+
+async def test_two_nodes_link_and_exchange_messages_in_order(lan: SimpleNamespace) -> None:
+    a, peers_a, b, peers_b, _ = await pair(lan)
+    sent = [Suspect(0, view) for view in range(50)] + [TxBatch((b"x" * 300_000, b"y" * 300_000))]
+    for message in sent:
+        peers_a.send(1, message)
+    peers_b.broadcast(Suspect(0, 99))
+    peers_b.flush()
+    await b.until(lambda: len(b.messages) == len(sent))
+    await a.until(lambda: bool(a.messages))
+    assert [message for _, message in b.messages] == sent
+    assert {index for index, _ in b.messages} == {0}
+    assert a.messages == [(1, Suspect(0, 99))]
+    status = peers_a.status()[0]
+    assert status.connected and status.problem == "" and status.index == 1 and status.node_id == b.node.node_id
+    assert peers_a.connected == (1,) and peers_b.connected == (0,)
+
+
+async def test_four_nodes_make_one_link_a_pair(lan: SimpleNamespace) -> None:
+    parties = [lan.new(index) for index in range(4)]
+    addresses: dict[int, Address] = {}
+    running = []
+    for one in reversed(parties):
+        peers, addresses[one.index] = await lan.run(one, parties, dict(addresses), lan.any_port)
+        running.append(peers)
+    for one in parties:
+        await one.until(lambda one=one: len(set(one.ups)) == 3)  # type: ignore[misc]
+        assert sorted(one.ups) == [index for index in range(4) if index != one.index]
+        assert one.downs == []
+
+
+async def test_a_node_that_comes_back_is_linked_again(lan: SimpleNamespace) -> None:
+    a, peers_a, b, peers_b, address = await pair(lan)
+    await peers_b.close()
+    await a.until(lambda: a.downs == [1])
+    assert peers_a.status()[0].problem
+    await lan.run(b, [a, b], {}, address)
+    await a.until(lambda: len(a.ups) == 2)
+    peers_a.send(1, Suspect(0, 3))
+    peers_a.flush()
+    await b.until(lambda: (0, Suspect(0, 3)) in b.messages)
+
+
+async def test_both_sides_dialling_end_with_one_link(lan: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.transport.peers.FALLBACK_S", 0.0)
+    a, b = lan.new(0), lan.new(1)
+    peers_b, address_b = await lan.run(b, [a, b], {}, lan.any_port)
+    peers_a, address_a = await lan.run(a, [a, b], {1: address_b}, lan.any_port)
+    peers_b.update([_member(a, address_a), _member(b, None)])
+    await a.until(lambda: bool(a.ups))
+    for view in range(20):
+        peers_a.send(1, Suspect(0, view))
+        peers_a.flush()
+        await asyncio.sleep(0.01)
+    assert len(a.ups) - len(a.downs) == 1 == len(b.ups) - len(b.downs)
+    assert b.messages[-1] == (0, Suspect(0, 19))
+
+
+async def test_the_other_side_dials_when_the_first_cannot(
+    lan: SimpleNamespace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that only lets calls out is linked by its own call, whatever its index."""
+    monkeypatch.setattr("node.transport.peers.FALLBACK_S", 0.2)
+    a, b = lan.new(0), lan.new(1)
+    _, address = await lan.run(a, [a, b], {}, lan.any_port)
+    await lan.run(b, [a, b], {0: address}, lan.any_port)
+    await b.until(lambda: b.ups == [0])
+
+
+def _member(one, address):  # type: ignore[no-untyped-def]
+    from node.transport.peers import Member
+
+    return Member(index=one.index, node=one.node, address=address)
+
+
+@pytest.mark.control("S30")
+async def test_an_unregistered_key_is_kept_out(lan: SimpleNamespace) -> None:
+    a, b, stranger = lan.new(0), lan.new(1), lan.new(0, salt=50)
+    _, address = await lan.run(b, [a, b], {}, lan.any_port)
+    peers, _ = await lan.run(stranger, [stranger, b], {1: address}, lan.any_port)
+    for _ in range(300):
+        if peers.status()[0].problem != "not connected yet":
+            break
+        await asyncio.sleep(0.01)
+    assert stranger.ups == [] == b.ups
+    assert peers.status()[0].problem != "not connected yet"
+
+
+@pytest.mark.control("S31")
+async def test_the_tls_key_without_the_consensus_key_is_not_enough(lan: SimpleNamespace) -> None:
+    a, b = lan.new(0), lan.new(1)
+    thief = lan.new(0, salt=50)
+    _, address = await lan.run(b, [a, b], {}, lan.any_port)
+    stolen = SimpleNamespace(**{**vars(thief), "files": a.files, "node": a.node, "callbacks": thief.callbacks})
+    await lan.run(stolen, [a, b], {1: address}, lan.any_port)
+    await b.until(lambda: (0, "hello_signature") in b.penalties)
+    assert b.ups == []
+
+
+@pytest.mark.control("S31")
+async def test_a_node_of_another_network_is_told_so(lan: SimpleNamespace) -> None:
+    a, b = lan.new(0), lan.new(1)
+    _, address = await lan.run(b, [a, b], {}, lan.any_port)
+    _peers, _ = await lan.run(a, [a, b], {1: address}, lan.any_port, chain_id=b"\x22" * 32)
+    await b.until(lambda: (0, "hello_chain") in b.penalties)
+    assert a.ups == [] == b.ups
+
+
+@pytest.mark.control("S29")
+async def test_expired_certificates_never_stop_the_network(lan: SimpleNamespace) -> None:
+    """Q2: dates only warn; the pin decides."""
+    a, b = lan.new(0, now_ms=1_000_000_000_000, days=1), lan.new(1, now_ms=1_000_000_000_000, days=1)
+    _, address = await lan.run(b, [a, b], {}, lan.any_port)
+    await lan.run(a, [a, b], {1: address}, lan.any_port)
+    await a.until(lambda: a.ups == [1])
+
+
+class Raw:
+    """A peer that speaks TLS with a registered key and then sends what it likes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader, self.writer = reader, writer
+
+    @classmethod
+    async def dial(cls, one, other, address: Address, tls: ssl.TLSVersion | None = None) -> Raw:  # type: ignore[no-untyped-def]
+        context = client_context(one.files, [other.identity.certificate_der])
+        if tls is not None:
+            context.minimum_version = tls
+            context.maximum_version = tls
+        return cls(*await asyncio.open_connection(address.host, address.port, ssl=context, server_hostname=""))
+
+    async def ended(self) -> bool:
+        try:
+            async with asyncio.timeout(10):
+                while await self.reader.read(65_536):
+                    pass
+        except (OSError, ssl.SSLError):
+            pass
+        return True
+
+
+@pytest.mark.control("S33", "T25")
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\x02\xff\xff\xff\xff" + b"x" * 10, "frame_size"),
+        (b"\x63\x00\x00\x00\x01x", "frame_type"),
+        (frame(NONCE_TYPE, b"rubbish"), "hello_malformed"),
+        (encode_message(Suspect(0, 1)), "hello_order"),
+        (frame(HELLO_TYPE, b""), "hello_order"),
+    ],
+)
+async def test_a_peer_that_breaks_the_frame_rules_is_cut(lan: SimpleNamespace, data: bytes, reason: str) -> None:
+    a, b = lan.new(0), lan.new(1)
+    _, address = await lan.run(b, [a, b], {}, lan.any_port)
+    raw = await Raw.dial(a, b, address)
+    raw.writer.write(data)
+    assert await raw.ended()
+    await b.until(lambda: (0, reason) in b.penalties)
+    assert b.ups == []
+
+
+@pytest.mark.control("S29")
+async def test_tls_1_2_is_refused(lan: SimpleNamespace) -> None:
+    a, b = lan.new(0), lan.new(1)
+    _, address = await lan.run(b, [a, b], {}, lan.any_port)
+    with pytest.raises((OSError, ssl.SSLError)):
+        raw = await Raw.dial(a, b, address, ssl.TLSVersion.TLSv1_2)
+        raw.writer.write(b"x")
+        await raw.reader.readexactly(1)
+    assert b.ups == []
+
+
+@pytest.mark.control("S31")
+async def test_a_peer_without_a_hello_is_cut_in_time(lan: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.transport.link.HELLO_TIMEOUT_S", 0.2)
+    a, b = lan.new(0), lan.new(1)
+    _, address = await lan.run(b, [a, b], {}, lan.any_port)
+    raw = await Raw.dial(a, b, address)
+    reader = FrameReader()
+    reader.feed(await raw.reader.read(4096))
+    found = reader.next()
+    assert found is not None and found[0] == NONCE_TYPE and len(nonce_codec.decode(found[1]).nonce) == 32
+    assert await raw.ended()
+    assert b.ups == []
+
+
+async def test_a_malformed_message_cuts_the_link(lan: SimpleNamespace) -> None:
+    a, peers_a, b, _peers_b, _ = await pair(lan)
+    link = peers_a._peers[1].link
+    assert link is not None
+    link.send(6, frame(6, b"\x93\x06\x00\x81"))
+    link.flush()
+    await b.until(lambda: (0, "frame_malformed") in b.penalties)
+    await a.until(lambda: a.downs == [1])
+
+
+async def test_too_many_faults_keep_a_peer_out_for_a_while(lan: SimpleNamespace) -> None:
+    _a, peers_a, b, peers_b, _ = await pair(lan)
+    for _ in range(10):
+        peers_b.penalise(0, "invalid_vote")
+    await b.until(lambda: b.downs == [0])
+    await asyncio.sleep(0.3)
+    assert b.ups == [0] and peers_a.connected == ()
+
+
+async def test_a_flood_is_dropped_and_counted(lan: SimpleNamespace) -> None:
+    _a, peers_a, b, _peers_b, _ = await pair(lan)
+    for view in range(230):
+        peers_a.send(1, Suspect(0, view))
+    peers_a.flush()
+    await b.until(lambda: (0, "rate") in b.penalties)
+    assert len(b.messages) < 230
+
+
+async def test_not_now_stops_reading_until_resume(lan: SimpleNamespace) -> None:
+    """The link holds one message and what the kernel has; nothing is lost and nothing piles up."""
+    _a, peers_a, b, peers_b, _ = await pair(lan)
+    b.accept = False
+    for view in range(40):
+        peers_a.send(1, Heartbeat(0, view, 0, b"h" * 32))
+    peers_a.flush()
+    await asyncio.sleep(0.1)
+    assert b.messages == []
+    peers_b.resume()
+    assert b.messages == []
+    b.accept = True
+    peers_b.resume()
+    await b.until(lambda: len(b.messages) == 40)
+    assert [message.view for _, message in b.messages] == list(range(40))  # type: ignore[union-attr]
+
+
+async def test_a_peer_that_does_not_read_never_fills_our_memory(lan: SimpleNamespace) -> None:
+    """P140: the queue is bounded; afterwards the link works on, in order."""
+    a, b = lan.new(0), lan.new(1)
+    peers_b, address = await lan.run(b, [a, b], {}, lan.any_port)
+    peers_a, _ = await lan.run(a, [a, b], {1: address}, lan.any_port, outbound_max_bytes=3_000_000)
+    await b.until(lambda: bool(b.ups))
+    await a.until(lambda: bool(a.ups))
+    b.accept = False
+    for number in range(40):
+        peers_a.send(1, TxBatch((bytes([number]) * 1_000_000,)))
+        peers_a.flush()
+        await asyncio.sleep(0.005)
+    assert peers_a.status()[0].dropped > 0
+    peers_a.send(1, Suspect(0, 1))
+    peers_a.send(1, Suspect(0, 2))
+    b.accept = True
+    peers_b.resume()
+    await b.until(lambda: (0, Suspect(0, 2)) in b.messages)
+    arrived = [message.envelopes[0][0] for _, message in b.messages if isinstance(message, TxBatch)]
+    assert arrived == sorted(arrived) and 2 < len(arrived) < 40 and arrived[-1] == 39
+    assert a.downs == [] == b.downs
+
+
+async def test_faults_cut_and_mend_links_on_development_networks_only(lan: SimpleNamespace) -> None:
+    a, peers_a, b, peers_b, _ = await pair(lan)
+    policy = LinkPolicy().partition([0], [1])
+    peers_a.set_policy(policy)
+    peers_b.set_policy(policy)
+    await a.until(lambda: a.downs == [1])
+    assert peers_a.connected == ()
+    peers_a.set_policy(policy.heal())
+    peers_b.set_policy(policy.heal())
+    await a.until(lambda: len(a.ups) == 2)
+    peers_a.set_policy(LinkPolicy().with_link(0, 1, LinkRule(latency_us=1_000, jitter_us=5_000)))
+    for view in range(30):
+        peers_a.send(1, Suspect(0, view))
+    await b.until(lambda: len(b.messages) == 30)
+    assert [message.view for _, message in b.messages] == list(range(30))  # type: ignore[union-attr]
+    strict, _ = await lan.run(lan.new(2), [a, b], {}, lan.any_port, development=False)
+    with pytest.raises(FaultsRefused):
+        strict.set_policy(policy)
+
+
+async def test_a_key_that_leaves_the_registry_loses_its_link(lan: SimpleNamespace) -> None:
+    _a, _peers_a, b, peers_b, _address = await pair(lan)
+    renewed = lan.new(0, salt=50)
+    peers_b.update([_member(renewed, None), _member(b, None)])
+    await b.until(lambda: b.downs == [0])
+    await asyncio.sleep(0.3)
+    assert b.ups == [0]
+
+
+async def test_a_port_in_use_is_named_with_the_fix(lan: SimpleNamespace) -> None:
+    a, _peers_a, b, _peers_b, address = await pair(lan)
+    with pytest.raises(ListenFailed, match=r"port is in use; .*peers\.listen"):
+        await lan.run(lan.new(2), [a, b], {}, address)
