@@ -6,6 +6,7 @@ lowers `limit` and whatever needs more is refused where it stands.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -46,6 +47,8 @@ _LATER: Final = frozenset({
     "end_of_month", "add_months", "year_of", "month_of", "day_of", "weekday", "year_fraction", "range",
 })  # fmt: skip
 """Built-ins of stage 2."""
+
+_ID_PREFIX: Final = re.compile("[a-z]{1,8}", re.ASCII)
 
 ID_TEXT: Final = text(40)
 """Type of `new_id` (L29)."""
@@ -514,8 +517,7 @@ class Terms:
             case "new_id":
                 self.need(expr, WRITES, "`new_id`")
                 (item,) = self.arity(expr, name, args, 1)
-                plain = isinstance(item, ir.Const) and item.type.kind == "text"
-                if not plain or not 1 <= len(item.value) <= 8 or not item.value.isalpha() or not item.value.islower():  # type: ignore[attr-defined]
+                if not isinstance(item, ir.Const) or _ID_PREFIX.fullmatch(str(item.value)) is None:
                     raise fail(expr, "wrong_type", "new_id takes a literal of 1 to 8 small letters")
                 return ir.Builtin(ID_TEXT, 0, expr.line, name, (item,))
             case "company_has":

@@ -113,7 +113,7 @@ def resolve(contract: tree.Contract, used: Mapping[str, Interface], currencies: 
     for number, table in enumerate(contract.tables):
         found.tables[table.name] = (number, _table(found, table))
     for number, event in enumerate(contract.events):
-        items = _fields(found, event.fields, "event")
+        items = _fields(found, event.fields, "an event")
         found.events[event.name] = (number, ir.EventDecl(event.name, items))
     for const in contract.consts:
         found.consts[const.name] = _const(found, const)
@@ -173,10 +173,12 @@ def _enum(found: Declarations, enum: tree.EnumType) -> None:
 def _fields(found: Declarations, items: Sequence[tree.Field], what: str) -> tuple[tuple[str, Type], ...]:
     _unique(((item.name, item) for item in items), "field")
     types = []
+    rows = [table.name for table in found.contract.tables]
     for item in items:
-        kind = found.type_of(item.type)
-        if kind.kind == "row":
-            raise fail(item.type, "wrong_type", f"a {what} field holds no row")
+        own = not item.type.contract and item.type.name in rows
+        kind = None if own else found.type_of(item.type)
+        if kind is None or kind.kind == "row":
+            raise fail(item.type, "wrong_type", f"a field of {what} holds no row")
         types.append((item.name, kind))
     return tuple(types)
 
@@ -185,7 +187,7 @@ def _table(found: Declarations, table: tree.Table) -> ir.TableDecl:
     items = (*table.key, *table.fields)
     if len(items) > FIELDS:
         raise fail(table, "limit", f"a table has at most {FIELDS} fields")
-    types = _fields(found, items, "table")
+    types = _fields(found, items, "a table")
     for item, (_, kind) in zip(table.key, types, strict=False):
         if not keyable(kind.kind):
             raise fail(item, "wrong_type", f"{kind} may not be a key (L36)")

@@ -44,6 +44,7 @@ from ledger.genesis import (
 )
 from ledger.registry.records import Node, members_hash
 from ledger.transition import BlockResult
+from node.api.limits import Rate, RateSettings
 from node.api.ports import ConsensusStatus, MemberStatus
 from node.api.settings import ApiSettings, UnsafeListener
 from node.api.tokens import TokenError, TokenStore
@@ -312,7 +313,7 @@ class Daemon:
         configure(config.node.log_level, config.node.log_format)
         peers_at = await self.links.start()
         figures = Registry()
-        api = await serve_api(self.service, api_settings(config), figures)
+        api = await serve_api(self.service, api_settings(config), figures, self.driver.meter.charger("api"))
         ops = await serve_ops(self.service, config.ops_address, figures) if config.ops.enabled else None
         gc.collect()
         gc.freeze()
@@ -392,6 +393,7 @@ class Daemon:
                 on_down=lambda index: self.driver.lost(index),
                 on_penalty=lambda _, reason: self.driver.meter.count(f"rejected_messages.{reason}"),
                 height=lambda: parts.store.tip.height,
+                spent=lambda spent_ns: self.driver.meter.charge("network", spent_ns),
             ),
         )
 
@@ -539,7 +541,14 @@ def api_settings(config: NodeConfig) -> ApiSettings:
             ) from None
     address = config.api_address
     hosts = ("localhost", "127.0.0.1", "::1", address.host, *config.api.hosts)
-    return ApiSettings(host=address.host, port=address.port, hosts=tuple(dict.fromkeys(hosts)), tls=context)
+    rates = {token: Rate(per_second=rate, burst=burst) for token, (rate, burst) in config.api.rates.items()}
+    return ApiSettings(
+        host=address.host,
+        port=address.port,
+        hosts=tuple(dict.fromkeys(hosts)),
+        tls=context,
+        rates=RateSettings(named=rates),
+    )
 
 
 def _own_node(document: GenesisDocument, key: SigningKey, company: str) -> Node:

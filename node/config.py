@@ -118,6 +118,8 @@ class ApiSection(_Section, frozen=True, kw_only=True):
     tls_key: str = ""
     hosts: tuple[str, ...] = ()
     """Names under which browsers may address this listener, besides the one it listens on."""
+    rates: Mapping[str, tuple[int, int]] = {}  # frozen by the struct, msgspec copies it
+    """Token id -> (units per second, burst): raises the limits of S52 for systems that submit batches."""
 
 
 class OpsSection(_Section, frozen=True, kw_only=True):
@@ -214,6 +216,9 @@ SECTIONS: Final[Mapping[str, type[_Section]]] = {
 _PATHS: Final = frozenset(
     {"data_dir", "keystore", "genesis", "directory", "people", "key_file", "tls_certificate", "tls_key"}
 )
+_TABLES: Final = ("api.rates", "peers.addresses")
+"""Keys that are tables: a file can hold them, a variable cannot."""
+_RATE_MAX: Final = 10_000_000
 _BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
     "peers.reconnect_max_s": (1, 300),
     "peers.outbound_max_mib": (8, 1024),
@@ -291,7 +296,7 @@ def _take_environment(
             if not name.startswith(prefix):
                 continue
             key = name[len(prefix) :].lower()
-            if key not in _keys_of(section) or f"{section}.{key}" == "peers.addresses":
+            if key not in _keys_of(section) or f"{section}.{key}" in _TABLES:
                 warnings.append(f"{name} is not a setting of the node and was ignored")
                 continue
             merged[section][key] = _typed(section, key, environment[name], name)
@@ -365,6 +370,9 @@ def _check(config: NodeConfig, sources: Mapping[str, str]) -> None:
             parse_address(text)
         except AddressMalformed as error:
             raise refuse("peers.addresses", str(error), 'write it as "node.example.com:7401"') from None
+    for token, rate in config.api.rates.items():
+        if not all(1 <= value <= _RATE_MAX for value in rate):
+            raise refuse("api.rates", f"{token[:40]!r} has {list(rate)}", f"set two numbers from 1 to {_RATE_MAX}")
     if bool(config.api.tls_certificate) != bool(config.api.tls_key):
         raise refuse(
             "api.tls_certificate", "certificate and key belong together", "set api.tls_certificate and api.tls_key"

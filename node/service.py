@@ -136,6 +136,12 @@ class Service:
     def view(self) -> ChainView:
         return self._store.view()
 
+    def view_at(self, height: int) -> ChainView | None:
+        return self._store.at(height)
+
+    def oldest_state_height(self) -> int:
+        return self._store.base_height
+
     def oldest_height(self) -> int:
         return self._store.oldest_height
 

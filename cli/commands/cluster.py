@@ -180,6 +180,16 @@ def logs(node: str | None, name: str, lines: int, chosen: str | None) -> None:
             click.echo(f"{item.name}: {line}" if node is None else line)
 
 
+@command.command()
+@click.argument("name", default="demo")
+@_dir
+def path(name: str, chosen: str | None) -> None:
+    """Print the folder of a cluster: one company home in each subfolder."""
+    directory = local.directory_of(name, chosen)
+    _plan(directory)
+    click.echo(str(directory))
+
+
 HEADER = ["COMPANY", "ROLE", "STATUS", "HEIGHT>", "API AND PAGES", "TOKEN"]
 
 

@@ -77,8 +77,9 @@ def import_(session: Session, files: tuple[str, ...], lenient: bool, terms_days:
 @click.option("--partner", help="Company id of the other side.")
 @click.option("--as-of", help="Date; today if left out.")
 @click.option("--limit", type=int, default=50, show_default=True)
+@click.option("-q", "--quiet", is_flag=True, help="Print ids only, one a line.")
 @command_options
-def list_(session: Session, limit: int, **filters: str | None) -> None:
+def list_(session: Session, limit: int, quiet: bool, **filters: str | None) -> None:
     """List invoices of this company.
 
     \b
@@ -90,6 +91,10 @@ def list_(session: Session, limit: int, **filters: str | None) -> None:
         return await client.get("v1/invoices", params)
 
     document = run(work, session)
+    if quiet:
+        for item in document["items"]:
+            click.echo(item["id"])
+        return
     rows = [
         [
             item["id"],

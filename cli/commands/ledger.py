@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,6 +12,9 @@ from cli.client import Client
 from cli.language import text
 from cli.profile import Session, command_options, run
 
+if TYPE_CHECKING:
+    from cli.proving import Proven
+
 
 @click.group("ledger")
 def command() -> None:
@@ -18,30 +22,68 @@ def command() -> None:
 
     \b
     hansa ledger trial-balance --as-of 2026-03-31
+    hansa ledger trial-balance --verify
     hansa ledger ageing --side receivable
     """
 
 
-def _read(session: Session, path: str, params: dict[str, str | None]) -> dict[str, Any]:
+def _read(
+    session: Session,
+    path: str,
+    params: dict[str, str | None],
+    check: Callable[[dict[str, Any], Proven], None] | None = None,
+    genesis: str = "",
+) -> dict[str, Any]:
     chosen = {name: value for name, value in params.items() if value}
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get(path, chosen)
+        if check is None:
+            return await client.get(path, chosen)
+        from cli import proving
+
+        proven = await proving.fetch(client, genesis, session.profile.home)
+        document = await client.get(path, {**chosen, "at_height": str(proven.height)})
+        check(document, proven)
+        signed = f"signed by {len(proven.summary['signers'])} of {proven.summary['members']} members"
+        output.say(f"proven at height {proven.height}: {signed}; figures computed again from the proven rows are equal")
+        return document | {"proven_at": proven.height}
 
     return run(work, session)
 
 
+def _balances_hold(document: dict[str, Any], proven: Proven) -> None:
+    from cli import proving
+
+    name = "closing" if "totals" in document else "balance"
+    shown = {(item["account"], item[name]["currency"]): proving.minor_of(item[name]) for item in document["items"]}
+    proving.compare(shown, proven.closing(document["as_of"]), "account")
+
+
+def _ageing_holds(document: dict[str, Any], proven: Proven) -> None:
+    from cli import proving
+
+    shown: dict[str, int] = {}
+    for item in document["totals"]:
+        shown[item["currency"]] = sum(proving.minor_of(value) for value in item["buckets"])
+    proving.compare(shown, proven.open_by_currency(document["as_of"], document["side"]), "open items in")
+
+
+_verify = click.option("--verify", is_flag=True, help="Compute the figures again from proven rows and compare.")
+_genesis = click.option("--genesis", default="", help="Genesis file to trust; that of the home if left out.")
+
+
 _as_of = click.option("--as-of", help="Date; today if left out.")
-_currency = click.option("--currency", help="Only this currency.")
 
 
 @command.command()
 @_as_of
-@_currency
+@_verify
+@_genesis
 @command_options
-def balance(session: Session, as_of: str | None, currency: str | None) -> None:
+def balance(session: Session, as_of: str | None, verify: bool, genesis: str) -> None:
     """Print the balance of every account."""
-    document = _read(session, "v1/ledger/balances", {"as_of": as_of, "currency": currency})
+    check = _balances_hold if verify else None
+    document = _read(session, "v1/ledger/balances", {"as_of": as_of}, check, genesis)
     rows = [
         [item["account"], text(item["name"]), amounts.show_amount(item["balance"], {})] for item in document["items"]
     ]
@@ -51,11 +93,13 @@ def balance(session: Session, as_of: str | None, currency: str | None) -> None:
 
 @command.command("trial-balance")
 @_as_of
-@_currency
+@_verify
+@_genesis
 @command_options
-def trial_balance(session: Session, as_of: str | None, currency: str | None) -> None:
+def trial_balance(session: Session, as_of: str | None, verify: bool, genesis: str) -> None:
     """Print debits and credits of every account; they must be equal."""
-    document = _read(session, "v1/ledger/trial-balance", {"as_of": as_of, "currency": currency})
+    check = _balances_hold if verify else None
+    document = _read(session, "v1/ledger/trial-balance", {"as_of": as_of}, check, genesis)
     rows = [
         [
             item["account"],
@@ -75,11 +119,13 @@ def trial_balance(session: Session, as_of: str | None, currency: str | None) -> 
 @command.command()
 @click.option("--side", type=click.Choice(["receivable", "payable"]), default="receivable", show_default=True)
 @_as_of
-@_currency
+@_verify
+@_genesis
 @command_options
-def ageing(session: Session, side: str, as_of: str | None, currency: str | None) -> None:
+def ageing(session: Session, side: str, as_of: str | None, verify: bool, genesis: str) -> None:
     """Print open items by days overdue."""
-    document = _read(session, "v1/ledger/ageing", {"side": side, "as_of": as_of, "currency": currency})
+    check = _ageing_holds if verify else None
+    document = _read(session, "v1/ledger/ageing", {"side": side, "as_of": as_of}, check, genesis)
     if session.output == "json":
         output.emit(document, "json", [], [])
         return

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from contracts.limits import FIELDS, INDEXES, PARAMETERS, TABLES
 from contracts.syntax import tree
+from contracts.syntax.phrases import PREDEFINED
 from contracts.syntax.scan import Token, scan
 from contracts.syntax.sentences import Sentences
 
@@ -227,6 +228,10 @@ class Parser(Sentences):
         if len(found) > PARAMETERS:
             extra = found[PARAMETERS]
             raise self.fail("limit", extra.line, extra.column, f"at most {PARAMETERS} parameters are allowed")
+        for item in found:
+            if item.name in PREDEFINED:
+                text = f"`{item.name}` is predefined; choose another name"
+                raise self.fail("predefined_name", item.line, item.column, text)
         return tuple(found)
 
     def routine(self) -> tree.Routine:

@@ -187,6 +187,8 @@ class Pack:
             raise Failure("pack", "version", "is not version 1 of the pack format")
         (_, self.chain_id, self.company, self.names, self.head, self.first, self.base, self.links) = body[:8]
         (self.rows, self.receipts, self.schemas, self.documents, self.journal) = body[8:]
+        self.proven_rows: dict[tuple[str, str, str], dict[str, Any]] = {}
+        self.proven_height = 0
 
     def check(self, network: Network) -> dict[str, Any]:
         """Check everything, in the order in which one thing leans on another."""
@@ -197,6 +199,7 @@ class Pack:
         receipts_roots, top = self._links(height, root)
         rows = self._rows(top)
         events = self._receipts(receipts_roots)
+        self.proven_rows, self.proven_height = rows, height
         documents = self._documents(rows)
         entries = self._journal(events)
         self._signature(network)

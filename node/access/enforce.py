@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ledger.access.decide import decide
-from ledger.access.model import ACTION_KINDS, Action, Code, Context, Decision, Point, Resource, Subject
+from ledger.access.model import ACTION_KINDS, Action, Context, Decision, Point, Resource, Subject
 from node.access.views import View, context_at, subject_of
 
 
@@ -76,8 +76,3 @@ class Gate:
     def height(self) -> int:
         """Height of the state the decisions are made over (`Decision.state_version`, S21)."""
         return self._context.height
-
-
-def hides(code: Code) -> bool:
-    """Tell whether a refusal must look like "not found" instead of naming a missing role (S53, S64)."""
-    return code not in (Code.DENY_ROLE, Code.DENY_SOD, Code.DENY_LIMIT)

@@ -6,6 +6,7 @@ that signed it and those its events name. Others see that it is there, because i
 
 from __future__ import annotations
 
+import asyncio
 import re
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
@@ -187,12 +188,15 @@ async def transaction(call: Call) -> Answer:
     if not _HASH.fullmatch(text):
         raise not_found()
     tx_id = bytes.fromhex(text)
-    found = call.service.transaction(tx_id)
+    found = _visible(call, call.service.transaction(tx_id))
     wait_s = call.query.seconds("wait") or call.prefer_wait_s
     final = call.query.text("until") == "final"
     if wait_s and (found is None or not _settled(found, final)):
-        found = await call.service.wait_transaction(tx_id, final=final, timeout_s=float(wait_s))
-    if found is None or not call.gate.sees(parties_of_transaction(call.service, found.transaction, found.receipt)):
+        ends = asyncio.get_running_loop().time() + wait_s
+        found = _visible(call, await call.service.wait_transaction(tx_id, final=final, timeout_s=float(wait_s)))
+        if found is None:  # unknown and invisible take the same time (S53)
+            await asyncio.sleep(max(0.0, ends - asyncio.get_running_loop().time()))
+    if found is None:
         raise not_found()
     content = transaction_content(call, found)
     if call.query.flag("proof"):
@@ -200,6 +204,12 @@ async def transaction(call: Call) -> Answer:
         content["proof"] = None if proof is None else proof_content(proof)
     waited_out = bool(wait_s) and not _settled(found, final)
     return Answer(content=content, status=202 if waited_out else 200)
+
+
+def _visible(call: Call, found: TransactionData | None) -> TransactionData | None:
+    if found is None or not call.gate.sees(parties_of_transaction(call.service, found.transaction, found.receipt)):
+        return None
+    return found
 
 
 def _settled(found: TransactionData, final: bool) -> bool:

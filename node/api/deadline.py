@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
+from time import thread_time_ns
 from typing import Any, Final
 
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
 from node.api.limits import prefix_of
+from node.driver.meter import Timed
 
 HEADER_S: Final = 5.0
 BODY_S: Final = 5.0
 IDLE_S: Final = 30.0
+SHUTDOWN_S: Final = 0.5
+"""What running requests get when the node stops (C30); streams are told before."""
 CONNECTIONS_PER_PREFIX: Final = 256
 LINE_BYTES: Final = 8_190
 HEADERS_MAX: Final = 64
@@ -52,8 +57,14 @@ class DeadlineHandler(RequestHandler):
             self._prefix = ""
         super().connection_lost(exc)
 
+    async def start(self) -> None:
+        """Serve the connection; the CPU time of every step is charged (performance E40)."""
+        await Timed(super().start(), self._server.spent)
+
     def data_received(self, data: bytes) -> None:
+        mark = thread_time_ns()
         super().data_received(data)
+        self._server.spent(thread_time_ns() - mark)
         if self._messages or self._request_in_progress:
             self._disarm()
         elif self._deadline is None and data:
@@ -77,9 +88,12 @@ class DeadlineHandler(RequestHandler):
 class DeadlineServer(web.Server):
     """aiohttp's connection factory with our handler and a cap of connections per address prefix."""
 
-    def __init__(self, *args: Any, header_s: float, per_prefix: int, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, header_s: float, per_prefix: int, spent: Callable[[int], None], **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.header_s = header_s
+        self.spent = spent
         self._per_prefix = per_prefix
         self._open: Counter[str] = Counter()
 
@@ -98,10 +112,15 @@ class DeadlineServer(web.Server):
 
 
 class DeadlineRunner(web.AppRunner):
-    """Runs an application behind `DeadlineServer`."""
+    """Runs an application behind `DeadlineServer`; `spent` is told the CPU nanoseconds that requests took."""
 
     def __init__(
-        self, app: web.Application, *, header_s: float = HEADER_S, per_prefix: int = CONNECTIONS_PER_PREFIX
+        self,
+        app: web.Application,
+        *,
+        header_s: float = HEADER_S,
+        per_prefix: int = CONNECTIONS_PER_PREFIX,
+        spent: Callable[[int], None] = lambda _: None,
     ) -> None:
         super().__init__(
             app,
@@ -113,10 +132,11 @@ class DeadlineRunner(web.AppRunner):
             max_field_size=LINE_BYTES,
             max_headers=HEADERS_MAX,
             auto_decompress=False,
-            shutdown_timeout=2.0,
+            shutdown_timeout=SHUTDOWN_S,
         )
         self._header_s = header_s
         self._per_prefix = per_prefix
+        self._spent = spent
 
     async def _make_server(self) -> web.Server:
         plain = await super()._make_server()
@@ -127,5 +147,6 @@ class DeadlineRunner(web.AppRunner):
             loop=plain._loop,
             header_s=self._header_s,
             per_prefix=self._per_prefix,
+            spent=self._spent,
             **kwargs,
         )

@@ -7,9 +7,9 @@ A row that the caller may not see never leaves a handler; a route that the calle
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from finance.openitems import Rows
@@ -22,7 +22,7 @@ from node.api.call import Answer, Call, Handler, Principal
 from node.api.history import Histories
 from node.api.invoices import Judged
 from node.api.ports import NodeService
-from node.api.problems import Problem, not_found
+from node.api.problems import Problem
 from node.api.query import Query, parse
 from node.api.routes import BY_NAME, Operation, Scope, check_table
 from node.api.rows import Decoded
@@ -64,7 +64,7 @@ class Engine:
         self.admit(operation, principal)
         view = await self.view_for(checked)
         gate = self.gate(principal, view, operation)
-        return await self._handlers[name](
+        answer = await self._handlers[name](
             Call(
                 engine=self,
                 service=self.service,
@@ -80,6 +80,9 @@ class Engine:
                 language=language,
             )
         )
+        if not answer.of_state or "height" in answer.content or operation.name == "events":
+            return answer
+        return replace(answer, content={"height": view.height, **answer.content})
 
     def admit(self, operation: Operation, principal: Principal) -> None:
         """Raise `unauthenticated` or `forbidden` unless the credential is in force and has the scope of the row."""
@@ -137,18 +140,18 @@ class Engine:
                 )
         view = self.service.view()
         past = query.integer("at_height")
-        if past is not None and past != view.height:
+        if past is None or past == view.height:
+            return view
+        held = self.service.view_at(past)
+        if held is None:
+            oldest = self.service.oldest_state_height()
             raise Problem(
                 "height_pruned",
-                f"State is held for height {view.height} only, {past} was asked for.",
+                f"State is held for heights {oldest} to {view.height}, {past} was asked for.",
                 next_step=f"Use at_height={view.height}; books take any date with as_of.",
-                extra={"oldest_height": view.height},
+                extra={"oldest_height": oldest},
             )
-        return view
-
-    async def turn(self) -> None:
-        """Let votes and other requests run between two parts of a long answer."""
-        await asyncio.sleep(0)
+        return held
 
 
 def unauthenticated() -> Problem:
@@ -158,6 +161,3 @@ def unauthenticated() -> Problem:
         "A valid token or session is needed.",
         next_step="Send 'Authorization: Bearer hansa_…', or open a session with hansa login --web.",
     )
-
-
-__all__ = ["Engine", "not_found", "unauthenticated"]

@@ -14,6 +14,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Final
 
 import msgspec
+import structlog
 from aiohttp import web
 
 from node.access.enforce import Gate
@@ -34,6 +35,8 @@ LOOK_S: Final = 1.0
 """How often a quiet stream looks whether its token still lives (S27)."""
 SNAPSHOT_DEFAULT: Final = 200
 SNAPSHOT_MAX: Final = 5_000
+
+log: Final = structlog.get_logger("api")
 
 
 class Encoder:
@@ -146,7 +149,12 @@ async def events(call: Call) -> Answer:
 
 
 async def stream(
-    request: web.Request, call: Call, encoder: Encoder, settings: ApiSettings, meter: RequestMeter
+    request: web.Request,
+    call: Call,
+    encoder: Encoder,
+    settings: ApiSettings,
+    meter: RequestMeter,
+    closing: asyncio.Event,
 ) -> web.StreamResponse:
     """Follow the chain as server-sent events until the reader leaves, lags, or loses the right to read (U38, U39)."""
     service = call.service
@@ -166,7 +174,7 @@ async def stream(
         await _write(response, b"retry: 2000\n\n", settings.write_s)
         clock = asyncio.get_running_loop().time
         written = clock()
-        while request.transport is not None and not request.transport.is_closing():
+        while request.transport is not None and not request.transport.is_closing() and not closing.is_set():
             gate = allowed(call)
             if gate is None:
                 await _write(response, b"event: closed\ndata: access ended\n\n", settings.write_s)
@@ -186,16 +194,33 @@ async def stream(
             if clock() - written >= settings.heartbeat_s:
                 await _write(response, b": %d\n\n" % top, settings.write_s)
                 written = clock()
-            await service.wait_height(top + 1, timeout_s=min(LOOK_S, settings.heartbeat_s))
+            await pause(service, top + 1, min(LOOK_S, settings.heartbeat_s), closing)
     except TimeoutError:
         meter.lagged()
         if request.transport is not None:
             request.transport.abort()
     except ConnectionError:
         pass  # the reader left; it resumes by its cursor
+    except Exception:  # the answer has begun, so nothing but ending the connection can say it
+        log.exception("api.stream_crashed", route="/v1/events")
+        if request.transport is not None:
+            request.transport.abort()
     finally:
         meter.subscribers(-1)
     return response
+
+
+async def pause(service: NodeService, height: int, seconds: float, closing: asyncio.Event) -> None:
+    """Wait until a height is there, the time is over, or the listener closes, whichever comes first."""
+    waits = {
+        asyncio.create_task(service.wait_height(height, timeout_s=seconds)),
+        asyncio.create_task(closing.wait()),
+    }
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in waits:
+            task.cancel()
 
 
 def allowed(call: Call) -> Gate | None:

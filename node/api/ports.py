@@ -304,6 +304,14 @@ class NodeService(Protocol):
         """State after the highest executed height. Immutable while held."""
         ...
 
+    def view_at(self, height: int) -> StateView | None:
+        """Return the state after an executed height, or None when it is not held (any more)."""
+        ...
+
+    def oldest_state_height(self) -> int:
+        """Lowest height that `view_at` shows."""
+        ...
+
     def consensus(self) -> ConsensusStatus: ...
     def not_ready(self) -> tuple[str, ...]:
         """Reasons why this node is not ready, as stable words: syncing, no_quorum, disk, clock, learner, halted."""

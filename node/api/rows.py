@@ -18,7 +18,7 @@ from node.api.ports import Interface
 
 SCAN_STEP: Final = 128
 """Rows read between two turns of the loop: a long table must not hold up votes."""
-DECODED_MAX: Final = 20_000
+DECODED_MAX: Final = 10_000
 """Decoded rows kept by their bytes; a row has about 1 KB, and most rows never change again."""
 _OWNERS: Final = (
     ("invoice", "invoices", "Invoice"),

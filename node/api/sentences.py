@@ -168,6 +168,18 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "the timer {name} ends in {rest}.",
         "计时器 {name} 将在 {rest} 后结束。",
     ),
+    "timer.progress": (
+        "the leader has {rest} left to bring the next block.",
+        "主节点须在 {rest} 内给出下一区块。",
+    ),
+    "timer.new_view": (
+        "the next leader has {rest} left to open the new view.",
+        "下一主节点须在 {rest} 内开启新视图。",
+    ),
+    "timer.watch": (
+        "nothing is awaited; the leader is expected to show itself within {rest}.",
+        "没有需要等待的内容；主节点应在 {rest} 内有所响应。",
+    ),
     "timer.due": ("the timer {name} is due now.", "计时器 {name} 现已到期。"),
     "timer.no_quorum": (
         "{reachable} of the {q} members needed are here, so no timer runs.",
@@ -530,7 +542,11 @@ def _timer(status: ConsensusStatus, lang: str, reachable: int, q: int) -> str:
         rest = status.timer_ends_ms - status.wall_ms
         if rest <= 0:
             return say("timer.due", lang, name=status.timer)
-        return say("timer.runs", lang, name=status.timer, rest=age(rest + 999, lang))
+        left = age(rest + 999, lang)
+        if status.mode == "normal" and not status.waiting and status.phase in ("idle", "committed"):
+            return say("timer.watch", lang, rest=left)
+        known = f"timer.{status.timer}"
+        return say(known if known in _T else "timer.runs", lang, name=status.timer, rest=left)
     if reachable < q:
         return say("timer.no_quorum", lang, reachable=reachable, q=q)
     return say("timer.idle", lang)
@@ -557,6 +573,6 @@ def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, rea
         return say("next.start_all", lang, names=listed)
     if status.mode == "learner":
         return say("next.learner", lang)
-    if status.mode == "changing" or status.timer:
+    if status.mode == "changing" or (status.timer and status.waiting):
         return say("next.wait_timer", lang)
     return say("next.nothing", lang)

@@ -70,6 +70,9 @@ class Listener:
         self.encoder = events.Encoder(service)
         self.streams = 0
         self.running = asyncio.Semaphore(settings.requests_max)
+        self.waiting = asyncio.Semaphore(settings.waits_max)
+        self.closing = asyncio.Event()
+        """Set when the listener closes: open streams end at once."""
         self.cookie = COOKIE if settings.tls is not None else DEV_COOKIE
 
     # -- credentials
@@ -225,9 +228,14 @@ def build(service: NodeService, settings: ApiSettings, meter: RequestMeter | Non
     app = web.Application(middlewares=[guard])
     listener = Listener(service, settings, meter or NoMeter())
     app[LISTENER] = listener
+    app.on_shutdown.append(_close_streams)
     for operation in OPERATIONS:
         app.router.add_route(operation.method, operation.path, _endpoint(listener, operation), name=operation.name)
     return app
+
+
+async def _close_streams(app: web.Application) -> None:
+    app[LISTENER].closing.set()
 
 
 @web.middleware
@@ -321,7 +329,7 @@ def _endpoint(listener: Listener, operation: Operation) -> Callable[[web.Request
         verdict = listener.charge(request, principal, operation.weight)
         if operation.name == "events" and "text/event-stream" in request.headers.get("Accept", ""):
             return await _stream(listener, operation, principal, request)
-        async with Place(listener):
+        async with Place(listener, waits=_may_wait(request)):
             body = b""
             if operation.body:
                 body = await listener.read_body(request, operation.body, operation.body_limit_bytes)
@@ -342,20 +350,21 @@ def _endpoint(listener: Listener, operation: Operation) -> Callable[[web.Request
 class Place:
     """One of the running requests; waits a little for a free place, then refuses (S52)."""
 
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
+    def __init__(self, listener: Listener, *, waits: bool = False) -> None:
+        self._places = listener.waiting if waits else listener.running
+        self._queue_s = listener.settings.queue_s
 
     async def __aenter__(self) -> None:
         try:
-            async with asyncio.timeout(self._listener.settings.queue_s):
-                await self._listener.running.acquire()
+            async with asyncio.timeout(self._queue_s):
+                await self._places.acquire()
         except TimeoutError:
             raise Problem(
                 "not_ready", "Too many requests are in work.", next_step="Try again in a moment.", retry_after_s=1
             ) from None
 
     async def __aexit__(self, *_: object) -> None:
-        self._listener.running.release()
+        self._places.release()
 
 
 async def _stream(
@@ -378,7 +387,7 @@ async def _stream(
     )
     listener.streams += 1
     try:
-        return await events.stream(request, call, listener.encoder, listener.settings, listener.meter)
+        return await events.stream(request, call, listener.encoder, listener.settings, listener.meter, listener.closing)
     finally:
         listener.streams -= 1
 
@@ -387,7 +396,8 @@ def answer_response(
     operation: Operation, answer: Answer, service: NodeService, request: web.Request, verdict: Verdict | None = None
 ) -> web.Response:
     """Return the JSON (or newline-delimited JSON) answer with its height (U11, U25, U30)."""
-    height = service.view().height
+    told = answer.content.get("height") if answer.of_state else None
+    height = told if isinstance(told, int) else service.view().height
     headers = {"X-Ledger-Height": str(height), "Vary": "Authorization, Cookie, Accept"}
     if answer.of_state:
         headers["ETag"] = f'"h{height}"'
@@ -431,6 +441,11 @@ def language_of(request: web.Request, fallback: str) -> str:
         if tag.startswith("en"):
             return "en"
     return fallback
+
+
+def _may_wait(request: web.Request) -> bool:
+    """Tell whether a request asked to wait for a block (U14, U25)."""
+    return "Prefer" in request.headers or "wait" in request.query or "min_height" in request.query
 
 
 def _preferred_wait(request: web.Request) -> int:

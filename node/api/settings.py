@@ -10,6 +10,7 @@ from node.api.limits import RateSettings
 
 STREAMS_MAX: Final = 256
 REQUESTS_MAX: Final = 64
+WAITS_MAX: Final = 1_000
 QUEUE_S: Final = 2.0
 
 
@@ -30,6 +31,8 @@ class ApiSettings:
     """Event streams open at once."""
     requests_max: int = REQUESTS_MAX
     """Requests in work at once; others wait up to `queue_s`, then get 503 (S52)."""
+    waits_max: int = WAITS_MAX
+    """Requests that wait for a block at once; they cost nothing meanwhile and have places of their own."""
     queue_s: float = QUEUE_S
     header_s: float = 5.0
     body_s: float = 5.0

@@ -1,12 +1,24 @@
-"""Where the CPU time of a node goes, in plain integers (performance E40, E42). Scraped, never logged per event."""
+"""Where the CPU time of a node goes, in plain integers (performance E40, E42). Scraped, never logged per event.
+
+The parts are phases of the loop's thread, measured with its own clock, so waiting costs nothing
+    verify     signatures of transactions and votes            pool       admission, gossip, proposals' bodies
+    consensus  the replica and everything around it            journal    the durable write of a turn
+    contract   execution of calls, receipts                    state      tree, roots, pending results
+    store      flushes                                         network    encoding, decoding, writing to peers
+    api        HTTP requests, from the parsed head to the answer
+What is left of the process (TLS, HTTP parsing, the event loop, the collector) is "other".
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Coroutine, Generator
 from time import thread_time_ns
-from typing import Final
+from typing import Any, Final, Generic, TypeVar
 
-PARTS: Final = ("verify", "consensus", "contract", "state", "store", "journal", "network", "api")
-"""Phases of a turn that are measured apart."""
+T = TypeVar("T")
+
+PARTS: Final = ("verify", "pool", "consensus", "contract", "state", "store", "journal", "network", "api")
+"""Phases that are measured apart."""
 
 
 class Meter:
@@ -27,3 +39,45 @@ class Meter:
         now = thread_time_ns()
         self.cpu_ns[part] += now - start_ns
         return now
+
+    def charge(self, part: str, spent_ns: int) -> None:
+        """Add CPU nanoseconds to `part`."""
+        self.cpu_ns[part] += spent_ns
+
+    def charger(self, part: str) -> Callable[[int], None]:
+        """Return a function that charges nanoseconds to `part`."""
+        cpu_ns = self.cpu_ns
+
+        def charge(spent_ns: int) -> None:
+            cpu_ns[part] += spent_ns
+
+        return charge
+
+
+class Timed(Generic[T]):
+    """Awaits a coroutine and charges the CPU time of its steps, not the time between them."""
+
+    __slots__ = ("_charge", "_coroutine")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T], charge: Callable[[int], None]) -> None:
+        self._coroutine = coroutine
+        self._charge = charge
+
+    def __await__(self) -> Generator[Any, Any, T]:
+        coroutine, charge = self._coroutine, self._charge
+        value: Any = None
+        error: BaseException | None = None
+        while True:
+            mark = thread_time_ns()
+            try:
+                waits_for = coroutine.send(value) if error is None else coroutine.throw(error)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            finally:
+                charge(thread_time_ns() - mark)
+            value = error = None
+            try:
+                value = yield waits_for
+            except BaseException as raised:  # cancellation belongs to the coroutine: it is handed in there
+                error = raised

@@ -77,8 +77,15 @@ class LinkOwner(Protocol):
 class Link(asyncio.Protocol):
     """A connection in either direction. `expected` is the index that was dialled, or None for an accepted one."""
 
-    def __init__(self, owner: LinkOwner, expected: int | None, outbound_max_bytes: int) -> None:
+    def __init__(
+        self,
+        owner: LinkOwner,
+        expected: int | None,
+        outbound_max_bytes: int,
+        spent: Callable[[int], None] = lambda _: None,
+    ) -> None:
         self._owner = owner
+        self._spent = spent
         self.expected = expected
         self.remote: Remote | None = None
         self.state = LinkState.NONCE
@@ -127,9 +134,11 @@ class Link(asyncio.Protocol):
         """Cut frames from the stream and hand their messages on, in order."""
         if self.state is LinkState.CLOSED:
             return
+        mark = time.thread_time_ns()
         self.last_heard_ns = time.monotonic_ns()
         self._reader.feed(data)
         self._read()
+        self._spent(time.thread_time_ns() - mark)
 
     def eof_received(self) -> bool:
         return False

@@ -18,6 +18,7 @@ from node.api.call import Answer, Principal
 from node.api.problems import Problem
 from node.api.server import CSRF_FIELD, FORM_LIMIT_BYTES, LISTENER, Listener, language_of
 from node.api.sessions import LIFE_MS, Session
+from node.api.shapes import ledger_day
 from node.web import render
 from node.web.texts import LANGUAGES, Catalogue, catalogue
 
@@ -68,6 +69,10 @@ class Desk:
         self.form = dict(pairs)
         if self.session is not None:
             self.listener.check_csrf(self.session, self.form.get(CSRF_FIELD, ""))
+
+    def today(self) -> str:
+        """Return the ledger's calendar day."""
+        return ledger_day(self.service.wall_ms(), self.service.utc_offset_min)
 
     # -- data
 

@@ -10,13 +10,17 @@ import asyncio
 import re
 from typing import Final
 
+import structlog
 from aiohttp import web
 
+from node.api.events import pause
 from node.api.problems import Problem, not_found
 from node.web import render
 from node.web.desk import Desk
 
 PARTS: Final = ("status", "network", "home")
+log: Final = structlog.get_logger("api")
+
 LOOK_S: Final = 1.0
 AGES_S: Final = 10.0
 """A part in which only ages grew is sent this often: once a second would be noise, most of all when read aloud."""
@@ -49,6 +53,10 @@ async def stream(desk: Desk) -> web.StreamResponse:
             desk.request.transport.abort()
     except ConnectionError:
         pass  # the browser left
+    except Exception:  # the answer has begun, so nothing but ending the connection can say it
+        log.exception("api.stream_crashed", route="/live/{part}")
+        if desk.request.transport is not None:
+            desk.request.transport.abort()
     finally:
         listener.streams -= 1
         listener.meter.subscribers(-1)
@@ -60,12 +68,14 @@ async def _follow(desk: Desk, part: str, response: web.StreamResponse) -> None:
     clock = asyncio.get_running_loop().time
     sent: dict[str, tuple[str, float]] = {}
     written = clock()
-    while desk.request.transport is not None and not desk.request.transport.is_closing():
+    shown = (-1, "")
+    closing = desk.listener.closing
+    while desk.request.transport is not None and not desk.request.transport.is_closing() and not closing.is_set():
         if not _still_open(desk):
             await _send(response, "notice", render.page("live_ended.html", desk.language), settings.write_s)
             return
-        height = desk.service.event_height()
-        for name, text in (await _parts(desk, part)).items():
+        height = desk.service.view().height
+        for name, text in (await _parts(desk, part, fresh=(height, desk.today()) != shown)).items():
             still, when = sent.get(name, ("", 0.0))
             if still != _without_ages(text) or (clock() - when >= AGES_S and _without_ages(text) != text):
                 sent[name] = (_without_ages(text), clock())
@@ -75,7 +85,8 @@ async def _follow(desk: Desk, part: str, response: web.StreamResponse) -> None:
             async with asyncio.timeout(settings.write_s):
                 await response.write(b": alive\n\n")
             written = clock()
-        await desk.service.wait_height(height + 1, timeout_s=LOOK_S)
+        shown = (height, desk.today())
+        await pause(desk.service, height + 1, LOOK_S, closing)
 
 
 def _still_open(desk: Desk) -> bool:
@@ -87,14 +98,14 @@ def _still_open(desk: Desk) -> bool:
     return desk.engine.sessions.find(cookie, now_ms, touch=False) is not None and desk.signed_in
 
 
-async def _parts(desk: Desk, part: str) -> dict[str, str]:
-    """Return id -> HTML of what this page keeps fresh."""
+async def _parts(desk: Desk, part: str, *, fresh: bool) -> dict[str, str]:
+    """Return id -> HTML of what this page keeps fresh; business only when height or day moved (`fresh`)."""
     network = await desk.run("network")
     found = {"status": render.page("part_status.html", desk.language, network=network)}
     if part == "network":
         why = await desk.run("why")
         found["network-body"] = render.page("part_network.html", desk.language, found=network, why=why)
-    if part == "home":
+    if part == "home" and fresh:
         inbox = await desk.run("inbox", query={"limit": "20"})
         found["home-body"] = render.page("part_home.html", desk.language, inbox=inbox)
     return found

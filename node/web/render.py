@@ -17,7 +17,6 @@ from node.web import static
 from node.web.texts import LANGUAGES, NAMES, Catalogue, catalogue
 
 MINUS: Final = "\u2212"
-NARROW_SPACE: Final = "\u202f"
 
 
 @cache
