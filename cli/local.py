@@ -11,6 +11,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 from cli.client import Client
@@ -217,6 +218,11 @@ def end(pid: int, directory: Path, seconds: float = 20.0) -> None:
             return
         time.sleep(0.02)
     raise CommandFailed(Exit.FAILED, f"the supervisor {pid} of {directory} does not end", "look at supervisor.log")
+
+
+def interrupted(number: int, frame: FrameType | None) -> None:  # noqa: ARG001  # the signature of signal handlers
+    """End like Ctrl-C does: nodes are stopped and the data stays."""
+    raise KeyboardInterrupt
 
 
 def remember_profiles(nodes: Sequence[LocalNode], cluster: str) -> Path | None:

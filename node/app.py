@@ -17,6 +17,7 @@ import ssl
 import sys
 import time
 import tomllib
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -73,7 +74,9 @@ log: Final = structlog.get_logger("node")
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_UNAVAILABLE = 0, 1, 2, 8
 CLOCK_SLACK_MS: Final = 5_000
-"""A wall clock this far behind the last block is reported: the node would propose in its own future."""
+"""A wall clock this far from the times of fresh blocks is reported: others refuse what such a node proposes."""
+OFFSETS_KEPT: Final = 9
+"""Fresh blocks whose distance from our clock is looked at; the median counts."""
 REPORTS_KEPT: Final = 100
 """Proofs of misbehaviour kept in memory for the operator's page."""
 BACKLOG_MAX: Final = 4_096
@@ -161,6 +164,8 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         raise StartRefused(
             "node.development is true, but the genesis file founds a production network; set it to false (C5)"
         )
+    if document.production and config.node.clock_offset_ms:
+        raise StartRefused("node.clock_offset_ms is for development networks; remove it from the configuration (C5)")
     forbid_dumps(development=not document.production)
     directory = load_directory(config.directory_file, document.companies, document.nodes)
     secret = find_secret(
@@ -259,6 +264,7 @@ class Daemon:
         self._last_block_ms = 0
         self._exit = EXIT_OK
         self._held_back = False
+        self._offsets: deque[int] = deque(maxlen=OFFSETS_KEPT)
         self.core = NodeCore(_VoteSigner(prepared.consensus_key, prepared.chain), NodeContext(read=prepared.store.view))
         self.links = self._make_links()
         self.driver = Driver(
@@ -274,6 +280,7 @@ class Daemon:
             on_report=self._on_report,
         )
         self.driver.turn_hook = self._after_turn
+        self.driver.wall_offset_ms = prepared.config.node.clock_offset_ms
         self.service = Service(
             identity=Identity(
                 chain_id=prepared.chain,
@@ -423,6 +430,9 @@ class Daemon:
 
     def _on_block(self, result: BlockResult) -> None:
         self._last_block_ms = self.service.wall_ms()
+        tip = self._parts.store.tip
+        if result.height == tip.height and not self.core.sync.active:
+            self._offsets.append(self._last_block_ms - tip.time_ms)
         meter = self.driver.meter
         meter.count("blocks")
         meter.count("txs_ok", sum(1 for receipt in result.receipts if not receipt.abort))
@@ -457,7 +467,9 @@ class Daemon:
             reasons.append("starting")
         if self._parts.data.free_bytes() < max(LOW_SPACE_BYTES, self._parts.config.storage.min_free_mib << 20):
             reasons.append("disk")
-        if self.service.wall_ms() + CLOCK_SLACK_MS < self._parts.store.tip.time_ms:
+        offset = sorted(self._offsets)[len(self._offsets) // 2] if self._offsets else 0
+        behind = self.service.wall_ms() + CLOCK_SLACK_MS < self._parts.store.tip.time_ms
+        if behind or abs(offset) > CLOCK_SLACK_MS:
             reasons.append("clock")
         return tuple(reasons)
 
@@ -547,6 +559,7 @@ def api_settings(config: NodeConfig) -> ApiSettings:
         port=address.port,
         hosts=tuple(dict.fromkeys(hosts)),
         tls=context,
+        pages=config.api.web,
         rates=RateSettings(named=rates),
     )
 

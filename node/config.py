@@ -105,6 +105,8 @@ class NodeSection(_Section, frozen=True, kw_only=True):
     key_file: str = ""
     development: bool = False
     """Fault hooks and known keys; refused when the genesis document says production (C5)."""
+    clock_offset_ms: int = 0
+    """Added to the wall clock, to see what a wrong clock does; development networks only (C5)."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
 
@@ -220,6 +222,7 @@ _TABLES: Final = ("api.rates", "peers.addresses")
 """Keys that are tables: a file can hold them, a variable cannot."""
 _RATE_MAX: Final = 10_000_000
 _BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
+    "node.clock_offset_ms": (-86_400_000, 86_400_000),
     "peers.reconnect_max_s": (1, 300),
     "peers.outbound_max_mib": (8, 1024),
     "storage.ledger_max_gib": (1, 16_384),

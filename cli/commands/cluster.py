@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 import time
 from pathlib import Path
@@ -77,6 +78,7 @@ def up(
         )
     if detach:
         return
+    signal.signal(signal.SIGTERM, local.interrupted)
     try:
         while control.is_running(directory):
             time.sleep(0.5)

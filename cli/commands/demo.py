@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import tempfile
 import time
 from pathlib import Path
@@ -72,6 +73,7 @@ def _run(
     *,
     once: bool,
 ) -> Exit:
+    signal.signal(signal.SIGTERM, local.interrupted)
     resumed = (directory / "cluster.json").exists()
     started = time.monotonic()
     plan = local.prepare(directory, name, local.DEMO_CAST, seed, port_base)

@@ -112,5 +112,5 @@ class BlobStore:
 
 
 def _failure(path: Path, error: BaseException) -> StoreFailed:
-    cause = cause_of(error)
+    cause = cause_of(error, path)
     return StoreFailed(str(path), cause, words_of(error), next_step(cause, MAP_SETTING))

@@ -240,7 +240,7 @@ def founding_batch(disk: ChainDisk, chain_id: bytes, state: MemoryState, header_
 
 def failure(path: Path, error: BaseException) -> StoreFailed:
     """Return what to raise for a failed open or write."""
-    cause = cause_of(error)
+    cause = cause_of(error, path)
     return StoreFailed(str(path), cause, words_of(error), next_step(cause, MAP_SETTING))
 
 

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import errno
+import os
+from pathlib import Path
+from typing import Final
 
 import lmdb
 
 DISK_FULL = "disk_full"
 MAP_FULL = "map_full"
 IO = "io"
+FULL_BELOW_BYTES: Final = 1024 * 1024
+"""With less than this left, a failed write is put down to the full disk."""
 
 
 class StoreError(Exception):
@@ -94,8 +99,12 @@ class StoreFailed(WriteFailed):
     code = "store_failed"
 
 
-def cause_of(error: BaseException) -> str:
-    """Classify an exception of LMDB or the operating system as `disk_full`, `map_full` or `io`."""
+def cause_of(error: BaseException, path: Path | None = None) -> str:
+    """Classify an exception of LMDB or the operating system as `disk_full`, `map_full` or `io`.
+
+    LMDB reports a write that was cut short by a full disk as an input/output error, so with `path` the space that
+    is left there is looked at.
+    """
     if isinstance(error, lmdb.MapFullError):
         return MAP_FULL
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
@@ -103,7 +112,17 @@ def cause_of(error: BaseException) -> str:
     text = str(error)
     if "No space left" in text or "quota" in text.lower():
         return DISK_FULL
+    if path is not None and _is_full(path):
+        return DISK_FULL
     return IO
+
+
+def _is_full(path: Path) -> bool:
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize < FULL_BELOW_BYTES
 
 
 def next_step(cause: str, setting: str) -> str:

@@ -364,7 +364,7 @@ def _is_damage(error: Exception) -> bool:
 
 
 def _failure(path: Path, error: BaseException) -> JournalFailed:
-    cause = cause_of(error)
+    cause = cause_of(error, path)
     return JournalFailed(str(path), cause, words_of(error), next_step(cause, ""))
 
 

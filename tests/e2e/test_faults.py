@@ -115,3 +115,25 @@ async def test_one_of_four_down_goes_on_two_down_stop_and_say_why(cluster: Clust
     cluster.act("start", "chenghu")
     await settled(cluster, list(cluster.nodes))
     await client.__aexit__(None, None, None)
+
+
+async def test_a_clock_that_is_far_off_is_named_and_stops_nobody(cluster: Cluster) -> None:
+    home = cluster.nodes["qiming"].home
+    settings = home / "node.toml"
+    text = settings.read_text(encoding="utf-8")
+    settings.write_text(text.replace("[node]", "[node]\nclock_offset_ms = 3600000"), encoding="utf-8")
+    try:
+        cluster.act("restart", "qiming")
+        client, actor = await actor_of(cluster, "lifeng")
+        buyer = cluster.nodes["falkenberg"].plan.company_id
+        sent = [await issue(actor, buyer, number) for number in range(301, 306)]
+        found = [await client.wait(tx_id, seconds=30) for tx_id in sent]
+        assert {item["outcome"] for item in found} == {"ok"}, "three good clocks are enough"
+        await settled(cluster, list(cluster.nodes))
+        async with cluster.nodes["qiming"].client() as other:
+            assert "clock" in (await other.get("v1/status"))["not_ready"]
+        assert "clock" not in (await client.get("v1/status"))["not_ready"]
+        await client.__aexit__(None, None, None)
+    finally:
+        settings.write_text(text, encoding="utf-8")
+        cluster.act("restart", "qiming")
