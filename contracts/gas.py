@@ -53,7 +53,7 @@ _BUILTINS: Final = {"min": 1, "max": 1, "abs": 1, "count": 1, "floor_div": DIVID
 def price(expr: ir.Expr) -> int:
     """Return the units paid for `expr` by the charge of its run, its parts included."""
     own = STEP
-    wide = 2 if expr.width > INT_BITS else 1
+    wide = 2 if any(child.width > INT_BITS for child in ir.children(expr)) else 1
     match expr:
         case ir.Negate() | ir.Compare():
             own = wide

@@ -323,8 +323,9 @@ class StatementClosures:
 
     def _insert(self, item: ir.Insert) -> Step:
         shape = self.unit.formats[item.table]
-        values = [(at + 1, self.value(value)) for at, value in item.values]
-        blank: list[Any] = [ir.LAYOUT, *[None] * (shape.size - 1)]
+        filling = self.shapes.fill([(at + 1, value) for at, value in item.values])
+        blank, slots, rest = filling.template(shape.size), filling.slots, filling.rest
+        blank[0] = ir.LAYOUT
         write, read = self._writer(item.table, item.line), reader(self.unit, item.table, item.line)
         row_key, unit, line, replace = shape.row_key, self.unit, item.line, item.replace
         name = self.unit.module.tables[item.table].name
@@ -332,7 +333,9 @@ class StatementClosures:
 
         def insert(f: Frame) -> None:
             row = blank.copy()
-            for at, value in values:
+            for at, slot in slots:
+                row[at] = f[slot]
+            for at, value in rest:
                 row[at] = value(f)
             run: Run = f[0]
             key = row_key(row)
@@ -459,13 +462,15 @@ class StatementClosures:
     def _emit(self, item: ir.Emit) -> Step:
         unit, line = self.unit, item.line
         decl = unit.module.events[item.event]
-        values = [(at, self.value(value)) for at, value in item.values]
-        blank: list[Any] = [None] * len(decl.fields)
+        filling = self.shapes.fill(item.values)
+        blank, slots, rest = filling.template(len(decl.fields)), filling.slots, filling.rest
         contract, name = unit.name, decl.name
 
         def emit(f: Frame) -> None:
             fields = blank.copy()
-            for at, value in values:
+            for at, slot in slots:
+                fields[at] = f[slot]
+            for at, value in rest:
                 fields[at] = value(f)
             run: Run = f[0]
             size = len(encode(fields))

@@ -6,9 +6,8 @@ without state of its own (H9).
 
 from __future__ import annotations
 
-from base64 import b32encode
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from contracts import ir
 from contracts.errors import Aborted
@@ -29,12 +28,18 @@ Step = Callable[[Frame], Any]
 """A statement; True when the routine has returned."""
 
 
+_BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_BASE32_PAIRS: Final = tuple(first + second for first in _BASE32 for second in _BASE32)
+_SHIFTS: Final = tuple(range(120, -1, -10))
+"""Thirteen pairs of base32 characters, ten bits each."""
+
+
 class Run:
     """Budgets, events and written rows of one call from outside. A budget below zero is spent."""
 
     __slots__ = (
         "caller", "counter", "event_bytes_left", "events", "events_left", "gas", "height", "host", "memory",
-        "row_bytes_left", "rows_left", "sender", "today", "touched",
+        "row_bytes_left", "rows_left", "sender", "touched",
     )  # fmt: skip
 
     def __init__(self, host: Host, gas: int) -> None:
@@ -50,14 +55,18 @@ class Run:
         self.counter = 0
         signers = host.signers
         self.sender, self.caller = (signers[0].user, signers[0].company) if signers else ("", "")
-        self.today = date_text(host.day)
         self.height = host.height
+
+    @property
+    def today(self) -> str:
+        return date_text(self.host.day)
 
     def new_id(self, prefix: str) -> str:
         """Return a fresh id of this transaction (finance F4): prefix, `-`, 26 base32 characters."""
         self.counter += 1
         digest = H(Tag.OBJECT_ID, self.host.tx_id, self.counter.to_bytes(4, "big"))
-        return prefix + "-" + b32encode(digest[:17]).decode("ascii").lower()[:26]
+        bits = int.from_bytes(digest[:17], "big") >> 6
+        return prefix + "-" + "".join([_BASE32_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])
 
 
 class Touched:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from contracts import ir
 from contracts.errors import Aborted
@@ -38,6 +38,21 @@ class Callee:
         self.params = params
         self.slots = slots
         self.enter: Entry = _unbuilt
+
+
+class Filling(NamedTuple):
+    """(place, constant), (place, slot) and (place, closure) of a row, an event or a frame."""
+
+    consts: list[tuple[int, Any]]
+    slots: list[tuple[int, int]]
+    rest: list[tuple[int, Value]]
+
+    def template(self, size: int) -> list[Any]:
+        """Return a list of `size` places with the constants in theirs."""
+        blank: list[Any] = [None] * size
+        for at, value in self.consts:
+            blank[at] = value
+        return blank
 
 
 def _unbuilt(_: Frame) -> None:
@@ -166,6 +181,16 @@ class Shapes:
         if kind_b == "g":
             b = self.value(right)
         return _PAIRS[kind_a + kind_b](op, a, b)
+
+    def fill(self, items: Sequence[tuple[int, ir.Expr]]) -> Filling:
+        """Sort values for a list of places: constants, slots, and the rest in the order written.
+
+        Constants and slots cannot abort and nothing changes them meanwhile, so their order does not matter (L18).
+        """
+        consts = [(at, expr.value) for at, expr in items if isinstance(expr, ir.Const)]
+        slots = [(at, expr.at) for at, expr in items if isinstance(expr, ir.Slot)]
+        rest = [(at, self.value(expr)) for at, expr in items if not isinstance(expr, ir.Const | ir.Slot)]
+        return Filling(consts, slots, rest)
 
     # -- leaves
 
@@ -486,24 +511,18 @@ class Shapes:
 
     # -- calls
 
-    def _arguments(self, order: tuple[int, ...], args: Sequence[ir.Expr]) -> tuple[list[Value], list[int] | None]:
-        """Return argument closures as written, and where each goes, or None when that is in order (L18)."""
-        values = [self.value(arg) for arg in args]
-        return values, None if order == tuple(range(len(order))) else [at + ir.FIRST_SLOT for at in order]
-
     def _invoke(self, expr: ir.Invoke) -> Value:
         callee = self.local[expr.routine]
-        values, places = self._arguments(expr.order, expr.args)
-        blanks = [None] * (callee.slots - ir.FIRST_SLOT - len(values))
-        every = [None] * (callee.slots - 1)
+        filling = self.fill([(at + ir.FIRST_SLOT, arg) for at, arg in zip(expr.order, expr.args, strict=True)])
+        blank, slots, rest = filling.template(callee.slots), filling.slots, filling.rest
 
         def invoke(f: Frame) -> Any:
-            if places is None:
-                frame = [f[0], None, *[value(f) for value in values], *blanks]
-            else:
-                frame = [f[0], *every]
-                for at, value in zip(places, values, strict=True):
-                    frame[at] = value(f)
+            frame = blank.copy()
+            frame[0] = f[0]
+            for at, slot in slots:
+                frame[at] = f[slot]
+            for at, value in rest:
+                frame[at] = value(f)
             callee.enter(frame)
             return frame[1]
 
@@ -511,26 +530,28 @@ class Shapes:
 
     def _call_out(self, expr: ir.CallOut) -> Value:
         callee = self.outside[expr.contract, expr.method]
-        values, places = self._arguments(expr.order, expr.args)
+        places = [at + ir.FIRST_SLOT for at in expr.order]
+        filling = self.fill(list(zip(places, expr.args, strict=True)))
+        blank, slots, rest = filling.template(callee.slots), filling.slots, filling.rest
         kinds = [arg.type for arg in expr.args]
         fixed = argument_bytes(kinds)
-        texts = [at for at, kind in enumerate(kinds) if kind.kind == "text"]
-        every = [None] * (callee.slots - 1)
-        targets = places if places is not None else list(range(ir.FIRST_SLOT, ir.FIRST_SLOT + len(values)))
+        texts = [at for at, kind in zip(places, kinds, strict=True) if kind.kind == "text"]
         unit, line = self.unit, expr.line
 
         def call_out(f: Frame) -> Any:
-            given = [value(f) for value in values]
             run: Run = f[0]
+            frame = blank.copy()
+            frame[0] = run
+            for at, slot in slots:
+                frame[at] = f[slot]
+            for at, value in rest:
+                frame[at] = value(f)
             size = fixed
             for at in texts:
-                size += 4 * len(given[at])
+                size += 4 * len(frame[at])
             run.gas -= size // ARGUMENT_BYTES
             if run.gas < 0:
                 raise unit.spent(run, line)
-            frame = [run, *every]
-            for at, value in zip(targets, given, strict=True):
-                frame[at] = value
             callee.enter(frame)
             return frame[1]
 

@@ -37,6 +37,11 @@ Money = tuple[str, int]
 """(currency code, minor units)."""
 
 
+def _plain(value: str) -> bool:
+    """Tell whether every code point may stand in a text; printable ASCII, the usual case, is decided at once."""
+    return (value.isascii() and value.isprintable()) or _FORBIDDEN.search(value) is None
+
+
 def text_problem(value: str) -> str:
     """Return "" when every code point may stand in a text, else which one may not."""
     found = _FORBIDDEN.search(value)
@@ -106,7 +111,7 @@ def argument_reader(kind: Type, enums: Mapping[tuple[str, str], Sequence[str]], 
         return lambda v: v if type(v) is bool else None
     if kind.kind == "text":
         size = kind.size
-        return lambda v: v if type(v) is str and len(v) <= size and _FORBIDDEN.search(v) is None else None
+        return lambda v: v if type(v) is str and len(v) <= size and _plain(v) else None
     if kind.kind == "money":
         return lambda v: _read_money(v, currencies)
     if kind.kind == "currency":

@@ -100,7 +100,7 @@ def journal(events: Iterable[LedgerEvent], company: str, templates: Templates | 
     `events` may be in any order and may repeat; every event of the company up to some height must be there.
     UnreadableEvent: an event lacks what its template names.
     """
-    books = _Books(company, templates or default_templates())
+    books = RunningBooks(company, templates)
     by_cursor = {event.cursor: event for event in events}
     for cursor in sorted(by_cursor, key=cursor_key):
         books.take(by_cursor[cursor])
@@ -141,15 +141,18 @@ def parse_templates(text: str) -> Templates:
     )
 
 
-class _Books:
-    """The running books of one company: entries so far, and what must be remembered between events."""
+class RunningBooks:
+    """The running books of one company: entries so far, and what must be remembered between events.
 
-    def __init__(self, company: str, templates: Templates) -> None:
+    `take` events in cursor order, each once, as the ledger grows; `journal` is the same for a whole history.
+    """
+
+    def __init__(self, company: str, templates: Templates | None = None) -> None:
         self.company = company
-        self.templates = templates
+        self.templates = templates or default_templates()
         self.entries: list[JournalEntry] = []
         self._postings: dict[str, list[Posting]] = defaultdict(list)
-        for posting in templates.postings:
+        for posting in self.templates.postings:
             self._postings[posting.event].append(posting)
         self._numbers: dict[tuple[str, str], int] = defaultdict(int)
         self._accepted: set[str] = set()

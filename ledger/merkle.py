@@ -34,14 +34,17 @@ EMPTY_ROOT: Final = H(Tag.STATE_EMPTY)
 PATH_NIBBLES_MAX: Final = 2 * HASH_BYTES
 PROOF_LIMIT_BYTES: Final = 256 * 1024
 """64 levels of 15 siblings (38 KB, out of reach for an honest tree) and a row at its size limit."""
-KEY_CACHE_ENTRIES: Final = 32_768
-"""Hashes of recently used keys (performance E26); about 10 MB when full of long keys."""
+KEY_CACHE_ENTRIES: Final = 4_096
+"""Hashes of recently used keys (performance E26), 1 MB when full of long keys: hot rows and nonces. A new row is hashed
+once anyway."""
 
 _LEAF: Final = 1
 _ENTRY_BYTES: Final = 2 * HASH_BYTES
 _BRANCH: Final = 2
 _CHILD_BYTES: Final = 4 + HASH_BYTES
 _BITMAP_BYTES: Final = 4 + 2
+_HASH_LENGTH: Final = HASH_BYTES.to_bytes(4, "big")
+_NIBBLES: Final = tuple(bytes((nibble,)) for nibble in range(16))
 
 ViewNode: TypeAlias = Callable[[bytes], bytes | None]
 _Item: TypeAlias = tuple[bytes, bytes | None]
@@ -246,37 +249,45 @@ def _update(
 ) -> _Child | None:
     """Return what stands at `path` after `items`, noting changed nodes at and below it.
 
-    A child that keeps its kind is spliced into the bytes; the node is taken apart only when its shape changes.
+    Children that are changed, added, or turned from leaf to branch are spliced into the bytes (performance E23); the
+    node is taken apart only when a child goes away or a branch becomes a leaf again.
     """
     depth, start = len(path), _body_start(node)
     leaf_map = node[1] << 8 | node[2]
     bitmap = node[start + 4] << 8 | node[start + 5]
     new = bytearray(node)
-    reshaped: dict[int, _Child | None] = {}
+    reshaped: list[tuple[int, _Child]] = []
+    shrunk: dict[int, _Child | None] = {}
     for nibble, group in _groups(items, depth):
-        below = path + bytes((nibble,))
+        below = path + _NIBBLES[nibble]
         bit = 1 << nibble
-        entry = 3 + _ENTRY_BYTES * (leaf_map & (bit - 1)).bit_count()
         after: _Child | None
         if not bitmap & bit:
             after = _build(below, group, changed)
             if after is not None:
-                reshaped[nibble] = after
+                reshaped.append((nibble, after))
             continue
-        if leaf_map & bit:
+        is_leaf = leaf_map & bit
+        entry = 3 + _ENTRY_BYTES * (leaf_map & (bit - 1)).bit_count()
+        if is_leaf:
             after = _build(below, _merge(node[entry : entry + _ENTRY_BYTES], group), changed)
         else:
             after = _update(view_node, below, _load(view_node, below), group, changed)
-        if after is None or (after[0] is None) == bool(leaf_map & bit):
-            reshaped[nibble] = after
+        if after is None or (after[0] is not None and not is_leaf):
+            shrunk[nibble] = after
+            continue
+        if is_leaf and after[0] is None:
+            reshaped.append((nibble, after))
             continue
         if after[0] is not None:
             new[entry : entry + _ENTRY_BYTES] = after[0]
         child = start + _BITMAP_BYTES + _CHILD_BYTES * (bitmap & (bit - 1)).bit_count() + 4
         new[child : child + HASH_BYTES] = after[1]
     if reshaped:
+        start = _splice(new, start, leaf_map, bitmap, reshaped)
+    if shrunk:
         children = _parse(bytes(new))
-        for nibble, after in reshaped.items():
+        for nibble, after in shrunk.items():
             if after is None:
                 del children[nibble]
             else:
@@ -292,6 +303,36 @@ def _update(
     if stored != node:
         changed[path] = stored
     return None, hash_encoded(Tag.STATE_BRANCH, stored[start:])
+
+
+def _splice(new: bytearray, start: int, leaf_map: int, bitmap: int, reshaped: list[tuple[int, _Child]]) -> int:
+    """Put added children, and leaves that became branches, into the stored branch `new`; return its new body start.
+
+    `reshaped` ascends by nibble. Hashes come first and both lists are filled from their ends, so that every position
+    can be counted in the maps of before.
+    """
+    new_leaves, new_bitmap = leaf_map, bitmap
+    for nibble, (_, hashed) in reversed(reshaped):
+        bit = 1 << nibble
+        child = start + _BITMAP_BYTES + _CHILD_BYTES * (bitmap & (bit - 1)).bit_count()
+        if bitmap & bit:
+            new[child + 4 : child + _CHILD_BYTES] = hashed
+        else:
+            new[child:child] = _HASH_LENGTH + hashed
+            new_bitmap |= bit
+    for nibble, (entry, _) in reversed(reshaped):
+        bit = 1 << nibble
+        at = 3 + _ENTRY_BYTES * (leaf_map & (bit - 1)).bit_count()
+        if leaf_map & bit:
+            del new[at : at + _ENTRY_BYTES]
+            new_leaves &= ~bit
+        elif entry is not None:
+            new[at:at] = entry
+            new_leaves |= bit
+    start = 3 + _ENTRY_BYTES * new_leaves.bit_count()
+    new[1:3] = new_leaves.to_bytes(2, "big")
+    new[start + 4 : start + _BITMAP_BYTES] = new_bitmap.to_bytes(2, "big")
+    return start
 
 
 def _groups(items: list[_Item], depth: int) -> list[tuple[int, list[_Item]]]:

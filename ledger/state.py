@@ -6,9 +6,12 @@ a view never changes while somebody holds it.
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Final, Protocol
+
+SORT_AT_ONCE: Final = 64
+"""Fresh keys from which sorting all is cheaper than inserting each."""
 
 
 class StateView(Protocol):
@@ -40,12 +43,14 @@ class Reader(Protocol):
 class Overlay:
     """Uncommitted writes over a reader, in nested layers: `begin`, then `commit` or `rollback`."""
 
-    __slots__ = ("_base", "_layers", "_sorted")
+    __slots__ = ("_base", "_layers", "_sorted", "_unsorted")
 
     def __init__(self, base: Reader) -> None:
         self._base = base
         self._layers: list[dict[bytes, bytes | None]] = [{}]
         self._sorted: list[bytes] = []
+        self._unsorted: list[bytes] = []
+        """Keys written since the last scan, with repeats: most blocks are never scanned."""
 
     def begin(self) -> None:
         """Open a layer; everything written from here can be dropped."""
@@ -67,15 +72,16 @@ class Overlay:
         return self._base.get(key)
 
     def put(self, key: bytes, value: bytes) -> None:
-        self._note(key)
+        self._unsorted.append(key)
         self._layers[-1][key] = value
 
     def delete(self, key: bytes) -> None:
-        self._note(key)
+        self._unsorted.append(key)
         self._layers[-1][key] = None
 
     def scan(self, low: bytes, high: bytes, count: int) -> list[bytes]:
         """Return keys in [low, high), own writes included, in byte order, at most `count`."""
+        self._sort()
         start = bisect_left(self._sorted, low)
         stop = bisect_left(self._sorted, high, lo=start)
         own = self._sorted[start:stop]
@@ -112,10 +118,16 @@ class Overlay:
                 return True, layer[key]
         return False, None
 
-    def _note(self, key: bytes) -> None:
-        index = bisect_left(self._sorted, key)
-        if index == len(self._sorted) or self._sorted[index] != key:
-            insort(self._sorted, key)
+    def _sort(self) -> None:
+        """Bring the written keys into order: a few one by one, many at once."""
+        fresh, self._unsorted = self._unsorted, []
+        if len(fresh) > SORT_AT_ONCE:
+            self._sorted = sorted(dict.fromkeys([*self._sorted, *fresh]))
+            return
+        for key in fresh:
+            index = bisect_left(self._sorted, key)
+            if index == len(self._sorted) or self._sorted[index] != key:
+                self._sorted.insert(index, key)
 
 
 class MemoryState:

@@ -16,12 +16,14 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from ledger import merkle
 from ledger.access.decide import decide, read_subject
-from ledger.access.model import Action, Context, Maker, Resource
+from ledger.access.model import Action, Context, Maker, Resource, Subject
 from ledger.block import Header, exec_root
 from ledger.errors import InvariantViolated
 from ledger.receipt import STATUS_FAILED, STATUS_OK, Abort, ContractEvent, Receipt, receipts_root
 from ledger.registry.lookup import (
     ACTIVE,
+    NonceWindow,
+    SoundSigners,
     check_signers,
     encode_nonces,
     nonce_free,
@@ -32,7 +34,7 @@ from ledger.registry.lookup import (
     use_nonce,
 )
 from ledger.state import Overlay, StateView
-from ledger.transaction import RESERVED_CONTRACTS, Transaction
+from ledger.transaction import RESERVED_CONTRACTS, SignerRef, Transaction
 
 INDEX_PREFIX: Final = b"x"
 """Index entries are derived from rows and stand outside the state root (H6)."""
@@ -99,10 +101,30 @@ def apply_block(
     return execution.finish()
 
 
+class _Registered:
+    """What the registry says about people and companies, remembered for one block.
+
+    Programs cannot write registry records and every question of a block has the same time, so an answer given once
+    is the answer for the whole block. A built-in contract that changes a record must start a new one.
+    """
+
+    __slots__ = ("callers", "companies", "contexts", "decisions", "sound", "subjects")
+
+    def __init__(self) -> None:
+        self.sound: SoundSigners = {}
+        self.subjects: dict[tuple[str, str], Subject | None] = {}
+        self.contexts: dict[str, Context] = {}
+        self.callers: dict[tuple[str, str, str], str] = {}
+        """(user, company, capacity) -> "" when it may call contracts, else the code of the refusal."""
+        self.decisions: dict[tuple[str, str, str, str, str, tuple[str, ...]], str] = {}
+        """(user, company, capacity, role, company demanded, apart from) -> code."""
+        self.companies: dict[tuple[str, str], bool] = {}
+
+
 class BlockExecution:
     """One block in slices: construct, `run` in order over all its transactions, `finish` once."""
 
-    __slots__ = ("_day", "_header", "_overlay", "_receipts", "_runtime", "_view")
+    __slots__ = ("_day", "_header", "_overlay", "_receipts", "_registered", "_runtime", "_view", "_windows")
 
     def __init__(self, view: StateView, header: Header, runtime: Runtime, utc_offset_min: int) -> None:
         if header.height != view.height + 1:
@@ -113,6 +135,9 @@ class BlockExecution:
         self._day = day_number(header.time_ms, utc_offset_min)
         self._overlay = Overlay(view)
         self._receipts: list[Receipt] = []
+        self._registered = _Registered()
+        self._windows: dict[str, NonceWindow] = {}
+        """Nonce windows that moved in this block; written once, at its end."""
 
     def run(self, transactions: Sequence[Transaction]) -> None:
         """Execute the next `transactions` of the block, in order."""
@@ -124,6 +149,8 @@ class BlockExecution:
         if len(self._receipts) != self._header.tx_count:
             raise InvariantViolated(f"{len(self._receipts)} of {self._header.tx_count} transactions were executed")
         receipts = tuple(self._receipts)
+        for user_id, window in self._windows.items():
+            self._overlay.put(nonce_key(user_id), encode_nonces(window))
         writes = tuple(self._overlay.writes())
         rows = [write for write in writes if not write[0].startswith(INDEX_PREFIX)]
         state_root, nodes = merkle.update(self._view.tree_node, self._view.state_root, rows)
@@ -140,17 +167,18 @@ class BlockExecution:
 
     def _execute(self, tx: Transaction) -> Receipt:
         overlay, body = self._overlay, tx.body
-        problem = check_signers(overlay, tx, self._header.height, self._header.time_ms)
+        registered, header = self._registered, self._header
+        problem = check_signers(overlay, tx, header.height, header.time_ms, registered.sound)
         if problem:
             return _refused(tx, "bad_signer", "", problem)
         first = body.signers[0].user_id
-        window = read_nonces(overlay, first)
+        window = self._windows.get(first) or read_nonces(overlay, first)
         if not nonce_free(window, body.nonce):
             return _refused(tx, "bad_nonce", "", f"nonce {body.nonce} of user {first} is used or out of range")
-        overlay.put(nonce_key(first), encode_nonces(use_nonce(window, body.nonce)))
+        self._windows[first] = use_nonce(window, body.nonce)
         if body.contract in RESERVED_CONTRACTS:
             return _refused(tx, "unknown_method", "", f"{body.contract} has no method {body.method}")
-        host = TransactionHost(overlay, tx, self._header, self._day)
+        host = TransactionHost(overlay, tx, header, self._day, registered)
         denied = host.may_call()
         if denied:
             return _refused(tx, "not_authorised", denied, "a signer may not call contracts")
@@ -186,22 +214,21 @@ class BlockExecution:
 class TransactionHost:
     """All that the program of one transaction can reach (H1): its own layer of state, its signers, `decide`."""
 
-    __slots__ = ("_contexts", "_overlay", "_subjects", "_tx", "day", "height", "signers", "tx_id")
+    __slots__ = ("_header", "_overlay", "_refs", "_registered", "_tx", "day", "height", "signers", "tx_id")
 
-    def __init__(self, overlay: Overlay, tx: Transaction, header: Header, day: int) -> None:
+    def __init__(
+        self, overlay: Overlay, tx: Transaction, header: Header, day: int, registered: _Registered | None = None
+    ) -> None:
         self._overlay = overlay
         self._tx = tx
+        self._header = header
+        self._refs = tx.body.signers
+        self._registered = registered or _Registered()
         self.tx_id = tx.tx_id
         self.height = header.height
         self.day = day
         # Any: programs name their own Signer type with the same two fields; a NamedTuple is compared by name.
-        self.signers: tuple[Any, ...] = tuple(Signer(ref.user_id, ref.company_id) for ref in tx.body.signers)
-        # Read once: a program cannot write registry records, so who somebody is stays true for the transaction (H7).
-        self._subjects = [read_subject(overlay, ref.user_id, ref.company_id) for ref in tx.body.signers]
-        self._contexts = [
-            Context(now_ms=header.time_ms, height=header.height, point="tx", capacity=ref.capacity)
-            for ref in tx.body.signers
-        ]
+        self.signers: tuple[Any, ...] = tuple([Signer(ref.user_id, ref.company_id) for ref in self._refs])
 
     def get(self, key: bytes) -> bytes | None:
         return self._overlay.get(key)
@@ -219,32 +246,64 @@ class TransactionHost:
 
     def decide(self, signer: int, role: str, company: str | None, apart: tuple[str, ...]) -> str:
         """Return the code of: does signer hold `role` in `company`, apart from these users, as of now (H7)."""
-        makers: list[Maker] = []
-        for user_id in apart:
-            user = read_user(self._overlay, user_id)
-            makers.append(Maker(user_id=user_id, public_key=b"" if user is None else user.public_key))
-        resource = Resource(
-            kind="demand",
-            id=f"{self._tx.body.contract}.{self._tx.body.method}",
-            owner=company or "",
-            role=role,
-            makers=tuple(makers),
-        )
-        return decide(self._subjects[signer], Action.FULFIL, resource, self._contexts[signer]).code.value
+        ref, owner, known = self._refs[signer], company or "", self._registered.decisions
+        question = (ref.user_id, ref.company_id, ref.capacity, role, owner, apart)
+        answer = known.get(question)
+        if answer is None:
+            makers: list[Maker] = []
+            for user_id in apart:
+                user = read_user(self._overlay, user_id)
+                makers.append(Maker(user_id=user_id, public_key=b"" if user is None else user.public_key))
+            resource = Resource(
+                kind="demand",
+                id=f"{self._tx.body.contract}.{self._tx.body.method}",
+                owner=owner,
+                role=role,
+                makers=tuple(makers),
+            )
+            answer = decide(self._subject(ref), Action.FULFIL, resource, self._context(ref)).code.value
+            known[question] = answer
+        return answer
 
     def company_has(self, company: str, role: str) -> bool:
         """Tell whether `company` is active and holds company role `role`."""
-        record = read_company(self._overlay, company)
-        return record is not None and record.status == ACTIVE and role in record.roles
+        known = self._registered.companies
+        answer = known.get((company, role))
+        if answer is None:
+            record = read_company(self._overlay, company)
+            answer = record is not None and record.status == ACTIVE and role in record.roles
+            known[company, role] = answer
+        return answer
 
     def may_call(self) -> str:
         """Return "" if every signer may call contracts, else the code of the first refusal (S68)."""
-        resource = Resource(kind="transaction", id=self._tx.body.contract)
-        for subject, context in zip(self._subjects, self._contexts, strict=True):
-            decision = decide(subject, Action.CALL, resource, context)
-            if not decision.allow:
-                return decision.code.value
+        known = self._registered.callers
+        for ref in self._refs:
+            question = (ref.user_id, ref.company_id, ref.capacity)
+            answer = known.get(question)
+            if answer is None:
+                resource = Resource(kind="transaction", id=self._tx.body.contract)
+                decision = decide(self._subject(ref), Action.CALL, resource, self._context(ref))
+                answer = known[question] = "" if decision.allow else decision.code.value
+            if answer:
+                return answer
         return ""
+
+    def _subject(self, ref: SignerRef) -> Subject | None:
+        known = self._registered.subjects
+        place = (ref.user_id, ref.company_id)
+        if place not in known:
+            known[place] = read_subject(self._overlay, ref.user_id, ref.company_id)
+        return known[place]
+
+    def _context(self, ref: SignerRef) -> Context:
+        known = self._registered.contexts
+        context = known.get(ref.capacity)
+        if context is None:
+            header = self._header
+            context = Context(now_ms=header.time_ms, height=header.height, point="tx", capacity=ref.capacity)
+            known[ref.capacity] = context
+        return context
 
 
 def day_number(time_ms: int, utc_offset_min: int) -> int:

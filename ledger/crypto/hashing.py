@@ -14,6 +14,11 @@ from typing import Final
 PREFIX: Final = b"hansa/v1/"
 
 
+def lp(*parts: bytes) -> bytes:
+    """Return each part with its four-byte big-endian length before it (S1)."""
+    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+
+
 class Tag(Enum):
     """Every use of the hash function, closed. A new use is a new member (S2)."""
 
@@ -71,15 +76,14 @@ class Tag(Enum):
     MODEL_SIGNATURE = "sim/signature"
     TRACE = "sim/trace"
 
-
-def lp(*parts: bytes) -> bytes:
-    """Return each part with its four-byte big-endian length before it (S1)."""
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    def __init__(self, text: str) -> None:
+        self.seed = sha256(lp(PREFIX + text.encode("ascii")))
+        """A hasher that has eaten the tag (performance E8); always copied, never updated."""
 
 
 def H(tag: Tag, *parts: bytes) -> bytes:
     """Return SHA-256 over lp(tag, parts...): 32 bytes (S2)."""
-    hasher = _PREFIXES[tag].copy()
+    hasher = tag.seed.copy()
     for part in parts:
         hasher.update(len(part).to_bytes(4, "big"))
         hasher.update(part)
@@ -88,7 +92,7 @@ def H(tag: Tag, *parts: bytes) -> bytes:
 
 def hash_encoded(tag: Tag, body: bytes) -> bytes:
     """Return the hash of a `body` that is `lp(parts...)` already; equal to `H(tag, parts...)` (performance E23)."""
-    hasher = _PREFIXES[tag].copy()
+    hasher = tag.seed.copy()
     hasher.update(body)
     return hasher.digest()
 
@@ -96,6 +100,3 @@ def hash_encoded(tag: Tag, body: bytes) -> bytes:
 def signing_digest(tag: Tag, chain_id: bytes, body: bytes) -> bytes:
     """Return the 32 bytes that are signed for `body` on chain `chain_id` (S3)."""
     return H(tag, chain_id, body)
-
-
-_PREFIXES: Final = {tag: sha256(lp(PREFIX + tag.value.encode("ascii"))) for tag in Tag}

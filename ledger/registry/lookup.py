@@ -20,7 +20,7 @@ from ledger.registry.records import (
     node_codec,
     user_codec,
 )
-from ledger.transaction import Transaction
+from ledger.transaction import SignerRef, Transaction
 
 COMPANY_PREFIX: Final = b"rc"
 NODE_PREFIX: Final = b"rn"
@@ -29,6 +29,9 @@ MANDATE_PREFIX: Final = b"rm"
 NONCE_PREFIX: Final = b"n"
 
 ACTIVE: Final = "active"
+SoundSigners = dict[tuple[str, str, bytes], None]
+"""(user id, company acted for, public key) of signers that were found right in one state at one time. Only registered
+keys get in, so it stays as small as the registry."""
 NONCE_WINDOW: Final = 256
 """Numbers above the floor that may be in flight at once (LR3)."""
 RECORD_CACHE_ENTRIES: Final = 4_096
@@ -97,35 +100,55 @@ def read_mandate(reader: Getter, principal: str, user_id: str) -> Mandate | None
     return None if data is None else mandate_codec.decode(data)
 
 
-def check_signers(reader: Getter, tx: Transaction, height: int, time_ms: int) -> str:  # noqa: ARG001  # S20: keys get height ranges with rotation
+def check_signers(
+    reader: Getter,
+    tx: Transaction,
+    height: int,  # noqa: ARG001  # S20: keys get height ranges with rotation
+    time_ms: int,
+    sound: SoundSigners | None = None,
+) -> str:
     """Return "" if each carried key is its user's key in force and everybody is active, else what is wrong (LR2).
 
     Signatures are not looked at: those are static checks, done before a block is accepted. A user acts for its
-    own company, or for a principal under a mandate in force (F12). `height` is the height of the block.
+    own company, or for a principal under a mandate in force (F12). `height` is the height of the block. `sound`
+    remembers who was found right, as long as neither the registry in `reader` nor `time_ms` changes.
     """
     keys: list[bytes] = []
     for signer, (public_key, _) in zip(tx.body.signers, tx.signatures, strict=True):
-        user = read_user(reader, signer.user_id)
-        if user is None:
-            return f"user {signer.user_id} is not registered"
-        if user.status != ACTIVE:
-            return f"user {signer.user_id} is {user.status}"
-        if user.valid_to_ms and user.valid_to_ms <= time_ms:
-            return f"user {signer.user_id} has expired"
-        if user.public_key != public_key:
-            return f"the key of user {signer.user_id} is not the one in force"
+        place = (signer.user_id, signer.company_id, public_key)
+        company_problem = ""
+        if sound is None or place not in sound:
+            problem, company_problem = _signer_problems(reader, signer, public_key, time_ms)
+            if problem:
+                return problem
+            if sound is not None and not company_problem:
+                sound[place] = None
         if public_key in keys:
             return f"user {signer.user_id} shares a key with another signer"  # S61: one person, two accounts
         keys.append(public_key)
-        problem = _company_problem(reader, user.company_id)
-        if not problem and signer.company_id != user.company_id:
-            mandate = read_mandate(reader, signer.company_id, signer.user_id)
-            if mandate is None or mandate.status != ACTIVE or mandate.expires_ms <= time_ms:
-                return f"user {signer.user_id} has no mandate of company {signer.company_id}"
-            problem = _company_problem(reader, signer.company_id)
-        if problem:
-            return problem
+        if company_problem:
+            return company_problem
     return ""
+
+
+def _signer_problems(reader: Getter, signer: SignerRef, public_key: bytes, time_ms: int) -> tuple[str, str]:
+    """Return what is wrong with the user, and with the companies it belongs to and acts for; "" twice is nothing."""
+    user = read_user(reader, signer.user_id)
+    if user is None:
+        return f"user {signer.user_id} is not registered", ""
+    if user.status != ACTIVE:
+        return f"user {signer.user_id} is {user.status}", ""
+    if user.valid_to_ms and user.valid_to_ms <= time_ms:
+        return f"user {signer.user_id} has expired", ""
+    if user.public_key != public_key:
+        return f"the key of user {signer.user_id} is not the one in force", ""
+    problem = _company_problem(reader, user.company_id)
+    if not problem and signer.company_id != user.company_id:
+        mandate = read_mandate(reader, signer.company_id, signer.user_id)
+        if mandate is None or mandate.status != ACTIVE or mandate.expires_ms <= time_ms:
+            return "", f"user {signer.user_id} has no mandate of company {signer.company_id}"
+        problem = _company_problem(reader, signer.company_id)
+    return "", problem
 
 
 def read_nonces(reader: Getter, user_id: str) -> NonceWindow:
