@@ -17,14 +17,23 @@ from ledger.certificate import Vote
 BUSY_TXS = 50
 BUSY_WAIT_TXS = 200
 BUSY_WAIT_MS = 50
-"""P45: after a block of more than BUSY_TXS the next one waits for BUSY_WAIT_TXS, or BUSY_WAIT_MS after the commit."""
+"""P45: the next block waits for BUSY_WAIT_TXS, or for a time after the commit that grows with the last block, up to
+BUSY_WAIT_MS for one of BUSY_TXS and more. A block has a fixed price of several milliseconds at every member, so many
+blocks of ten cost twice as much a transaction as few of fifty (performance section 2)."""
 BATCH_MIN_MS, BATCH_MAX_MS = 2, 50
+PROOF_WAIT_MS = 100
+"""P47: an empty block that only certifies results waits this long for transactions that would carry them."""
 
 
 def proof_due(state: ReplicaState) -> bool:
     """The last results are not certified yet, are known here, and no transaction will carry them (P47)."""
     work = state.tip.work_height
     return state.work.count == 0 and work > state.tip.exec_height and state.executed >= work
+
+
+def proof_at(state: ReplicaState) -> int:
+    """Return the time from which a block without transactions may be proposed (P47)."""
+    return state.pace.last_commit_ns + PROOF_WAIT_MS * NS
 
 
 def throttled(state: ReplicaState) -> bool:
@@ -77,7 +86,7 @@ def _fresh(step: Step, height: int) -> None:
     parent = parent_of(state, height)
     if parent is None or throttled(state) or state.executed < parent.exec_height:
         return  # after a restart our results must first reach what the parent certifies (P31)
-    proof = proof_due(state) and height == state.tip.height + 1
+    proof = proof_due(state) and height == state.tip.height + 1 and step.now >= proof_at(state)
     if not proof and (state.work.count == 0 or step.now < batch_deadline(step, height)):
         return
     if parent.time_ms + 1 > step.wall + step.params.precision_ms:  # P146: the parent is ahead of our clock
@@ -104,9 +113,9 @@ def batch_deadline(step: Step, height: int) -> int:
     state = step.state
     pace, work = state.pace, state.work
     if height == state.tip.height + 1:
-        if pace.last_txs <= BUSY_TXS or work.count >= BUSY_WAIT_TXS:
+        if work.count >= BUSY_WAIT_TXS:
             return step.now
-        return pace.last_commit_ns + BUSY_WAIT_MS * NS
+        return pace.last_commit_ns + BUSY_WAIT_MS * min(pace.last_txs, BUSY_TXS) // BUSY_TXS * NS
     if work.count >= pace.cap_txs:
         return step.now
     wait = min(max(pace.latency_ns // step.params.window, BATCH_MIN_MS * NS), BATCH_MAX_MS * NS)

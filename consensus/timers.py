@@ -15,7 +15,7 @@ from consensus.commit import resume_sync
 from consensus.effects import StartTimer, StopTimer
 from consensus.events import Mode, Timer, TimerFired, Verdict
 from consensus.messages import Heartbeat
-from consensus.propose import batch_deadline, proof_due, throttled
+from consensus.propose import batch_deadline, proof_at, proof_due, throttled
 from consensus.repair import broadcast_status
 from consensus.slots import Stage
 from consensus.state import Armed, ReplicaState, primary_of
@@ -188,8 +188,10 @@ def _propose_at(step: Step) -> int:
         height += 1
     else:
         return 0
-    if height in state.reproposals or (proof_due(state) and height == state.tip.height + 1):
+    if height in state.reproposals:
         return state.pace.hold_until_ns
+    if proof_due(state) and height == state.tip.height + 1:
+        return max(state.pace.hold_until_ns, proof_at(state))
     if state.work.count == 0:
         return 0
     return max(state.pace.hold_until_ns, batch_deadline(step, height))

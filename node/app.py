@@ -437,7 +437,7 @@ class Daemon:
         meter.count("blocks")
         meter.count("txs_ok", sum(1 for receipt in result.receipts if not receipt.abort))
         meter.count("txs_failed", sum(1 for receipt in result.receipts if receipt.abort))
-        self.service.block_done()
+        self.service.block_done(receipt.tx_id for receipt in result.receipts)
 
     def _on_halt(self, halt: Halt) -> None:
         self._exit = EXIT_FAILED

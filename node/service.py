@@ -11,14 +11,13 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from contracts.interface import Interface
 from ledger.block import PROTOCOL_VERSION
 from ledger.codec import encode
-from ledger.errors import LedgerError
 from ledger.genesis import GenesisDocument
 from ledger.proof import ReceiptClaim, ResultProof, StateClaim, receipt_claim, state_claim
 from ledger.transaction import Transaction, decode_transaction
@@ -269,14 +268,13 @@ class Service:
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:
         results = await self._driver.submit(tuple(envelopes))
-        for envelope, result in zip(envelopes, results, strict=True):
-            if not result.code and result.tx_id not in self._submitted:
-                try:
-                    self._submitted[result.tx_id] = decode_transaction(envelope, self.chain_id)
-                except LedgerError:
-                    continue
-                if len(self._submitted) > SUBMISSIONS_KEPT:
-                    self._submitted.popitem(last=False)
+        waiting, submitted = self._core.mempool.waiting, self._submitted
+        for result in results:
+            entry = None if result.code else waiting.get(result.tx_id)
+            if entry is not None:
+                submitted[result.tx_id] = entry.tx
+        while len(submitted) > SUBMISSIONS_KEPT:
+            submitted.popitem(last=False)
         return results
 
     async def wait_transaction(self, tx_id: bytes, *, final: bool, timeout_s: float) -> TransactionData | None:
@@ -303,8 +301,10 @@ class Service:
             await _before(done, left)
         return self.event_height()
 
-    def block_done(self) -> None:
-        """Wake everybody who waits for a block or its certification."""
+    def block_done(self, tx_ids: Iterable[bytes]) -> None:
+        """Wake everybody who waits for a block or its certification; the store knows its transactions from now on."""
+        for tx_id in tx_ids:
+            self._submitted.pop(tx_id, None)
         self._block_done.set()
         self._block_done = asyncio.Event()
 

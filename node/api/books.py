@@ -6,6 +6,7 @@ ledger height, prints all three, and ignores later events (F70). Rows and entrie
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,8 +15,7 @@ from finance.ageing import ageing as ageing_report
 from finance.books import JournalEntry, LedgerEvent
 from finance.openitems import OpenItem, open_credits, open_receipts
 from finance.openitems import open_items as list_open_items
-from finance.postings import default_templates
-from finance.postings import journal as post
+from finance.postings import RunningBooks, default_templates
 from finance.reports import account_balances, control_checks
 from finance.reports import trial_balance as trial_balance_report
 from node.api import shapes
@@ -25,6 +25,8 @@ from node.api.query import page_cursor, read_page_cursor
 
 DURABLE_WAIT_S: Final = 1.0
 FAR: Final = "9999-12-31"
+STEP: Final = 128
+"""Events posted between two turns of the loop."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +38,20 @@ class Books:
     entries: Sequence[JournalEntry]
 
 
+@dataclass(slots=True)
+class _Kept:
+    """Books as far as they are posted. `busy` keeps two requests from posting the same events."""
+
+    running: RunningBooks
+    taken: int
+    busy: asyncio.Lock
+
+
 class BookKeeper:
-    """Posts the history of a company once and again only when it has grown."""
+    """Posts the history of a company once and then only what is new, with room for votes between the parts."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[int, list[JournalEntry]]] = {}
+        self._kept: dict[str, _Kept] = {}
 
     async def books(self, call: Call) -> Books:
         """Return the books at the request's height, or at the highest durable one just below it."""
@@ -48,23 +59,25 @@ class BookKeeper:
         if call.service.event_height() < wanted:
             await call.service.wait_height(wanted, timeout_s=DURABLE_WAIT_S)
         history = await call.engine.histories.of(company)
-        kept = self._kept.get(company)
-        if kept is None or kept[0] != len(history.happenings):
-            events = (
-                LedgerEvent(
-                    cursor=str(happening.cursor),
-                    height=happening.cursor.height,
-                    day=happening.day,
-                    contract=happening.contract,
-                    name=happening.name,
-                    fields=happening.fields,
-                )
-                for happening in history.happenings
-            )
-            kept = (len(history.happenings), post(events, company))
-            self._kept[company] = kept
+        kept = self._kept.setdefault(company, _Kept(RunningBooks(company), 0, asyncio.Lock()))
+        async with kept.busy:
+            while kept.taken < len(history.happenings):
+                for happening in history.happenings[kept.taken : kept.taken + STEP]:
+                    kept.running.take(
+                        LedgerEvent(
+                            cursor=str(happening.cursor),
+                            height=happening.cursor.height,
+                            day=happening.day,
+                            contract=happening.contract,
+                            name=happening.name,
+                            fields=happening.fields,
+                        )
+                    )
+                    kept.taken += 1
+                await asyncio.sleep(0)
         height = min(wanted, history.height)
-        return Books(company=company, height=height, entries=[e for e in kept[1] if e.height <= height])
+        entries = [entry for entry in kept.running.entries if entry.height <= height]
+        return Books(company=company, height=height, entries=entries)
 
 
 def _account(code: str) -> dict[str, Any]:

@@ -57,9 +57,9 @@ class DeadlineHandler(RequestHandler):
             self._prefix = ""
         super().connection_lost(exc)
 
-    async def start(self) -> None:
-        """Serve the connection; the CPU time of every step is charged (performance E40)."""
-        await Timed(super().start(), self._server.spent)
+    async def _handle_request(self, *request: Any) -> tuple[web.StreamResponse, bool]:
+        """Handle one request; the CPU time of its steps is charged (performance E40)."""
+        return await Timed(super()._handle_request(*request), self._server.spent)
 
     def data_received(self, data: bytes) -> None:
         mark = thread_time_ns()

@@ -23,7 +23,7 @@ from ledger.certificate import certificate_hash
 from ledger.codec import encode
 from ledger.errors import InvalidTransaction, LedgerError
 from ledger.params import Params
-from ledger.registry.lookup import check_nonce, check_signers
+from ledger.registry.lookup import NonceWindow, SoundSigners, check_signers, nonce_free, read_nonces
 from ledger.state import Reader
 from ledger.transaction import Transaction, check_expiry, decode_transaction, envelope_hash
 from node.core.effects import Answer, BroadcastPeer, NodeEffect, Penalty, SubmitResult, Tally, VerifyTransactions
@@ -39,6 +39,9 @@ BATCH_BYTES: Final = 64 * 1024
 """A gossip frame leaves at this size without waiting for the timer (performance section 5)."""
 BATCH_ENVELOPES_MAX: Final = 1_024
 """Envelopes accepted in one batch of a peer; more is misbehaviour."""
+BLOCK_TXS: Final = 500
+"""Transactions of one proposal, whatever the network allows: larger blocks save little and cost latency and memory
+at every member (performance section 5). The primary's own policy, not a rule."""
 KEPT_BLOCKS: Final = 4
 """Committed blocks whose bodies stay in memory for members that are about to ask for them."""
 REFUSED_MAX: Final = 10_000
@@ -77,6 +80,14 @@ class _Submission:
 
 
 @dataclass(slots=True)
+class _Absent:
+    """A proposal that waits for bodies, and the ids that did not arrive yet."""
+
+    proposal: Proposal
+    ids: dict[bytes, None]
+
+
+@dataclass(slots=True)
 class _Checking:
     """A run of transactions at the verifier: who sent each, and whether it answers a body request."""
 
@@ -105,19 +116,28 @@ class Mempool:
     _nonces: dict[tuple[str, int], bytes] = field(default_factory=dict)
     _refused: dict[bytes, None] = field(default_factory=dict)
     _checking: dict[int, _Checking] = field(default_factory=dict)
-    _in_check: dict[bytes, None] = field(default_factory=dict)
+    _in_check: dict[bytes, bytes] = field(default_factory=dict)
+    """Envelope hash -> id of what is at the verifier for the pool: it is neither verified nor fetched again (E16)."""
+    _ids_in_check: dict[bytes, int] = field(default_factory=dict)
+    """How many envelopes with this id are at the verifier: an id does not bind signatures (LR4)."""
     _submissions: dict[int, _Submission] = field(default_factory=dict)
     _answers: dict[bytes, list[tuple[int, int]]] = field(default_factory=dict)
-    _missing: dict[bytes, tuple[Proposal, frozenset[bytes]]] = field(default_factory=dict)
+    _missing: dict[bytes, _Absent] = field(default_factory=dict)
     _bodies: dict[bytes, Transaction] = field(default_factory=dict)
     _outbox: list[bytes] = field(default_factory=list)
     _outbox_bytes: int = 0
     _owed: dict[bytes, int] = field(default_factory=dict)
     """Waiting ids and the time at which each is passed on again (P132)."""
     _bytes: int = 0
+    _held_bytes: int = 0
+    """Bytes of what waits and of what is at the verifier; the quotas count both."""
     _origin_bytes: dict[int, int] = field(default_factory=dict)
     _origin_txs: dict[int, int] = field(default_factory=dict)
     changed: bool = False
+    _state: Reader | None = None
+    """The state that `_sound` and `_windows` are about: who was found right, and nonce windows that were read."""
+    _sound: SoundSigners = field(default_factory=dict)
+    _windows: dict[str, NonceWindow] = field(default_factory=dict)
 
     # -- admission ---------------------------------------------------------------------------------------------
 
@@ -146,7 +166,7 @@ class Mempool:
                 continue
             self._answers.setdefault(key, []).append((token, position))
             if key not in self._in_check:
-                self._in_check[key] = None
+                self._begin_check(tx, self.own)
                 fresh.append(tx)
         if fresh:
             effects.append(self._verify(fresh, self.own, wanted=False))
@@ -172,7 +192,7 @@ class Mempool:
                 continue
             if tx.tx_id in self.recent:
                 continue
-            self._in_check[key] = None
+            self._begin_check(tx, peer)
             fresh.append(tx)
         if fresh:
             effects.append(self._verify(fresh, peer, wanted=False))
@@ -185,7 +205,8 @@ class Mempool:
             return []
         effects: list[NodeEffect] = []
         for tx, good in zip(run.transactions, verdicts, strict=True):
-            self._in_check.pop(tx.envelope_hash, None)
+            if not run.wanted:
+                self._end_check(tx, run.origin)
             answers = self._answers.pop(tx.envelope_hash, [])
             if not good:
                 if len(self._refused) >= REFUSED_MAX:
@@ -198,16 +219,16 @@ class Mempool:
                     result = SubmitResult(tx_id=tx.tx_id, code="bad_signature", detail="a signature does not verify")
                     effects += self._settle(answer, position, result)
                 continue
-            if run.wanted or self._is_missing(tx.tx_id):
+            if self._arrived(tx.tx_id) or run.wanted:
                 self._bodies[tx.tx_id] = tx
-            problem = self._quota(run.origin, len(tx.envelope))
+            problem = self._quota(run.origin, len(tx.envelope)) or self._conflict(tx)
             if not problem and tx.tx_id not in self.waiting and tx.tx_id not in self.recent:
                 self._insert(now, tx, run.origin)
                 if answers:
                     self._outbox.append(tx.envelope)
                     self._outbox_bytes += len(tx.envelope)
             for answer, position in answers:
-                result = SubmitResult(tx_id=tx.tx_id, code=problem, detail=_QUOTA_TEXT if problem else "")
+                result = SubmitResult(tx_id=tx.tx_id, code=problem, detail=_DETAILS.get(problem, ""))
                 effects += self._settle(answer, position, result)
         if self._outbox_bytes >= BATCH_BYTES:
             effects += self.gossip()
@@ -282,9 +303,10 @@ class Mempool:
         ids: list[bytes] = []
         chosen: list[Transaction] = []
         size = gas = 0
+        most = min(request.max_txs, BLOCK_TXS)
         for tx_id, entry in self.waiting.items():
             body = entry.tx.body
-            if len(ids) == request.max_txs:
+            if len(ids) == most:
                 break
             if body.valid_until_height < request.height:
                 continue
@@ -346,7 +368,7 @@ class Mempool:
             else:
                 found.append(tx)
         if absent:
-            self._missing[candidate_id] = (proposal, frozenset(absent))
+            self._missing[candidate_id] = _Absent(proposal, dict.fromkeys(absent))
             return Verdict.MISSING, "bodies"
         self._missing.pop(candidate_id, None)
         candidate = Candidate(header, proposal.header, ids, tuple(found))
@@ -356,19 +378,18 @@ class Mempool:
         return verdict, reason
 
     def missing(self, candidate_id: bytes) -> tuple[bytes, ...]:
-        """Return the ids whose bodies are still needed for a proposal, in block order."""
+        """Return the ids whose bodies are to be fetched for a proposal, in block order.
+
+        What is at the verifier is not asked for: its verdict comes on its own. Should it be bad, the next round asks.
+        """
         entry = self._missing.get(candidate_id)
         if entry is None:
             return ()
-        return tuple(tx_id for tx_id in entry[0].tx_ids if self._body(tx_id) is None)
+        return tuple(tx_id for tx_id in entry.ids if tx_id not in self._ids_in_check and self._body(tx_id) is None)
 
     def completed(self) -> list[tuple[bytes, Proposal]]:
         """Return proposals whose last missing body arrived since; each is reported once."""
-        done = [
-            (candidate_id, proposal)
-            for candidate_id, (proposal, absent) in self._missing.items()
-            if all(self._body(tx_id) is not None for tx_id in sorted(absent))
-        ]
+        done = [(candidate_id, entry.proposal) for candidate_id, entry in self._missing.items() if not entry.ids]
         for candidate_id, _ in done:
             del self._missing[candidate_id]
         return done
@@ -392,7 +413,7 @@ class Mempool:
         wanted: list[Transaction] = []
         for envelope in message.envelopes[: self.params.max_block_txs]:
             key = envelope_hash(envelope)
-            if key in self._refused:
+            if key in self._refused or key in self._in_check:
                 continue
             try:
                 tx = decode_transaction(envelope, self.chain_id)
@@ -405,6 +426,9 @@ class Mempool:
     def adopt(self, candidate_id: bytes, candidate: Candidate) -> None:
         """Keep a block whose bodies came from the journal or from sync."""
         self.candidates[candidate_id] = candidate
+        if self._missing:
+            for tx_id in candidate.tx_ids:
+                self._arrived(tx_id)
 
     # -- commitment --------------------------------------------------------------------------------------------
 
@@ -412,6 +436,7 @@ class Mempool:
         """The block is in the chain: its transactions leave the pool and their ids are remembered (I26)."""
         self.height = candidate.header.height
         self.time_ms = candidate.header.time_ms
+        self._state = None
         for tx in candidate.transactions:
             self._drop(tx.tx_id)
             self.remember(tx.tx_id, tx.body.valid_until_height)
@@ -422,7 +447,7 @@ class Mempool:
             self._drop(stale)
         for old in [key for key, held in self.candidates.items() if held.header.height <= self.height - KEPT_BLOCKS]:
             del self.candidates[old]
-        for old in [key for key, (held, _) in self._missing.items() if self._height_of(held) <= self.height]:
+        for old in [key for key, held in self._missing.items() if self._height_of(held.proposal) <= self.height]:
             del self._missing[old]
         self.changed = True
 
@@ -445,20 +470,31 @@ class Mempool:
         problem = self._quota(self.own if origin is None else origin, len(envelope))
         if problem:
             raise InvalidTransaction(problem, _QUOTA_TEXT)
-        first = tx.body.signers[0].user_id
-        if (first, tx.body.nonce) in self._nonces:
-            raise InvalidTransaction("conflict", f"nonce {tx.body.nonce} is used by another waiting transaction")
+        problem = self._conflict(tx)
+        if problem:
+            raise InvalidTransaction(problem, _CONFLICT_TEXT)
         state = self.read()
-        problem = check_signers(state, tx, self.height + 1, self.time_ms)
+        if state is not self._state:
+            self._state, self._sound, self._windows = state, {}, {}
+        problem = check_signers(state, tx, self.height + 1, self.time_ms, self._sound)
         if problem:
             raise InvalidTransaction("bad_signer", problem)
-        if not check_nonce(state, first, tx.body.nonce):
+        first = tx.body.signers[0].user_id
+        window = self._windows.get(first)
+        if window is None:
+            window = self._windows[first] = read_nonces(state, first)
+        if not nonce_free(window, tx.body.nonce):
             raise InvalidTransaction("bad_nonce", f"nonce {tx.body.nonce} is used or too far ahead")
         return tx
 
+    def _conflict(self, tx: Transaction) -> str:
+        """Return "conflict" if another waiting transaction has the nonce of this one, else ""."""
+        holder = self._nonces.get((tx.body.signers[0].user_id, tx.body.nonce))
+        return "" if holder is None or holder == tx.tx_id else "conflict"
+
     def _quota(self, origin: int, size: int) -> str:
         if (
-            self._bytes + size > POOL_BYTES_MAX
+            self._held_bytes + size > POOL_BYTES_MAX
             or self._origin_bytes.get(origin, 0) + size > ORIGIN_BYTES_MAX
             or self._origin_txs.get(origin, 0) >= ORIGIN_TXS_MAX
         ):
@@ -470,6 +506,27 @@ class Mempool:
         run = tuple(transactions)
         self._checking[token] = _Checking(run, origin, wanted)
         return VerifyTransactions(token=token, transactions=run)
+
+    def _begin_check(self, tx: Transaction, origin: int) -> None:
+        """Note what goes to the verifier; it uses the quota of its origin, or a flood would queue up there."""
+        self._in_check[tx.envelope_hash] = tx.tx_id
+        self._ids_in_check[tx.tx_id] = self._ids_in_check.get(tx.tx_id, 0) + 1
+        self._charge(origin, len(tx.envelope), 1)
+
+    def _end_check(self, tx: Transaction, origin: int) -> None:
+        if self._in_check.pop(tx.envelope_hash, None) is None:
+            return
+        left = self._ids_in_check[tx.tx_id] - 1
+        if left:
+            self._ids_in_check[tx.tx_id] = left
+        else:
+            del self._ids_in_check[tx.tx_id]
+        self._charge(origin, -len(tx.envelope), -1)
+
+    def _charge(self, origin: int, size: int, count: int) -> None:
+        self._held_bytes += size
+        self._origin_bytes[origin] = self._origin_bytes.get(origin, 0) + size
+        self._origin_txs[origin] = self._origin_txs.get(origin, 0) + count
 
     def _settle(self, token: int, position: int, result: SubmitResult) -> list[NodeEffect]:
         submission = self._submissions[token]
@@ -492,8 +549,7 @@ class Mempool:
         self._hashes[tx.envelope_hash] = tx.tx_id
         self._nonces[(tx.body.signers[0].user_id, tx.body.nonce)] = tx.tx_id
         self._bytes += size
-        self._origin_bytes[origin] = self._origin_bytes.get(origin, 0) + size
-        self._origin_txs[origin] = self._origin_txs.get(origin, 0) + 1
+        self._charge(origin, size, 1)
         self.changed = True
 
     def _drop(self, tx_id: bytes) -> None:
@@ -503,10 +559,11 @@ class Mempool:
         tx, size = entry.tx, len(entry.tx.envelope)
         self._owed.pop(tx_id, None)
         self._hashes.pop(tx.envelope_hash, None)
-        self._nonces.pop((tx.body.signers[0].user_id, tx.body.nonce), None)
+        place = (tx.body.signers[0].user_id, tx.body.nonce)
+        if self._nonces.get(place) == tx_id:
+            del self._nonces[place]
         self._bytes -= size
-        self._origin_bytes[entry.origin] -= size
-        self._origin_txs[entry.origin] -= 1
+        self._charge(entry.origin, -size, -1)
         self.changed = True
 
     def _body(self, tx_id: bytes) -> Transaction | None:
@@ -523,7 +580,16 @@ class Mempool:
         return None
 
     def _is_missing(self, tx_id: bytes) -> bool:
-        return any(tx_id in absent for _, absent in self._missing.values())
+        return any(tx_id in entry.ids for entry in self._missing.values())
+
+    def _arrived(self, tx_id: bytes) -> bool:
+        """Note that a body is here now; tell whether a proposal waited for it."""
+        wanted = False
+        for entry in self._missing.values():
+            if tx_id in entry.ids:
+                del entry.ids[tx_id]
+                wanted = True
+        return wanted
 
     def _recheck(self, candidate: Candidate) -> tuple[Verdict, str]:
         height = candidate.header.height
@@ -552,4 +618,6 @@ class Mempool:
 
 
 _QUOTA_TEXT: Final = "the pool or the company's share of it is full; wait for the next block and send again"
+_CONFLICT_TEXT: Final = "the nonce is used by another waiting transaction of the first signer"
+_DETAILS: Final = {"mempool_full": _QUOTA_TEXT, "conflict": _CONFLICT_TEXT}
 _AT_ONCE: Final = Lsn(0)

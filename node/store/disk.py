@@ -119,9 +119,8 @@ class ChainDisk:
         try:
             with self._environment.begin(write=True) as transaction:
                 for name, puts in batch.puts:
-                    database = self._databases[name]
-                    for key, value in puts:
-                        transaction.put(key, value, db=database)
+                    with transaction.cursor(db=self._databases[name]) as cursor:
+                        cursor.putmulti(puts)
                 for name, keys in batch.deletes:
                     database = self._databases[name]
                     for key in keys:

@@ -533,14 +533,15 @@ class ChainStore:
                 raise InvariantViolated(f"the result of height {meta.base} is missing")
             self._base_results = base
         self._meta = meta
-        flushed: list[Layer] = []
+        flushed = False
         while self._layers and self._layers[0].height <= meta.base:
-            flushed.append(self._layers.popleft())
+            self._layers.popleft()
+            flushed = True
         caches = self._snapshot.take_caches()
         caches.update(batch.rows, batch.nodes)
         self._snapshot = self._disk.snapshot(caches)
         if flushed:
-            self._pending = self._pending.trimmed(flushed, meta.base)
+            self._pending = self._pending.trimmed(meta.base)
         for height in [height for height in self._fresh if height <= meta.executed]:
             del self._fresh[height]
         for height in [height for height in self._blocks if height <= meta.tip]:

@@ -15,7 +15,7 @@ Rules
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final, TypeAlias
@@ -36,6 +36,8 @@ TOP_NIBBLES: Final = 3
 
 _ENTRY_OVERHEAD_BYTES: Final = 200
 _NODE_PREFIX: Final = b"."
+_INDEX_SPACE: Final = b"x"
+"""First byte of index entries (H6)."""
 
 _Entry: TypeAlias = tuple[int, bytes | None, Any]
 """(height, value or None for deleted, older entry or None), newest first."""
@@ -87,41 +89,37 @@ class Pending:
         for path, node in layer.nodes.items():
             nodes[path] = (height, node, nodes.get(path))
 
-    def trimmed(self, flushed: Sequence[Layer], base: int) -> Pending:
-        """Return the changes above `base`; `flushed` are the layers of before that are not above it.
+    def trimmed(self, base: int) -> Pending:
+        """Return the changes above `base`.
 
-        This object stays as it is, for the views that hold it. Copying two dictionaries and dropping what was flushed
-        is several times cheaper than adding the remaining layers anew.
+        This object stays as it is, for the views that hold it. One pass over what is left and what was flushed is
+        cheaper than copying all and removing the flushed entries one by one.
         """
         left = Pending()
-        left.rows = dict(self.rows)
-        left.nodes = dict(self.nodes)
-        for layer in flushed:
-            _cut(left.rows, (key for key, _ in layer.writes), base)
-            _cut(left.nodes, layer.nodes, base)
+        left.rows = _above(self.rows, base)
+        left.nodes = _above(self.nodes, base)
         left.keys = [key for key in self.keys if key in left.rows]
         return left
 
 
-def _cut(entries: dict[bytes, _Entry], keys: Iterable[bytes], base: int) -> None:
-    """Drop what the entries of `keys` say about `base` and below."""
-    for key in keys:
-        entry: _Entry | None = entries.get(key)
-        if entry is None:
-            continue
-        if entry[0] <= base:
-            del entries[key]
-            continue
-        above: list[_Entry] = []
-        while entry is not None and entry[0] > base:
-            above.append(entry)
-            entry = entry[2]
-        if entry is not None:
-            kept: _Entry | None = None
-            for height, value, _ in reversed(above):
-                kept = (height, value, kept)
-            if kept is not None:
-                entries[key] = kept
+def _above(entries: Mapping[bytes, _Entry], base: int) -> dict[bytes, _Entry]:
+    """Return what the entries say about heights above `base`."""
+    return {key: entry if entry[2] is None else _cut(entry, base) for key, entry in entries.items() if entry[0] > base}
+
+
+def _cut(entry: _Entry, base: int) -> _Entry:
+    """Return an entry above `base` without what it says about `base` and below."""
+    above = [entry]
+    older: _Entry | None = entry[2]
+    while older is not None and older[0] > base:
+        above.append(older)
+        older = older[2]
+    if older is None:
+        return entry
+    kept: _Entry | None = None
+    for height, value, _ in reversed(above):
+        kept = (height, value, kept)
+    return entry if kept is None else kept
 
 
 class _Cache:
@@ -174,22 +172,26 @@ class Caches:
         self.top: dict[bytes, bytes] = {}
 
     def update(self, rows: Mapping[bytes, bytes | None], nodes: Mapping[bytes, bytes | None]) -> None:
-        """Follow a flush: keep what was written, forget what was deleted."""
+        """Follow a flush: keep what was written, forget what was deleted.
+
+        Index entries are left out: they are found by scanning, nobody reads their values.
+        """
+        put_row, put_node, top = self.rows.put, self.nodes.put, self.top
         for key, value in rows.items():
             if value is None:
                 self.rows.drop(key)
-            else:
-                self.rows.put(key, value)
+            elif key[:1] != _INDEX_SPACE:
+                put_row(key, value)
         for path, node in nodes.items():
             if len(path) <= TOP_NIBBLES:
                 if node is None:
-                    self.top.pop(path, None)
+                    top.pop(path, None)
                 else:
-                    self.top[path] = node
+                    top[path] = node
             elif node is None:
                 self.nodes.drop(path)
             else:
-                self.nodes.put(path, node)
+                put_node(path, node)
 
 
 class Snapshot:
