@@ -7,6 +7,7 @@ killed or stopped stays down until it is started.
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import json
 import os
@@ -30,6 +31,7 @@ RESTARTS_MAX: Final = 5
 """Starts within RESTART_WINDOW_S after which a node that keeps dying is left down, with its log to read."""
 RESTART_WINDOW_S: Final = 30.0
 LOG_FILE: Final = "node.log"
+PR_SET_PDEATHSIG: Final = 1
 
 
 @dataclass(slots=True)
@@ -115,6 +117,7 @@ class Supervisor:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         os.setpgid(0, 0)
+        _end_with_parent()
         log = os.open(child.home / LOG_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
@@ -249,3 +252,9 @@ class Supervisor:
 
     def _end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the signature of signal handlers
         self._ending = True
+
+
+def _end_with_parent() -> None:
+    """Ask the kernel for SIGTERM when the supervisor dies, however it dies; Linux only, elsewhere nodes stay."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)

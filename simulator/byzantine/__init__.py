@@ -1,0 +1,39 @@
+"""Attackers, one named behaviour a file (M30). Door: `BEHAVIOURS`, by the name scenarios use.
+
+`twins` is not here: it is two honest processes with one identity, which the world sets up itself.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from simulator.byzantine.bad_new_view import BadNewView
+from simulator.byzantine.bad_proposal import BadProposal
+from simulator.byzantine.base import Attacker
+from simulator.byzantine.delay_votes import DelayVotes
+from simulator.byzantine.equivocate import Equivocate
+from simulator.byzantine.fake_certificate import FakeCertificate
+from simulator.byzantine.flood import Flood
+from simulator.byzantine.forge import Forge
+from simulator.byzantine.lie_view_change import LieViewChange
+from simulator.byzantine.lying_sync import LyingSync
+from simulator.byzantine.mutate import Mutate
+from simulator.byzantine.replay_old import ReplayOld
+from simulator.byzantine.silent_primary import SilentPrimary
+from simulator.byzantine.slow_primary import SlowPrimary
+from simulator.byzantine.time_ratchet import TimeRatchet
+from simulator.byzantine.view_spam import ViewSpam
+from simulator.byzantine.vote_both import VoteBoth
+from simulator.byzantine.withhold_bodies import WithholdBodies
+from simulator.byzantine.withhold_commit import WithholdCommit
+
+TWINS: Final = "twins"
+BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
+    kind.name: kind
+    for kind in (
+        Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
+        LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
+    )
+}  # fmt: skip
+
+__all__ = ["BEHAVIOURS", "TWINS", "Attacker"]

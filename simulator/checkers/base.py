@@ -1,0 +1,93 @@
+"""What a checker is: one property, tested at the moments that can break it (M31).
+
+A checker sees every honest state, every simulated disk and every byte that was ever sent. It overrides the hooks it
+needs; hooks that are not overridden cost nothing. A broken property ends the run through `self.fail`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar
+
+from consensus.effects import Halt, Report
+from node.core import effects as ne
+from node.core import events as nv
+from node.core.messages import PeerMessage
+from simulator.disk import JournalBatch, StoredBlock
+from simulator.execution import Executed
+from simulator.league import League
+
+if TYPE_CHECKING:
+    from simulator.daemon import Daemon
+    from simulator.oracle import Oracle
+
+
+class View:
+    """The part of a run that checkers may see: constants, all daemons, and how to report."""
+
+    __slots__ = ("byzantine_mask", "daemons", "fail", "healed", "league", "now", "oracle", "submitted")
+
+    def __init__(
+        self,
+        league: League,
+        oracle: Oracle,
+        daemons: list[Daemon],
+        submitted: dict[bytes, int],
+        now: Callable[[], int],
+        fail: Callable[[str, str, str, str], None],
+    ) -> None:
+        self.league = league
+        self.oracle = oracle
+        self.daemons = daemons
+        self.submitted = submitted
+        self.now = now
+        self.fail = fail
+        self.byzantine_mask = 0
+        self.healed = False
+
+
+class Checker:
+    """Base of all checkers. `name` appears in reports, `verdict` decides the exit code (M34)."""
+
+    name: ClassVar[str] = ""
+    verdict: ClassVar[str] = "safety"
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+
+    def fail(self, detail: str, node: str = "") -> None:
+        """Report the broken property; the run ends here."""
+        self.view.fail(self.verdict, self.name, detail, node)
+
+    def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
+        """A core took one step."""
+
+    def durable(self, daemon: Daemon, batch: JournalBatch) -> None:
+        """A journal commit became durable."""
+
+    def sending(self, daemon: Daemon, message: PeerMessage, to: int | None) -> None:
+        """An honest node lets a message go."""
+
+    def stored(self, daemon: Daemon, block: StoredBlock) -> None:
+        """A node keeps a certified block: from here it says "committed"."""
+
+    def executed(self, daemon: Daemon, height: int, executed: Executed) -> None:
+        """A node has the result of a height."""
+
+    def started(self, daemon: Daemon) -> None:
+        """A process was started; its start event waits for the first turn."""
+
+    def stopped(self, daemon: Daemon) -> None:
+        """A process has ended."""
+
+    def halted(self, daemon: Daemon, halt: Halt) -> None:
+        """A replica stopped for good."""
+
+    def reported(self, daemon: Daemon, report: Report) -> None:
+        """A replica shows two contradicting signed messages."""
+
+    def finished(self) -> None:
+        """The run is over."""
+
+
+__all__ = ["Checker", "View"]

@@ -1,0 +1,55 @@
+"""I5, I7: no honest node ever sends two different signed bodies for one slot, and none votes in a view it has left.
+
+"Ever" includes all crashes and restarts of the node; the memory of this checker outlives the process.
+"""
+
+from __future__ import annotations
+
+from consensus.messages import Commit, NewView, Prepare, PrePrepare, ViewChange
+from ledger.codec import encode
+from node.core.messages import PeerMessage
+from simulator.checkers.base import Checker, View
+from simulator.daemon import Daemon
+
+
+class HonestVotes(Checker):
+    name = "honest_votes"
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view)
+        self._sent: dict[tuple[int, str, int, int], bytes] = {}
+        self._left: dict[int, int] = {}
+
+    def sending(self, daemon: Daemon, message: PeerMessage, _to: int | None) -> None:
+        if not daemon.honest:
+            return
+        match message:
+            case PrePrepare() | Prepare() | Commit():
+                if message.sender == daemon.index:
+                    self._vote(daemon, message)
+            case ViewChange() | NewView():
+                if message.sender == daemon.index:
+                    self._once(daemon, type(message).__name__, message.view, 0, encode(message))
+                    if isinstance(message, ViewChange):
+                        self._left[daemon.slot] = max(self._left.get(daemon.slot, 0), message.view)
+            case _:
+                return
+
+    def _vote(self, daemon: Daemon, message: PrePrepare | Prepare | Commit) -> None:
+        vote = message.vote
+        # A PRE-PREPARE is the primary's vote of the prepare phase, so the two share a slot (P33, E2).
+        phase = "commit" if isinstance(message, Commit) else "prepare"
+        fresh = self._once(daemon, phase, vote.view, vote.height, vote.block_id)
+        if fresh and vote.view < self._left.get(daemon.slot, 0):
+            left = self._left[daemon.slot]
+            self.fail(f"new {phase} vote in view {vote.view} after VIEW-CHANGE({left}) was sent (I7)", daemon.name)
+
+    def _once(self, daemon: Daemon, kind: str, view: int, height: int, body: bytes) -> bool:
+        key = (daemon.slot, kind, view, height)
+        known = self._sent.get(key)
+        if known is None:
+            self._sent[key] = body
+            return True
+        if known != body:
+            self.fail(f"two {kind} bodies for view {view} height {height} (I5)", daemon.name)
+        return False

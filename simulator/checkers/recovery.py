@@ -1,0 +1,35 @@
+"""I21: what a process recovers from its journal is what it knew before it ended.
+
+A process that ends between two turns, with nothing waiting for the disk, must come back with the same durable
+digest. Ends inside a turn are covered by I5 and I11.
+"""
+
+from __future__ import annotations
+
+from node.core import effects as ne
+from node.core import events as nv
+from simulator.checkers.base import Checker, View
+from simulator.daemon import Daemon
+
+
+class Recovery(Checker):
+    name = "recovery"
+
+    def __init__(self, view: View) -> None:
+        super().__init__(view)
+        self._expected: dict[int, bytes] = {}
+
+    def stopped(self, daemon: Daemon) -> None:
+        self._expected.pop(daemon.slot, None)
+        if daemon.honest and daemon.last_digest and daemon.voting:
+            self._expected[daemon.slot] = daemon.last_digest
+
+    def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
+        if not isinstance(event, nv.NodeStart) or not daemon.voting:
+            return
+        expected = self._expected.pop(daemon.slot, None)
+        state = daemon.replica_state
+        if expected is None or state is None or any(isinstance(effect, ne.AppendJournal) for effect in effects):
+            return  # what the start itself adds is not in the earlier digest
+        if state.durable_digest() != expected:
+            self.fail("the durable digest after recovery differs from the one before the crash", daemon.name)

@@ -1,0 +1,602 @@
+"""A node's shell in virtual time: does with each effect of `NodeCore` what the daemon's driver does (M1).
+
+One turn: take the queued events, step them one at a time, write all journal records of the turn in one durable
+commit; whatever names an lsn leaves when that lsn is durable, everything else at once. Verification and execution
+have servers of their own and answer with events. A crash keeps what was durable and loses the rest.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol
+
+from consensus.effects import Halt, Report
+from consensus.events import ReplicaConfig
+from consensus.state import ReplicaState
+from consensus.validate import signing_digest_of
+from ledger.certificate import CommitCertificate
+from ledger.codec import encode
+from ledger.errors import InvariantViolated, LedgerError
+from ledger.state import MemoryState
+from node.core import effects as ne
+from node.core import events as nv
+from node.core.machine import NodeContext, NodeCore
+from node.core.messages import FRAME_LIMIT_BYTES, Blocks, CertifiedBlock, PeerMessage, peer_codec
+from simulator.clock import NodeClock
+from simulator.cpu import CostTable, Server
+from simulator.disk import BlockStoreDisk, JournalBatch, JournalDisk, StoredBlock, commit_latency
+from simulator.execution import Executed, Execution
+from simulator.heap import EventHeap
+from simulator.net import Network, Parcel
+from simulator.oracle import KeyHandle, Oracle
+from simulator.rng import Rng
+from simulator.trace import TraceHash
+
+TURN_EVENTS: Final = 32
+"""Events of one turn; more wait for the next, so that a flood cannot delay a durable write for long."""
+INBOX_MAX: Final = 4_096
+"""Messages of peers that wait for a turn; beyond it new ones are dropped, as a full socket buffer would (P140)."""
+FLUSH_BLOCKS: Final = 4
+FLUSH_NS: Final = 250_000_000
+"""The block store is flushed after this many blocks or this long, whichever is first (performance E25)."""
+SERVE_BYTES: Final = FRAME_LIMIT_BYTES - 64 * 1024
+Wait = tuple[int, Any]
+
+
+class Monitor(Protocol):
+    """What a daemon reports to the run: checkers, workload, transcript. Calls never change the daemon."""
+
+    def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None: ...
+    def durable(self, daemon: Daemon, batch: JournalBatch) -> None: ...
+    def sending(self, daemon: Daemon, message: PeerMessage, to: int | None) -> None: ...
+    def stored(self, daemon: Daemon, block: StoredBlock) -> None: ...
+    def executed(self, daemon: Daemon, height: int, executed: Executed) -> None: ...
+    def answered(self, daemon: Daemon, answer: ne.Answer) -> None: ...
+    def halted(self, daemon: Daemon, halt: Halt) -> None: ...
+    def reported(self, daemon: Daemon, report: Report) -> None: ...
+    def started(self, daemon: Daemon) -> None: ...
+    def stopped(self, daemon: Daemon) -> None: ...
+    def raised(self, daemon: Daemon, error: Exception, event: nv.NodeEvent) -> None: ...
+
+
+class Behaviour(Protocol):
+    """A lie (M30): rewrites what leaves a node that an attacker owns, and may add messages of its own."""
+
+    def outgoing(self, message: PeerMessage, to: int | None) -> list[tuple[PeerMessage, int | None]]: ...
+    def incoming(self, peer: int, message: PeerMessage, /) -> bool: ...
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """The fake world that all daemons of a run share."""
+
+    heap: EventHeap
+    net: Network
+    trace: TraceHash
+    oracle: Oracle
+    execution: Execution
+    costs: CostTable
+    monitor: Monitor
+    config: Callable[[int], ReplicaConfig]
+    genesis_certificate: CommitCertificate
+    chain_id: bytes
+    slots_of: dict[int, tuple[int, ...]]
+    """Slots by member index; more than one for twins."""
+    encode_messages: bool
+    decode_messages: bool
+    journal_encoded: bool
+    validity: dict[bytes, tuple[tuple[bytes, int], ...]] = field(default_factory=dict)
+    """(tx id, valid until) of every executed block, by block id; feeds `NodeStart.recent`."""
+
+
+class Signer:
+    """`VoteSigner` of one member: kind and body in, modelled or real signature out (P99)."""
+
+    __slots__ = ("_chain_id", "_handle")
+
+    def __init__(self, handle: KeyHandle, chain_id: bytes) -> None:
+        self._handle = handle
+        self._chain_id = chain_id
+
+    def sign(self, kind: str, body: bytes) -> bytes:
+        return self._handle.sign(signing_digest_of(kind, self._chain_id, body))
+
+
+class Daemon:
+    """One process of one company: `slot` is its address, `index` the member it speaks for."""
+
+    def __init__(
+        self,
+        world: Surroundings,
+        *,
+        slot: int,
+        index: int,
+        name: str,
+        clock: NodeClock,
+        signer: Signer,
+        genesis: StoredBlock,
+        view: MemoryState,
+        disk_rng: Rng,
+        pipelined: bool,
+    ) -> None:
+        self.world = world
+        self.slot = slot
+        self.index = index
+        self.name = name
+        self.clock = clock
+        self.signer = signer
+        self.journal = JournalDisk(world.journal_encoded)
+        self.store: BlockStoreDisk[MemoryState] = BlockStoreDisk(genesis, view)
+        self._genesis = (genesis, view)
+        self.core: NodeCore | None = None
+        self.cpu = Server()
+        self.verifier = Server()
+        self.executor = Server()
+        self.disk_slowness = 1
+        self.paused = False
+        self.honest = True
+        self.voting = True
+        self.behaviour: Behaviour | None = None
+        self.halt: Halt | None = None
+        self.crash_point = ""
+        self.write_error = False
+        self.lying_disk = False
+        self.last_digest = b""
+        self.incarnation = 0
+        self.last_mono = 0
+        self._began = False
+        self._rng = disk_rng
+        self._pipelined = pipelined
+        self._inbox: deque[tuple[type[Any], dict[str, Any]]] = deque()
+        self._in_turn = False
+        self._batch = JournalBatch()
+        self._gated: deque[Wait] = deque()
+        self._timers: dict[nv.AnyTimer, int] = {}
+        self._flush_at = 0
+
+    # -- life ----------------------------------------------------------------------------------------------------
+
+    @property
+    def up(self) -> bool:
+        """The process runs (it may be paused, or halted)."""
+        return self.core is not None
+
+    @property
+    def replica_state(self) -> ReplicaState | None:
+        """The state of the replica, to be read only; None until its start event was stepped."""
+        return self.core.replica.state if self.core is not None and self._began else None
+
+    def start(self) -> None:
+        """Start the process from its disks."""
+        world = self.world
+        self.incarnation += 1
+        self.paused = False
+        self._began = False
+        self.halt = None
+        self.core = NodeCore(self.signer, NodeContext(read=lambda: self.store.view))
+        self.cpu.reset(world.heap.now)
+        self.verifier.reset(world.heap.now)
+        self.executor.reset(world.heap.now)
+        tip = self.store.blocks[self.store.durable_height]
+        config = world.config(self.index)
+        low = max(0, tip.ref.height - config.params.exec_lag)
+        recent = tuple(
+            (tx_id, height, valid_until)
+            for height, block in sorted(self.store.blocks.items())
+            for tx_id, valid_until in world.validity.get(block.ref.block_id, ())
+            if valid_until >= tip.ref.height
+        )
+        self._enqueue(
+            nv.NodeStart,
+            config=config,
+            tip=tip.ref,
+            tip_certificate=tip.certificate,
+            executed=tuple((height, self.store.roots[height]) for height in range(low, tip.ref.height + 1)),
+            records=self.journal.records(),
+            bodies=self.journal.bodies(),
+            recent=recent,
+            voting=self.voting,
+        )
+        world.monitor.started(self)
+        self.wake()
+
+    def crash(self) -> None:
+        """End the process now; commits in progress are kept or lost, each drawn."""
+        if self.core is None:
+            return
+        world = self.world
+        self.last_digest = self._quiet_digest()
+        kept = self.journal.crash(bool(self._rng.bits(1)))
+        if kept is not None:
+            world.monitor.durable(self, kept)
+        self.store.crash(bool(self._rng.bits(1)))
+        if self.lying_disk:
+            self.journal.roll_back()
+            self.store.roll_back()
+        self.core = None
+        self.incarnation += 1
+        self._inbox.clear()
+        self._batch = JournalBatch()
+        self._gated.clear()
+        self._timers.clear()
+        self._in_turn = False
+        self._flush_at = 0
+        self.crash_point = ""
+        world.monitor.stopped(self)
+
+    def wipe(self) -> None:
+        """Lose both disks. The key is still there, its journal is not: from now on without a vote (P94, P97)."""
+        self.crash()
+        self.journal = JournalDisk(self.world.journal_encoded)
+        self.store = BlockStoreDisk(*self._genesis)
+        self.voting = False
+
+    def rot(self) -> None:
+        """Change the state in memory and on disk: every later result differs from that of the others."""
+        view = self.store.view
+        changed = bytes([view.exec_root[0] ^ 1]) + view.exec_root[1:]
+        self.store.view = view.apply((), {}, view.height, view.state_root, changed)
+
+    def pause(self, paused: bool) -> None:
+        """Stop (SIGSTOP) or continue the process; what arrives meanwhile waits."""
+        self.paused = paused
+        self.wake()
+
+    def _quiet_digest(self) -> bytes:
+        """Return the durable digest if nothing of it is still on its way to the disk, else nothing (I21)."""
+        busy = self._in_turn or self._batch or self._gated or self.journal.busy or self.halt is not None
+        state = self.replica_state
+        return b"" if busy or state is None else state.durable_digest()
+
+    # -- input ---------------------------------------------------------------------------------------------------
+
+    def deliver(self, peer: int, parcel: Parcel) -> None:
+        """A message of member `peer` arrives."""
+        if self.core is None or len(self._inbox) >= INBOX_MAX:
+            return
+        message = peer_codec.decode(parcel.encoded) if self.world.decode_messages else parcel.message
+        if self.behaviour is not None and not self.behaviour.incoming(peer, message):
+            return
+        self._enqueue(nv.PeerReceived, peer=peer, message=message)
+        self.wake()
+
+    def submit(self, token: int, envelopes: tuple[bytes, ...]) -> bool:
+        """A client hands in envelopes; False if nobody listens."""
+        if self.core is None or self.halt is not None:
+            return False
+        self._enqueue(nv.Submitted, token=token, envelopes=envelopes)
+        self.wake()
+        return True
+
+    def connected(self, peer: int, up: bool) -> None:
+        if self.core is not None:
+            self._enqueue(nv.PeerConnected if up else nv.PeerLost, peer=peer)
+            self.wake()
+
+    def wake(self) -> None:
+        """Begin a turn if there is work and the loop is free."""
+        if self._inbox and not self._in_turn and not self.paused and self.core is not None:
+            self._turn()
+
+    # -- one turn ------------------------------------------------------------------------------------------------
+
+    def _turn(self) -> None:
+        world, inbox = self.world, self._inbox
+        start = world.heap.now
+        cost, wall = 0, self.clock.wall_ms(start)
+        for _ in range(min(len(inbox), TURN_EVENTS)):
+            kind, fields = inbox.popleft()
+            now = max(self.clock.mono(start) + cost, self.last_mono)
+            self.last_mono = now
+            event = kind(now=now, wall=wall, **fields)
+            effects = self._step(event)
+            if effects is None:
+                return
+            cost += world.costs.step
+            for effect in effects:
+                cost += self._take(effect)
+        self._in_turn = True
+        world.heap.at(self.cpu.take(start, cost), self._stepped, self.incarnation)
+
+    def _step(self, event: nv.NodeEvent) -> list[ne.NodeEffect] | None:
+        core = self.core
+        if core is None:
+            return None
+        try:
+            effects = core.step(event)
+        except InvariantViolated as error:
+            self.world.monitor.raised(self, error, event)
+            self.crash()
+            return None
+        except Exception as error:  # a core that raises is the finding; the run goes on to report it
+            self.world.monitor.raised(self, error, event)
+            self.crash()
+            return None
+        self._began = True
+        self.world.trace.step(self.world.heap.now, self.slot, event, effects)
+        self.world.monitor.stepped(self, event, effects)
+        return effects
+
+    def _take(self, effect: ne.NodeEffect) -> int:
+        """Start or queue one effect; return what it costs the loop."""
+        world = self.world
+        match effect:
+            case ne.AppendJournal():
+                self._batch.entries.append(self.journal.entry(effect.lsn, effect.record))
+                if effect.body is not None:
+                    self._batch.bodies.append(effect.body)
+                    self._batch.size_bytes += sum(len(envelope) for envelope in effect.body.envelopes)
+                self._batch.size_bytes += 512
+                return world.costs.sign
+            case ne.PruneJournal():
+                self._batch.prunes.append((effect.before, effect.bodies_up_to))
+            case ne.SendPeer() | ne.BroadcastPeer() | ne.StoreBlock() | ne.Execute():
+                self._gated.append((effect.after, effect))
+            case ne.VerifyVotes():
+                self._verify_votes(effect)
+            case ne.VerifyTransactions():
+                self._verify_transactions(effect)
+            case ne.SendBlocks():
+                self._gated.append((0, effect))
+            case ne.SetTimer():
+                self._set_timer(effect)
+            case ne.CancelTimer():
+                self._timers.pop(effect.timer, None)
+            case ne.Answer():
+                world.monitor.answered(self, effect)
+            case Report():
+                world.monitor.reported(self, effect)
+            case Halt():
+                self.halt = effect
+                self._gated.clear()
+                world.monitor.halted(self, effect)
+            case ne.Penalty() | ne.Tally():
+                pass
+        return 0
+
+    def _stepped(self, incarnation: int) -> None:
+        """The loop has done the turn: release what need not wait, start the durable write."""
+        if incarnation != self.incarnation:
+            return
+        if self.crash_point == "before" and self._batch:
+            self.crash()
+            return
+        self._release()
+        if self.core is None:
+            return
+        if self._batch and not self.journal.busy:
+            self._commit()
+        if self._pipelined or not self.journal.busy:
+            self._end_turn()
+
+    def _end_turn(self) -> None:
+        self._in_turn = False
+        self.wake()
+
+    def _commit(self) -> None:
+        batch, self._batch = self._batch, JournalBatch()
+        if self.write_error:
+            self.write_error = False
+            self.journal.begin(batch)
+            self.crash()  # P91: never retried, never treated as done
+            return
+        self.journal.begin(batch)
+        if self.crash_point == "inside":
+            self.crash()
+            return
+        costs = self.world.costs
+        latency = commit_latency(self._rng, costs.commit_base, batch.size_bytes, costs.commit_byte, self.disk_slowness)
+        self.world.heap.at(self.world.heap.now + latency, self._committed, self.incarnation)
+
+    def _committed(self, incarnation: int) -> None:
+        if incarnation != self.incarnation:
+            return
+        batch = self.journal.finish()
+        self.world.monitor.durable(self, batch)
+        if self.crash_point == "after":
+            self.crash()
+            return
+        if batch.entries:
+            self._enqueue(nv.JournalDurable, lsn=batch.entries[-1].lsn)
+        self._release()
+        if self.core is None:
+            return
+        if self._batch:
+            self._commit()
+        if self.core is not None and not self._pipelined:
+            self._end_turn()
+        else:
+            self.wake()
+
+    def _release(self) -> None:
+        """Perform, in list order, what the durable journal allows; blocks never overtake each other."""
+        durable, gated = self.journal.durable_lsn, self._gated
+        if not gated:
+            return
+        blocked: deque[Wait] = deque()
+        blocks_wait = False
+        while gated:
+            after, effect = gated.popleft()
+            is_block = isinstance(effect, (ne.StoreBlock, ne.Execute))
+            if after > durable or (is_block and blocks_wait):
+                blocks_wait = blocks_wait or is_block
+                blocked.append((after, effect))
+                continue
+            self._perform(effect)
+            if self.core is None:
+                return
+        self._gated = blocked
+
+    # -- effects that wait for the journal -------------------------------------------------------------------------
+
+    def _perform(self, effect: Any) -> None:
+        match effect:
+            case ne.SendPeer():
+                self.send(effect.message, effect.to)
+            case ne.BroadcastPeer():
+                self.send(effect.message, None)
+            case ne.StoreBlock():
+                self._store(effect)
+            case ne.Execute():
+                self._execute(effect)
+            case ne.SendBlocks():
+                self._serve(effect)
+
+    def send(self, message: PeerMessage, to: int | None) -> None:
+        """Send to one member, or to all others; an attacker's wrapper may rewrite it."""
+        world = self.world
+        if self.behaviour is None:
+            world.monitor.sending(self, message, to)
+            self.transmit(message, to)
+            return
+        for changed, target in self.behaviour.outgoing(message, to):
+            self.transmit(changed, target)
+
+    def transmit(self, message: PeerMessage, to: int | None) -> None:
+        """Put a message on the wire without asking anybody."""
+        world = self.world
+        encoded = encode(message)
+        if self.behaviour is not None:
+            try:
+                peer_codec.decode(encoded)
+            except LedgerError:
+                return  # the receiver's transport refuses such bytes before its core sees them (S33)
+        elif world.encode_messages and peer_codec.decode(encoded) != message:
+            raise InvariantViolated(f"{type(message).__name__} does not survive its encoding")
+        parcel = Parcel(self.slot, message, len(encoded), encoded if world.decode_messages else b"")
+        if to is None:
+            targets = [slot for index, slots in world.slots_of.items() if index != self.index for slot in slots]
+        else:
+            targets = list(world.slots_of.get(to, ()))
+        world.net.send(parcel, targets)
+
+    def _store(self, effect: ne.StoreBlock) -> None:
+        block = StoredBlock(
+            effect.ref, effect.header, effect.header_bytes, effect.envelopes, effect.tx_ids, effect.certificate
+        )
+        self.store.blocks[effect.ref.height] = block
+        self.world.monitor.stored(self, block)
+
+    def _execute(self, effect: ne.Execute) -> None:
+        world = self.world
+        executed = world.execution.run(self.store.view, effect.header, effect.transactions)
+        block = self.store.blocks[effect.height]
+        if block.ref.block_id not in world.validity:
+            world.validity[block.ref.block_id] = tuple(
+                (tx.tx_id, tx.body.valid_until_height) for tx in effect.transactions
+            )
+        result, costs = executed.result, world.costs
+        gas = sum(receipt.gas_used for receipt in result.receipts)
+        cost = costs.execute_block + gas * costs.gas + len(result.writes) * costs.write
+        done = self.executor.take(world.heap.now, cost)
+        world.heap.at(done, self._finished, (self.incarnation, effect.height, executed))
+
+    def _finished(self, work: tuple[int, int, Executed]) -> None:
+        incarnation, height, executed = work
+        if incarnation != self.incarnation:
+            return
+        result = executed.result
+        self.store.executed(executed.view, result.exec_root)
+        self.world.monitor.executed(self, height, executed)
+        self._enqueue(
+            nv.BlockExecuted,
+            height=height,
+            exec_root=result.exec_root,
+            state_root=result.state_root,
+            receipts=result.receipts,
+        )
+        self._plan_flush()
+        self.wake()
+
+    def _serve(self, effect: ne.SendBlocks) -> None:
+        """Answer a range request from the block store, within one frame."""
+        blocks: list[CertifiedBlock] = []
+        size = 0
+        for height in range(effect.first, effect.last + 1):
+            block = self.store.blocks.get(height)
+            if block is None:
+                break
+            size += len(block.header_bytes) + sum(len(envelope) + 5 for envelope in block.envelopes) + 4096
+            if size > SERVE_BYTES and blocks:
+                break
+            blocks.append(CertifiedBlock(block.header_bytes, block.envelopes, block.certificate))
+        self.send(Blocks(tuple(blocks)), effect.to)
+
+    # -- the block store's own commits -----------------------------------------------------------------------------
+
+    def _plan_flush(self) -> None:
+        if self.store.busy:
+            return
+        now = self.world.heap.now
+        if self.store.view.height - self.store.durable_height >= FLUSH_BLOCKS:
+            self._begin_flush()
+        elif self._flush_at <= now and self.store.view.height > self.store.durable_height:
+            self._flush_at = now + FLUSH_NS
+            self.world.heap.at(self._flush_at, self._flush_due, self.incarnation)
+
+    def _flush_due(self, incarnation: int) -> None:
+        if incarnation != self.incarnation or self.store.busy:
+            return
+        if self.store.view.height > self.store.durable_height:
+            self._begin_flush()
+
+    def _begin_flush(self) -> None:
+        costs = self.world.costs
+        self.store.begin()
+        latency = commit_latency(self._rng, 4 * costs.commit_base, 0, costs.commit_byte, self.disk_slowness)
+        self.world.heap.at(self.world.heap.now + latency, self._flushed, self.incarnation)
+
+    def _flushed(self, incarnation: int) -> None:
+        if incarnation != self.incarnation:
+            return
+        self._enqueue(nv.StoreDurable, height=self.store.finish())
+        self._plan_flush()
+        self.wake()
+
+    # -- servers and timers ----------------------------------------------------------------------------------------
+
+    def _verify_votes(self, effect: ne.VerifyVotes) -> None:
+        world = self.world
+        members = world.config(self.index).epoch.members
+        valid = 0
+        for position, item in enumerate(effect.items):
+            if item.epoch == 0 and 0 <= item.signer < len(members):
+                digest = signing_digest_of(item.kind, world.chain_id, item.body)
+                if world.oracle.verify(members[item.signer].consensus_key, item.signature, digest):
+                    valid |= 1 << position
+        done = self.verifier.take(world.heap.now, world.costs.verify * len(effect.items))
+        world.heap.at(done, self._answer, (self.incarnation, nv.VotesVerified, {"token": effect.token, "valid": valid}))
+
+    def _verify_transactions(self, effect: ne.VerifyTransactions) -> None:
+        world = self.world
+        verdicts = tuple(
+            all(world.oracle.verify(key, signature, tx.tx_id) for key, signature in tx.signatures)
+            for tx in effect.transactions
+        )
+        count = sum(len(tx.signatures) for tx in effect.transactions)
+        done = self.verifier.take(world.heap.now, world.costs.verify * count)
+        answer = {"token": effect.token, "verdicts": verdicts}
+        world.heap.at(done, self._answer, (self.incarnation, nv.TransactionsVerified, answer))
+
+    def _answer(self, answer: tuple[int, type[Any], dict[str, Any]]) -> None:
+        incarnation, kind, fields = answer
+        if incarnation == self.incarnation:
+            self._enqueue(kind, **fields)
+            self.wake()
+
+    def _set_timer(self, effect: ne.SetTimer) -> None:
+        self._timers[effect.timer] = effect.generation
+        fires = self.clock.time_of_mono(effect.deadline_ns)
+        self.world.heap.at(fires, self._fire, (self.incarnation, effect.timer, effect.generation))
+
+    def _fire(self, timer: tuple[int, nv.AnyTimer, int]) -> None:
+        incarnation, name, generation = timer
+        if incarnation == self.incarnation and self._timers.get(name) == generation:
+            del self._timers[name]
+            self._enqueue(nv.TimerElapsed, timer=name, generation=generation)
+            self.wake()
+
+    def _enqueue(self, kind: type[Any], **fields: Any) -> None:
+        self._inbox.append((kind, fields))

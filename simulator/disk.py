@@ -1,0 +1,210 @@
+"""The simulated disks of a node (M12, SIM10): journal and block store, two environments with separate commits.
+
+A durable commit survives every crash. A commit in progress at a crash is wholly kept or wholly lost, drawn from the
+stream; the two environments are drawn apart, so a crash between their commits is a possible state. A failed write
+ends the process and is never retried (P91); whether it reached the device is drawn too.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from consensus.events import Lsn
+from consensus.records import Record
+from ledger.block import BlockRef, Header
+from ledger.certificate import CommitCertificate
+from ledger.codec import Codec, encode
+from ledger.state import StateView
+from node.core.events import JournalBody
+from simulator.rng import Rng
+
+RECORD_LIMIT_BYTES = 64 * 1024 * 1024
+_record_codec: Codec[Any] = Codec(Record, "journal record", RECORD_LIMIT_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """One record; `encoded` replaces `record` at fidelity `full`."""
+
+    lsn: int
+    record: Record | None
+    encoded: bytes
+
+
+@dataclass(slots=True)
+class JournalBatch:
+    """The writes of one turn: records with their bodies, then prunes, in one transaction."""
+
+    entries: list[JournalEntry] = field(default_factory=list)
+    bodies: list[JournalBody] = field(default_factory=list)
+    prunes: list[tuple[int, int]] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def __bool__(self) -> bool:
+        return bool(self.entries or self.bodies or self.prunes)
+
+
+class JournalDisk:
+    """The consensus journal of one node."""
+
+    def __init__(self, encoded: bool) -> None:
+        self._encoded = encoded
+        self._entries: list[JournalEntry] = []
+        self._bodies: dict[bytes, JournalBody] = {}
+        self._in_progress: JournalBatch | None = None
+        self.durable_lsn = 0
+        self.commits = 0
+        self.saved: tuple[list[JournalEntry], dict[bytes, JournalBody], int] | None = None
+
+    def entry(self, lsn: int, record: Record) -> JournalEntry:
+        if self._encoded:
+            return JournalEntry(lsn, None, encode(record))
+        return JournalEntry(lsn, record, b"")
+
+    def begin(self, batch: JournalBatch) -> None:
+        self._in_progress = batch
+
+    def finish(self) -> JournalBatch:
+        """Make the commit in progress durable and return it."""
+        batch = self._in_progress
+        if batch is None:
+            raise RuntimeError("no journal commit is in progress")
+        self._in_progress = None
+        self._apply(batch)
+        return batch
+
+    @property
+    def busy(self) -> bool:
+        return self._in_progress is not None
+
+    def crash(self, keep: bool) -> JournalBatch | None:
+        """End the process: the commit in progress is kept or lost as a whole. Return it if it was kept."""
+        batch, self._in_progress = self._in_progress, None
+        if batch is not None and keep:
+            self._apply(batch)
+            return batch
+        return None
+
+    def records(self) -> tuple[tuple[Lsn, Record], ...]:
+        """Return what a starting process reads, in order."""
+        out: list[tuple[Lsn, Record]] = []
+        for entry in self._entries:
+            record = _record_codec.decode(entry.encoded) if entry.record is None else entry.record
+            out.append((Lsn(entry.lsn), record))
+        return tuple(out)
+
+    def bodies(self) -> tuple[JournalBody, ...]:
+        return tuple(sorted(self._bodies.values(), key=lambda body: (body.height, body.block_id)))
+
+    def save(self) -> None:
+        """Remember the present content: what a lying device really holds, or what a backup took."""
+        self.saved = (list(self._entries), dict(self._bodies), self.durable_lsn)
+
+    def roll_back(self) -> bool:
+        """Put the saved content back; False if nothing was saved."""
+        if self.saved is None:
+            return False
+        entries, bodies, lsn = self.saved
+        self._entries, self._bodies, self.durable_lsn = list(entries), dict(bodies), lsn
+        return True
+
+    def size_records(self) -> int:
+        return len(self._entries)
+
+    def _apply(self, batch: JournalBatch) -> None:
+        self.commits += 1
+        self._entries.extend(batch.entries)
+        for body in batch.bodies:
+            self._bodies[body.block_id] = body
+        for before, bodies_up_to in batch.prunes:
+            self._entries = [entry for entry in self._entries if entry.lsn >= before]
+            self._bodies = {key: body for key, body in self._bodies.items() if body.height > bodies_up_to}
+        if batch.entries:
+            self.durable_lsn = batch.entries[-1].lsn
+
+
+@dataclass(frozen=True, slots=True)
+class StoredBlock:
+    """A certified block as the store keeps it."""
+
+    ref: BlockRef
+    header: Header
+    header_bytes: bytes
+    envelopes: tuple[bytes, ...]
+    tx_ids: tuple[bytes, ...]
+    certificate: CommitCertificate
+
+
+V = TypeVar("V", bound=StateView)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreImage(Generic[V]):
+    """What a durable block store holds: blocks up to `height`, and the state after executing it."""
+
+    height: int
+    view: V
+
+
+class BlockStoreDisk(Generic[V]):
+    """Blocks and state of one node. Memory runs ahead of the disk by at most one flush."""
+
+    def __init__(self, genesis: StoredBlock, view: V) -> None:
+        self.blocks: dict[int, StoredBlock] = {0: genesis}
+        self.roots: dict[int, bytes] = {0: view.exec_root}
+        self.view = view
+        self._durable = StoreImage(0, view)
+        self._in_progress: StoreImage[V] | None = None
+        self.saved: StoreImage[V] | None = None
+
+    @property
+    def durable_height(self) -> int:
+        return self._durable.height
+
+    @property
+    def busy(self) -> bool:
+        return self._in_progress is not None
+
+    def executed(self, view: V, exec_root: bytes) -> None:
+        """Take over the state after the next height."""
+        self.view = view
+        self.roots[view.height] = exec_root
+
+    def begin(self) -> None:
+        self._in_progress = StoreImage(self.view.height, self.view)
+
+    def finish(self) -> int:
+        """Make the flush in progress durable; return its height."""
+        if self._in_progress is None:
+            raise RuntimeError("no flush is in progress")
+        self._durable, self._in_progress = self._in_progress, None
+        return self._durable.height
+
+    def crash(self, keep: bool) -> None:
+        """End the process: memory falls back to the last durable flush."""
+        if self._in_progress is not None and keep:
+            self._durable = self._in_progress
+        self._in_progress = None
+        self._fall_back()
+
+    def save(self) -> None:
+        self.saved = self._durable
+
+    def roll_back(self) -> bool:
+        if self.saved is None:
+            return False
+        self._durable = self.saved
+        self._fall_back()
+        return True
+
+    def _fall_back(self) -> None:
+        height = self._durable.height
+        self.view = self._durable.view
+        self.blocks = {h: block for h, block in self.blocks.items() if h <= height}
+        self.roots = {h: root for h, root in self.roots.items() if h <= height}
+
+
+def commit_latency(rng: Rng, base_ns: int, size_bytes: int, byte_ns: int, slowness: int) -> int:
+    """Draw how long a durable commit takes: the base, up to as much again, and the bytes."""
+    return (base_ns + rng.below(base_ns + 1) + size_bytes * byte_ns) * slowness

@@ -1,0 +1,224 @@
+"""The companies of a simulated network: keys, genesis document, block 0 and the state it opens with.
+
+Identities are a function of the company's name, not of the seed of a run, so every run with the same size,
+parameters and contracts shares one genesis, and the process builds it once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import Final
+
+from consensus.events import EpochSpec, Member, ReplicaConfig
+from contracts.library import sources
+from contracts.runtime import Program, program
+from ledger.block import BlockRef
+from ledger.certificate import CommitCertificate, genesis_certificate
+from ledger.crypto.ed25519 import SigningKey
+from ledger.genesis import (
+    ContractSource,
+    GenesisDocument,
+    chain_id,
+    epoch_members,
+    genesis_block,
+    genesis_state,
+)
+from ledger.params import Params
+from ledger.registry.records import (
+    Company,
+    ConsensusKey,
+    Node,
+    RootPolicy,
+    User,
+    company_id,
+    members_hash,
+    node_id,
+    user_id,
+)
+from ledger.state import MemoryState
+from simulator.disk import StoredBlock
+from simulator.errors import InvalidScenario
+from simulator.execution import StubRuntime
+
+NAMES: Final = (
+    "acme", "bolt", "corex", "delta", "elmar", "fjord", "gries", "halle", "inlet", "jonas", "kappa", "lumen",
+    "moss", "norde", "orion", "pavo", "quay", "roble", "stern", "tarn", "ulme", "vento", "weser", "xylo", "ypsi",
+)  # fmt: skip
+"""Company names; further companies are numbered."""
+CURRENCIES: Final = (("CNY", 2), ("EUR", 2), ("JPY", 0))
+STAFF: Final = ("preparer", "approver", "treasurer", "risk_officer")
+"""People of each company, one user for each role."""
+ROLES: Final = ("trader", "settlement_bank")
+NOTES: Final = "notes"
+NETWORK: Final = "simulation"
+START_MS: Final = 1_790_582_400_000
+"""2026-09-28T08:00:00Z, when genesis says the network began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user and the key it signs with."""
+
+    user_id: str
+    company: str
+    role: str
+    key: SigningKey
+
+
+@dataclass(frozen=True, slots=True)
+class Firm:
+    """A company of the league: `index` is its member index, sorted by company id (P5)."""
+
+    name: str
+    company_id: str
+    index: int
+    consensus_key: SigningKey
+    staff: dict[str, Person]
+
+
+@dataclass(frozen=True, slots=True)
+class League:
+    """Everything that is fixed before a run begins."""
+
+    document: GenesisDocument
+    chain_id: bytes
+    firms: tuple[Firm, ...]
+    epoch: EpochSpec
+    params: Params
+    genesis: StoredBlock
+    certificate: CommitCertificate
+    state: MemoryState
+    runtime: Program | StubRuntime
+
+    @property
+    def keys(self) -> tuple[bytes, ...]:
+        """Consensus keys by member index."""
+        return tuple(member.consensus_key for member in self.epoch.members)
+
+    def config(self, index: int) -> ReplicaConfig:
+        return ReplicaConfig(
+            index=index,
+            chain_id=self.chain_id,
+            genesis_id=self.genesis.ref.block_id,
+            epoch=self.epoch,
+            params=self.params,
+            journal_id=sha256(self.firms[index].name.encode()).digest()[:16],
+        )
+
+    def by_name(self, name: str) -> Firm:
+        for firm in self.firms:
+            if firm.name == name:
+                return firm
+        known = ", ".join(firm.name for firm in self.firms)
+        raise InvalidScenario("node", f"no company is called {name!r}; there are {known}")
+
+
+def company_names(count: int) -> tuple[str, ...]:
+    """Return `count` names."""
+    return tuple(NAMES[i] if i < len(NAMES) else f"firm{i:03d}" for i in range(count))
+
+
+def contract_sources() -> tuple[tuple[str, bytes], ...]:
+    """Return the contracts of a simulated chain: the library, and the notes of the workload `kv`."""
+    return (*sources(), (NOTES, notes_source()))
+
+
+@lru_cache(maxsize=1)
+def compiled() -> Program:
+    """Return the program of all contracts; compiled once per process."""
+    return program(contract_sources(), dict(CURRENCIES))
+
+
+@lru_cache(maxsize=1)
+def notes_source() -> bytes:
+    """Return the text of the contract that the workload `kv` writes through."""
+    return files("simulator.workloads").joinpath(f"{NOTES}.contract").read_bytes()
+
+
+@lru_cache(maxsize=16)
+def found(names: tuple[str, ...], params: Params, stub: bool) -> League:
+    """Build the league of `names`; `stub` leaves the contracts out (fidelity `abstract`)."""
+    made = sorted((_found_company(name) for name in names), key=lambda firm: firm[1].company_id)
+    contracts = () if stub else contract_sources()
+    document = GenesisDocument(
+        version=1,
+        network=NETWORK,
+        production=False,
+        time_ms=START_MS,
+        utc_offset_min=0,
+        params=params,
+        currencies=CURRENCIES,
+        companies=tuple(company for _, company, *_ in made),
+        nodes=tuple(node for _, _, node, *_ in made),
+        users=tuple(sorted((user for *_, users, _, _ in made for user in users), key=lambda user: user.user_id)),
+        proofs=(),
+        contracts=tuple(ContractSource(name, source) for name, source in contracts),
+    )
+    runtime: Program | StubRuntime = StubRuntime() if stub else compiled()
+    meta: Sequence[tuple[str, int, bytes, bytes]] = ()
+    if isinstance(runtime, Program):
+        meta = [
+            (name, interface.version, interface.code_id, interface.ir_hash)
+            for name, interface in ((name, runtime.interfaces[name]) for name, _ in contracts)
+        ]
+    state = genesis_state(document, meta)
+    header, header_bytes, identity = genesis_block(document, state)
+    members = epoch_members(document)
+    identity_of_chain = chain_id(document)
+    epoch = EpochSpec(
+        epoch=0,
+        first_height=1,
+        members=tuple(Member(company_id=company, consensus_key=key) for company, key in members),
+        members_hash=members_hash([(company, key, True) for company, key in members]),
+    )
+    certificate = genesis_certificate(identity)
+    ref = BlockRef(0, identity, header.time_ms, 0, 0)
+    firms = tuple(
+        Firm(name, company.company_id, index, key, staff)
+        for index, (name, company, _, _, key, staff) in enumerate(made)
+    )
+    return League(
+        document=document,
+        chain_id=identity_of_chain,
+        firms=firms,
+        epoch=epoch,
+        params=params,
+        genesis=StoredBlock(ref, header, header_bytes, (), (), certificate),
+        certificate=certificate,
+        state=state,
+        runtime=runtime,
+    )
+
+
+def _key(name: str, use: str) -> SigningKey:
+    return SigningKey(sha256(f"simulation/{name}/{use}".encode()).digest())
+
+
+@lru_cache(maxsize=1024)
+def _found_company(name: str) -> tuple[str, Company, Node, tuple[User, ...], SigningKey, dict[str, Person]]:
+    root = _key(name, "root")
+    policy = RootPolicy(1, (root.public_key,))
+    identity = company_id(policy)
+    consensus = _key(name, "consensus")
+    company = Company(identity, "active", ROLES, policy, (), bytes(32), 0, 1)
+    node = Node(
+        node_id(consensus.public_key),
+        identity,
+        "member",
+        (ConsensusKey(consensus.public_key, 0),),
+        (),
+        bytes(32),
+        "active",
+    )
+    users: list[User] = []
+    staff: dict[str, Person] = {}
+    for role in STAFF:
+        key = _key(name, role)
+        person = user_id(identity, key.public_key)
+        users.append(User(person, identity, (role,), key.public_key, 0, "active"))
+        staff[role] = Person(person, identity, role, key)
+    return name, company, node, tuple(users), consensus, staff
