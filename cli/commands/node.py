@@ -1,0 +1,167 @@
+"""`hansa node`: run the company's node, and ask it how the network stands (U21)."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from cli import output, place
+from cli.client import Client
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+from cli.language import chosen as chosen_language
+from cli.profile import Session, command_options, run
+
+POLL_S: Final = 0.2
+_REASONS: Final = {
+    "starting": "the node is just starting",
+    "no_quorum": "too few other nodes are reachable: hansa node why",
+    "syncing": "the node fetches blocks it missed; wait",
+    "learner": "the node follows without a vote: its log says why",
+    "halted": "the node stopped taking part: its log says why",
+    "disk": "free disk space on the data directory",
+    "clock": "set the clock of this machine",
+}
+"""What keeps a node from serving well -> what to do (U61)."""
+
+
+@click.group("node")
+def command() -> None:
+    """Run this company's node and look at it.
+
+    \b
+    hansa node status
+    hansa node why
+    """
+
+
+@command.command("run")
+@click.option("--config", type=click.Path(dir_okay=False), help="Configuration; node.toml of the home if left out.")
+@place.home_option
+def run_node(config: str | None, home: str | None) -> None:
+    """Run the node in the foreground until SIGTERM or Ctrl-C.
+
+    Configuration: this file, then HANSA_<SECTION>_<KEY> from the environment. Logs go to stderr.
+
+    \b
+    hansa node run --config node.toml
+    """
+    from node.app import serve
+
+    path = Path(config) if config else place.existing_home(home) / place.NODE_FILE
+    if not path.exists():
+        raise CommandFailed(
+            Exit.USAGE, f"there is no {path}", "make a home with hansa init, or name a file with --config"
+        )
+    raise click.exceptions.Exit(serve(path))
+
+
+@command.command()
+@click.option("--wait", "wait_s", type=float, default=0.0, help="Wait at most this many seconds until it is ready.")
+@command_options
+def status(session: Session, wait_s: float) -> None:
+    """Print where the node and the network stand, and what keeps it from being ready.
+
+    \b
+    hansa node status
+    hansa node status --wait 30
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        deadline = time.monotonic() + wait_s
+        while True:
+            try:
+                found = await client.get("v1/status", retry=not wait_s)
+                if not found["not_ready"] or time.monotonic() >= deadline:
+                    return found
+            except CommandFailed as failure:
+                if failure.code != Exit.UNAVAILABLE or time.monotonic() >= deadline:
+                    raise
+            await asyncio.sleep(POLL_S)
+
+    found = run(work, session)
+    if session.output == "json":
+        output.emit(found, "json", [], [])
+    else:
+        output.fields(
+            [
+                ("network", f"{found['network']}{'' if found['production'] else ' (development)'}"),
+                ("company", found["company"]["name"]),
+                ("node", f"{found['node']}, version {found['version']}, protocol {found['protocol']}"),
+                ("height", f"{found['height_committed']} committed, {found['height_executed']} executed"),
+                (
+                    "agreement",
+                    f"{found['reachable']} of {found['members']} members reachable, {found['quorum']} needed",
+                ),
+                ("view", f"{found['view']} ({found['mode']})"),
+                ("ready", "yes" if not found["not_ready"] else f"no: {', '.join(found['not_ready'])}"),
+                ("chain id", found["chain_id"]),
+            ]
+        )
+        output.say(found["sentence"])
+    for reason in found["not_ready"]:
+        output.say(f"Next: {_REASONS.get(reason, reason)}")
+    if wait_s and found["not_ready"]:
+        code = Exit.NO_QUORUM if "no_quorum" in found["not_ready"] else Exit.UNAVAILABLE
+        raise CommandFailed(
+            code, f"the node is not ready after {wait_s:g} s: {', '.join(found['not_ready'])}", "hansa node why"
+        )
+
+
+@command.command()
+@command_options
+def why(session: Session) -> None:
+    """Say why nothing is happening: who is missing, what is awaited, and the next step.
+
+    \b
+    hansa node why
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get("v1/consensus/why", {"lang": chosen_language()})
+
+    found = run(work, session)
+    if session.output == "json":
+        output.emit(found, "json", [], [])
+        return
+    click.echo(found["headline"])
+    rows = [[member["company"]["name"], member["link"], member["seen"]] for member in found["members"]]
+    click.echo(output.render(rows, ["COMPANY", "LINK", "LAST SEEN"], indent="  "))
+    click.echo(found["state"])
+    click.echo(found["next"])
+
+
+@command.command()
+@command_options
+def peers(session: Session) -> None:
+    """List the members as this node sees them.
+
+    \b
+    hansa node peers
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get("v1/network")
+
+    found = run(work, session)
+    rows = [
+        [
+            member["company"]["name"],
+            member["role"],
+            "this node"
+            if member["self"]
+            else "connected"
+            if member["connected"]
+            else member["problem"] or "no connection",
+            str(member["height"]),
+            "" if member["round_trip_ms"] is None else f"{member['round_trip_ms']} ms",
+            member["address"],
+        ]
+        for member in found["members"]
+    ]
+    document = {"schema": "hansa.peers/1", "items": found["members"], "sentence": found["sentence"]}
+    output.emit(document, session.output, rows, ["COMPANY", "ROLE", "LINK", "HEIGHT>", "ROUND TRIP>", "ADDRESS"])

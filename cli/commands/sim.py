@@ -1,0 +1,189 @@
+"""`hansa sim`: the same node in virtual time, with faults from a seed (M34, M36). The work is done by `simulator`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import output, place
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+
+
+@click.group("sim")
+def command() -> None:
+    """Run the network simulator.
+
+    \b
+    hansa sim list
+    hansa sim run clean --seed 1
+    """
+
+
+@command.command("list")
+@place.output_option
+def list_(form: str) -> None:
+    """List the scenarios that come with Hansa.
+
+    \b
+    hansa sim list
+    """
+    from simulator.scenario.load import shipped
+
+    names = list(shipped())
+    output.emit({"schema": "hansa.scenarios/1", "items": names}, form, [[name] for name in names], ["SCENARIO"])
+
+
+@command.command("run")
+@click.argument("scenario", default="clean")
+@click.option("--seed", type=int, default=1, show_default=True, help="All chance follows from it.")
+@click.option("--swarm", is_flag=True, help="Run the scenario that the swarm makes of the seed.")
+@click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the scenario; repeat it.")
+@click.option("--expect-trace", default="", help="Fail unless the trace begins like this.")
+@click.option("--last", type=int, default=10, show_default=True, help="Blocks to show; 0 shows all.")
+@click.option("-q", "--quiet", is_flag=True, help="Do not show the blocks.")
+@place.output_option
+def run_one(
+    scenario: str,
+    seed: int,
+    swarm: bool,
+    overrides: tuple[str, ...],
+    expect_trace: str,
+    last: int,
+    quiet: bool,
+    form: str,
+) -> None:
+    """Run one scenario: a shipped name or a TOML file. The same seed gives the same trace on every machine.
+
+    Exit code 10 when a property is broken.
+
+    \b
+    hansa sim run clean --seed 1
+    """
+    from simulator.errors import InvalidScenario
+    from simulator.report.text import chain, summary
+    from simulator.search.explore import command_of, scenario_of
+    from simulator.world import World
+
+    source = "" if swarm else scenario
+    try:
+        wanted = scenario_of(source, seed, overrides)
+    except InvalidScenario as error:
+        raise CommandFailed(Exit.USAGE, str(error), "hansa sim list shows the shipped scenarios") from None
+    began = time.perf_counter()
+    result = World(wanted, seed).run()
+    if form == "json":
+        output.emit(_as_json(result), form, [], [])
+    else:
+        if not quiet:
+            click.echo(chain(result, last) + "\n")
+        click.echo(summary(result, command_of(source, seed), time.perf_counter() - began))
+    if expect_trace and not result.trace.startswith(expect_trace):
+        raise CommandFailed(
+            Exit.FINDINGS,
+            f"the trace is {result.trace[:12]}, expected {expect_trace}",
+            "the code behaves differently: find out why",
+        )
+    if not result.ok:
+        raise CommandFailed(Exit.FINDINGS, f"seed {seed}: {result.violation}", f"repeat it: {command_of(source, seed)}")
+
+
+@command.command()
+@click.argument("scenario", default="")
+@click.option("--seeds", default="0..200", show_default=True, help="First..last; the last is not run. Or one number.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the scenario; repeat it.")
+@click.option("--budget", type=float, default=0.0, metavar="SECONDS", help="Stop after this time.")
+@click.option("--save", type=click.Path(file_okay=False), help="Keep failing scenarios, made small, in this folder.")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
+@place.output_option
+def explore(
+    scenario: str,
+    seeds: str,
+    workers: int,
+    overrides: tuple[str, ...],
+    budget: float,
+    save: str | None,
+    fail_fast: bool,
+    form: str,
+) -> None:
+    """Run many seeds; the swarm's scenarios when none is named. A failure is printed with the command that repeats it.
+
+    Exit code 10 when a seed fails.
+
+    \b
+    hansa sim explore --seeds 0..3
+    """
+    from simulator.errors import InvalidScenario
+    from simulator.search.explore import explore as search
+    from simulator.search.explore import parse_seeds, scenario_of
+
+    try:
+        wanted = parse_seeds(seeds)
+    except ValueError:
+        raise CommandFailed(Exit.USAGE, f"{seeds!r} are no seeds", "write them like 0..200, or one number") from None
+    try:
+        scenario_of(scenario, wanted.start, overrides)
+    except InvalidScenario as error:
+        raise CommandFailed(Exit.USAGE, str(error), "hansa sim list shows the shipped scenarios") from None
+    findings = search(
+        scenario,
+        wanted,
+        overrides=overrides,
+        workers=workers,
+        budget_s=budget,
+        save=Path(save) if save else None,
+        fail_fast=fail_fast,
+    )
+    failed = [
+        {"seed": outcome.seed, "verdict": outcome.verdict, "violation": outcome.violation}
+        for outcome in findings.failures
+    ]
+    document = {
+        "schema": "hansa.exploration/1",
+        "runs": findings.runs,
+        "failed": failed,
+        "heights": findings.heights,
+        "transactions": findings.transactions,
+        "view_changes": findings.view_changes,
+        "events": findings.events,
+        "seconds": round(findings.seconds, 3),
+        "saved": findings.saved,
+    }
+    if form == "json":
+        output.emit(document, form, [], [])
+    else:
+        click.echo(
+            f"{findings.runs} seeds in {findings.seconds:.1f} s, {len(failed)} failed; {findings.heights} heights, "
+            f"{findings.transactions} transactions, {findings.view_changes} view changes, {findings.events} events"
+        )
+    if not findings.ok:
+        raise CommandFailed(
+            Exit.FINDINGS, f"{len(failed)} of {findings.runs} seeds failed", "repeat one with the command printed above"
+        )
+
+
+def _as_json(result: Any) -> dict[str, Any]:
+    return {
+        "schema": "hansa.run/1",
+        "scenario": result.scenario.name,
+        "seed": result.seed,
+        "trace": result.trace,
+        "ok": result.ok,
+        "verdict": result.verdict,
+        "violation": None if result.violation is None else str(result.violation),
+        "nodes": result.n,
+        "height": result.height,
+        "submitted": result.submitted,
+        "committed": result.committed,
+        "failed": result.failed,
+        "refused": result.refused,
+        "pending": result.pending,
+        "view_changes": result.view_changes,
+        "messages": result.deliveries,
+        "events": result.events,
+        "virtual_ms": result.virtual_ns // 1_000_000,
+    }

@@ -1,0 +1,93 @@
+"""`hansa state`: a value of the ledger's state with its proof, checked here so that no node is trusted (U25)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import output, place
+from cli.client import Client
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+from cli.profile import Session, command_options, run
+
+
+@click.group("state")
+def command() -> None:
+    """Read the ledger's state with proof.
+
+    \b
+    hansa state get params
+    """
+
+
+@command.command()
+@click.argument("key")
+@click.option("--genesis", type=click.Path(dir_okay=False), help="Genesis file to trust; the home's if left out.")
+@click.option("--save", type=click.Path(dir_okay=False), help="Write the proof to a file for hansa verify.")
+@command_options
+def get(session: Session, key: str, genesis: str | None, save: str | None) -> None:
+    """Print what stands at KEY, or that nothing does, proven against the genesis file.
+
+    KEY is a row (invoices.Invoice/inv-…), company/ID, node/ID, user/ID, nonce/ID, contract/NAME, params, currencies,
+    network, or the key itself in hexadecimal. What does not prove ends with exit code 10; nothing there with 3.
+
+    \b
+    hansa state get params
+    hansa state get contract/invoices --save invoices.proof
+    """
+    from cli import statekeys, trust
+    from ledger.proof import proven_value
+
+    trusted = trust.require(genesis, session.profile.home)
+    wanted = statekeys.parse_key(key, trusted)
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get(f"v1/state/{wanted.hex()}", {"proof": "1"})
+
+    answer = run(work, session)
+    data = trust.proof_bytes(answer.get("proof"))
+    if data is None:
+        raise CommandFailed(
+            Exit.UNAVAILABLE,
+            "the node has no proof yet: no block certifies its state so far",
+            "try again after the next block; hansa node why tells when that is",
+        )
+    checked = trust.check(trusted, data, wanted)
+    if save:
+        document = trust.proof_document("state", wanted, data)
+        place.write_file(Path(save), json.dumps(document).encode() + b"\n")
+    value = proven_value(checked.proof)
+    what, content = ("nothing", None) if value is None else statekeys.read_value(wanted, value, trusted)
+    if session.output == "json":
+        found = {"key": wanted.hex(), "present": value is not None, "kind": what, "value": content}
+        output.emit({"schema": "hansa.proven-state/1", **found, "proof": checked.as_json()}, "json", [], [])
+    elif value is not None:
+        output.fields(_pairs(what, content))
+    output.say(checked.words(trusted))
+    if value is None:
+        raise CommandFailed(
+            Exit.NOT_FOUND,
+            f"nothing stands at {key} at height {checked.height}, and that is proven",
+            "check the spelling; a row that is newer than this height is proven a block later",
+        )
+
+
+def _pairs(what: str, content: Any) -> list[tuple[str, str]]:
+    pairs = [("what", what)]
+    if isinstance(content, dict):
+        return pairs + [(str(name), _text(value)) for name, value in content.items()]
+    return [*pairs, ("value", _text(content))]
+
+
+def _text(value: Any) -> str:
+    from cli.amounts import show_amount
+
+    if isinstance(value, dict) and set(value) == {"amount", "currency"}:
+        return show_amount(value, {})
+    if isinstance(value, dict) and set(value) == {"id", "name"}:
+        return f"{value['name']} ({value['id']})" if value["name"] != value["id"] else str(value["id"])
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,549 @@
+"""`hansa tx`: compose, sign, submit and follow single transactions, on one machine or several (U13, U14, U26)."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from cli import output, place, txfile
+from cli.acting import Actor, judge, refusal_text
+from cli.amounts import parse_argument, show_amount
+from cli.calls import ACTS, Act
+from cli.client import Client
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+from cli.profile import Session, command_options, run
+from cli.txfile import TxFile
+from cli.wallet import Wallet
+
+_TX_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+_ROLE: Final = re.compile(r"role ([a-z_]+) of")
+_COMPANY: Final = re.compile(r"c[a-z2-7]{26}", re.ASCII)
+STDIN: Final = "-"
+
+
+@click.group("tx")
+def command() -> None:
+    """Compose, sign, submit and follow transactions.
+
+    \b
+    hansa tx call invoices receive inv-…
+    hansa tx show 8d1f…
+    """
+
+
+@command.command()
+@click.argument("contract")
+@click.argument("method")
+@click.argument("arguments", nargs=-1, metavar="[VALUE | NAME=VALUE]…")
+@click.option(
+    "--role",
+    "roles",
+    multiple=True,
+    metavar="ROLE[:CAPACITY]",
+    help="Who must sign; read from the contract if left out.",
+)
+@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@click.option(
+    "--with-home", "homes", multiple=True, type=click.Path(file_okay=False), help="Other company that signs too."
+)
+@click.option("--generate-only", type=click.Path(dir_okay=False), help="Write the unsigned transaction to a file.")
+@click.option("--wait", "until", type=click.Choice(["submitted", "committed", "final"]), default="committed")
+@command_options
+def call(
+    session: Session,
+    contract: str,
+    method: str,
+    arguments: tuple[str, ...],
+    roles: tuple[str, ...],
+    people: tuple[str, ...],
+    homes: tuple[str, ...],
+    generate_only: str | None,
+    until: str,
+) -> None:
+    """Call METHOD of CONTRACT with arguments by position or name, typed as the contract declares them.
+
+    With --generate-only nothing is signed: hansa tx sign adds signatures anywhere, hansa tx submit hands it in.
+
+    \b
+    hansa tx call invoices receive id=inv-… --generate-only receive.tx
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        actor = Actor(client, session.wallet())
+        await actor.open()
+        schema = await _method(client, contract, method)
+        names = await _companies(client) if any(item["type"] == "party" for item in schema["params"]) else {}
+        values = read_arguments(schema["params"], arguments, actor.currencies, names)
+        act = Act(contract, method, _signers(roles, contract, method, schema["authority"]))
+        file, signings = await actor.compose(act, values, prefer=people, others=[Wallet(Path(home)) for home in homes])
+        if generate_only:
+            txfile.write(Path(generate_only), file)
+            return {"id": file.tx_id.hex(), "state": "unsigned", "file": generate_only}
+        who = ", ".join(f"{signing.person.label} ({signing.capacity})" for _, signing in signings)
+        output.say(f"signing {contract}.{method} as {who}; profile {session.profile.name or '-'}")
+        tx_id = await actor.sign_and_send(file, signings)
+        if until == "submitted":
+            return {"id": tx_id, "state": "pending"}
+        return await actor.finish(tx_id, until=until, seconds=int(session.timeout_s))
+
+    found = run(work, session)
+    if session.output == "json":
+        output.emit({"schema": "hansa.call/1", "transaction": found}, "json", [], [])
+    elif found["state"] == "unsigned":
+        click.echo(str(generate_only))
+        output.say(f"Next: hansa tx sign {generate_only} --as PERSON, then hansa tx submit {generate_only}")
+    elif found["state"] == "pending":
+        click.echo(found["id"])
+        output.say(f"Next: hansa tx wait {found['id']}")
+    else:
+        _show(found)
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--as", "people", multiple=True, required=True, help="Person who signs; repeat it for a second one.")
+@click.option("--genesis", type=click.Path(dir_okay=False), help="Genesis file of the chain; the home's if left out.")
+@place.home_option
+@place.output_option
+def sign(file: str, people: tuple[str, ...], genesis: str | None, home: str | None, form: str) -> None:
+    """Add signatures to a transaction file; works without a node.
+
+    What is signed is printed first. A transaction for another chain than the home's is refused.
+
+    \b
+    hansa tx sign receive.tx --as clerk
+    """
+    path = Path(file)
+    unsigned = txfile.read(path)
+    folder = place.existing_home(home)
+    _check_chain(unsigned, genesis, folder)
+    for label, value in txfile.describe(unsigned):
+        output.say(f"  {label}: {value}")
+    wallet = Wallet(folder)
+    for label in people:
+        person = wallet.named(label)
+        txfile.sign(unsigned, person.user_id, wallet.key(person))
+    txfile.write(path, unsigned)
+    missing = [
+        signer.user_id
+        for signer, signature in zip(unsigned.content.signers, unsigned.signatures, strict=True)
+        if signature is None
+    ]
+    document = {"schema": "hansa.signed/1", "file": file, "id": unsigned.tx_id.hex(), "missing": missing}
+    output.emit(document, form, [[file, unsigned.tx_id.hex(), str(len(missing))]], ["FILE", "ID", "MISSING>"])
+    if missing:
+        output.say(
+            f"Next: {len(missing)} signatures are missing ({', '.join(missing)}): hansa tx sign {file} --as PERSON"
+        )
+    else:
+        output.say(f"Next: hansa tx submit {file}")
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@click.option("--wait", "until", type=click.Choice(["submitted", "committed", "final"]), default="committed")
+@command_options
+def submit(session: Session, file: str, until: str) -> None:
+    """Hand in a signed transaction: a transaction file, a binary envelope, or - for stdin.
+
+    Submitting the same transaction again changes nothing.
+
+    \b
+    hansa tx submit receive.tx
+    """
+    envelope = read_envelope(file)
+
+    async def work(client: Client) -> dict[str, Any]:
+        answer = await client.submit(envelope)
+        if until == "submitted":
+            return answer
+        return await judge(client, await client.wait(answer["id"], until=until, seconds=int(session.timeout_s)))
+
+    found = run(work, session)
+    if session.output == "json":
+        output.emit({"schema": "hansa.call/1", "transaction": found}, "json", [], [])
+    elif until == "submitted":
+        click.echo(found["id"])
+        output.say(f"{found['state']}; next: hansa tx wait {found['id']}")
+    else:
+        _show(found)
+
+
+@command.command()
+@click.argument("tx_id", metavar="ID")
+@click.option("--genesis", type=click.Path(dir_okay=False), help="Genesis file to trust; the home's if left out.")
+@click.option(
+    "--save", type=click.Path(dir_okay=False), help="Write the proof of the receipt to a file for hansa verify."
+)
+@command_options
+def show(session: Session, tx_id: str, genesis: str | None, save: str | None) -> None:
+    """Show a transaction: what was asked, who signed, what became of it, and whether that is proven.
+
+    \b
+    hansa tx show 8d1f…
+    """
+    from cli import trust
+
+    wanted = _id(tx_id)
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get(f"v1/transactions/{wanted}", {"proof": "1"})
+
+    found = run(work, session)
+    path = trust.find_genesis(genesis, session.profile.home)
+    trusted = None if path is None else trust.load(path)
+    data = trust.proof_bytes(found.get("proof"))
+    checked = None
+    if trusted is not None and data is not None:
+        checked = trust.check(trusted, data, bytes.fromhex(wanted))
+    if save:
+        if data is None:
+            raise CommandFailed(
+                Exit.UNAVAILABLE,
+                "there is no proof yet",
+                f"wait until it is final: hansa tx wait {wanted} --until final",
+            )
+        place.write_file(
+            Path(save), json.dumps(trust.proof_document("receipt", bytes.fromhex(wanted), data)).encode() + b"\n"
+        )
+    if session.output == "json":
+        proof = None if checked is None else checked.as_json()
+        output.emit({**found, "verified": proof}, "json", [], [])
+        return
+    _show(found)
+    if checked is not None and trusted is not None:
+        output.say(checked.words(trusted))
+    elif data is None:
+        output.say("not proven yet: a proof exists once the transaction is final")
+    else:
+        output.say("a proof exists and was not checked: name a genesis file that you trust with --genesis")
+
+
+@command.command()
+@click.argument("tx_id", metavar="ID")
+@click.option("--until", type=click.Choice(["committed", "final"]), default="committed", show_default=True)
+@command_options
+def wait(session: Session, tx_id: str, until: str) -> None:
+    """Wait until a transaction is committed, or final: provable to outsiders.
+
+    Exit code 5 when a rule refused it, 6 when it expired, 7 or 9 when the time is over first.
+
+    \b
+    hansa tx wait 8d1f… --until final
+    """
+    wanted = _id(tx_id)
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await judge(client, await client.wait(wanted, until=until, seconds=int(session.timeout_s)))
+
+    found = run(work, session)
+    if session.output == "json":
+        output.emit({"schema": "hansa.call/1", "transaction": found}, "json", [], [])
+    else:
+        _show(found)
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@place.output_option
+def decode(file: str, form: str) -> None:
+    """Print what a transaction file says, and which of its signatures are there and right; works without a node.
+
+    \b
+    hansa tx decode receive.tx
+    """
+    raw = _read(file)
+    if not raw.lstrip().startswith(b"{"):
+        _decode_envelope(raw, form)
+        return
+    found = _parse(raw, file)
+    body = found.content
+    if form == "table":
+        output.fields(txfile.describe(found))
+        return
+    signers = [
+        {
+            "user": signer.user_id,
+            "capacity": signer.capacity,
+            "company": signer.company_id,
+            "signed": signature is not None and _verifies(signature, found.tx_id),
+        }
+        for signer, signature in zip(body.signers, found.signatures, strict=True)
+    ]
+    output.emit(
+        {
+            "schema": "hansa.decoded-transaction/1",
+            "id": found.tx_id.hex(),
+            "chain_id": found.chain_id,
+            "contract": body.contract,
+            "method": body.method,
+            "args": [_plain(value) for value in body.args],
+            "signers": signers,
+            "nonce": body.nonce,
+            "valid_until_height": body.valid_until_height,
+            "gas_limit": body.gas_limit,
+        },
+        form,
+        [],
+        [],
+    )
+
+
+# -- arguments -------------------------------------------------------------------------------------------------
+
+
+def read_arguments(
+    params: Sequence[Mapping[str, str]],
+    texts: Sequence[str],
+    currencies: Mapping[str, int],
+    companies: Mapping[str, str],
+) -> list[Any]:
+    """Return arguments in wire form: `NAME=VALUE` where NAME is a parameter, otherwise by position.
+
+    `companies` maps exact names to ids, so that a party may be written by its name.
+    """
+    names = [param["name"] for param in params]
+    given: dict[str, str] = {}
+    loose: list[str] = []
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if equals and name in names:
+            if name in given:
+                raise CommandFailed(Exit.USAGE, f"{name} is given twice", "leave one out")
+            given[name] = value
+        else:
+            loose.append(text)
+    free = [name for name in names if name not in given]
+    wanted = ", ".join(f"{param['name']}: {param['type']}" for param in params) or "nothing"
+    if len(loose) > len(free):
+        raise CommandFailed(
+            Exit.USAGE, f"{len(texts)} arguments are given, {len(names)} are taken", f"it takes {wanted}"
+        )
+    given.update(zip(free, loose, strict=False))
+    missing = [name for name in names if name not in given]
+    if missing:
+        raise CommandFailed(Exit.USAGE, f"the argument {missing[0]} is missing", f"it takes {wanted}")
+    values: list[Any] = []
+    for param in params:
+        text = given[param["name"]]
+        try:
+            value = (
+                _party(text, companies) if param["type"] == "party" else parse_argument(text, param["type"], currencies)
+            )
+        except CommandFailed as failure:
+            raise CommandFailed(failure.code, f"{param['name']}: {failure.text}", failure.next_step) from None
+        values.append(value)
+    return values
+
+
+def _party(text: str, companies: Mapping[str, str]) -> str:
+    if _COMPANY.fullmatch(text):
+        return text
+    if text in companies:
+        return companies[text]
+    from difflib import get_close_matches
+
+    close = get_close_matches(text, companies, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else "write its id (c…) or its exact name"
+    raise CommandFailed(Exit.USAGE, f"{text!r} is no company of this network", hint)
+
+
+def _signers(roles: Sequence[str], contract: str, method: str, authority: str) -> tuple[tuple[str, str], ...]:
+    """Return (role, capacity) of who signs: as told, as the business act has it, or as the contract's text says."""
+    from ledger.transaction import CAPACITIES
+
+    if roles:
+        found = []
+        for place_, text in enumerate(roles):
+            role, _, capacity = text.partition(":")
+            capacity = capacity or ("maker" if place_ == 0 else "checker")
+            if capacity not in CAPACITIES:
+                raise CommandFailed(Exit.USAGE, f"{capacity!r} is no capacity", f"known are {', '.join(CAPACITIES)}")
+            found.append((role, capacity))
+        return tuple(found)
+    for act in ACTS.values():
+        if (act.contract, act.method) == (contract, method):
+            return act.roles
+    demanded = _ROLE.findall(authority)
+    if not demanded:
+        raise CommandFailed(
+            Exit.USAGE,
+            f"{contract}.{method} names no roles ({authority or 'anyone'})",
+            "say who signs: --role preparer",
+        )
+    return tuple((role, "maker" if place_ == 0 else "checker") for place_, role in enumerate(demanded))
+
+
+async def _method(client: Client, contract: str, method: str) -> dict[str, Any]:
+    try:
+        found = await client.get(f"v1/contracts/{contract}")
+    except CommandFailed as failure:
+        if failure.code != Exit.NOT_FOUND:
+            raise
+        raise CommandFailed(Exit.NOT_FOUND, f"there is no contract {contract}", "hansa contract list") from None
+    actions: dict[str, Any] = found["actions"]
+    if method in actions:
+        return dict(actions[method])
+    from difflib import get_close_matches
+
+    close = get_close_matches(method, actions, n=1)
+    hint = f"did you mean {close[0]}?" if close else f"hansa contract show {contract}"
+    what = "a query; it needs no transaction" if method in found["queries"] else "no action"
+    raise CommandFailed(Exit.NOT_FOUND, f"{contract}.{method} is {what}", hint)
+
+
+async def _companies(client: Client) -> dict[str, str]:
+    found = await client.get("v1/companies")
+    names: dict[str, list[str]] = {}
+    for item in found["items"]:
+        names.setdefault(item["name"], []).append(item["id"])
+    return {name: ids[0] for name, ids in names.items() if len(ids) == 1}
+
+
+# -- files -----------------------------------------------------------------------------------------------------
+
+
+def read_envelope(file: str) -> bytes:
+    """Return the envelope in a transaction file, a binary file, or stdin."""
+    raw = _read(file)
+    if not raw.lstrip().startswith(b"{"):
+        return raw
+    return txfile.envelope(_parse(raw, file))
+
+
+def _read(file: str) -> bytes:
+    if file == STDIN:
+        return sys.stdin.buffer.read()
+    return place.read_bytes(Path(file), "transaction file")
+
+
+def _parse(raw: bytes, file: str) -> TxFile:
+    if file != STDIN:
+        return txfile.read(Path(file))
+    import tempfile
+
+    with tempfile.NamedTemporaryFile(suffix=".tx") as copy:
+        copy.write(raw)
+        copy.flush()
+        return txfile.read(Path(copy.name))
+
+
+def _decode_envelope(raw: bytes, form: str) -> None:
+    from ledger.errors import LedgerError
+    from ledger.transaction import body_codec, envelope_codec
+
+    try:
+        outer = envelope_codec.decode(raw)
+        body = body_codec.decode(outer.body)
+    except LedgerError as error:
+        raise CommandFailed(
+            Exit.REJECTED, f"this is neither a transaction file nor an envelope: {error}", "check the file"
+        ) from None
+    pairs = [("call", f"{body.contract}.{body.method}")]
+    pairs += [("argument", str(_plain(value))) for value in body.args]
+    pairs += [("signer", f"{item.user_id} as {item.capacity} for {item.company_id}") for item in body.signers]
+    pairs += [("valid until", f"height {body.valid_until_height}"), ("gas limit", str(body.gas_limit))]
+    if form == "table":
+        output.fields(pairs)
+        return
+    document = {
+        "schema": "hansa.decoded-envelope/1",
+        "contract": body.contract,
+        "method": body.method,
+        "args": [_plain(value) for value in body.args],
+        "signers": [
+            {"user": item.user_id, "capacity": item.capacity, "company": item.company_id} for item in body.signers
+        ],
+        "nonce": body.nonce,
+        "valid_until_height": body.valid_until_height,
+        "gas_limit": body.gas_limit,
+    }
+    output.emit(document, form, [], [])
+
+
+def _check_chain(file: TxFile, genesis: str | None, home: Path) -> None:
+    from cli import trust
+
+    path = trust.find_genesis(genesis, str(home))
+    if path is None:
+        output.say("no genesis file here: nothing tells whether this transaction is for your chain")
+        return
+    chain = trust.load(path).chain_id.hex()
+    if file.chain_id != chain:
+        raise CommandFailed(
+            Exit.REJECTED,
+            f"the transaction is for chain {file.chain_id[:16]}…, this company's is {chain[:16]}…",
+            "do not sign it; ask who made it for which network",
+        )
+
+
+def _verifies(signature: tuple[str, str], tx_id: bytes) -> bool:
+    from ledger.crypto.ed25519 import verify_strict
+
+    return verify_strict(bytes.fromhex(signature[0]), bytes.fromhex(signature[1]), tx_id)
+
+
+# -- showing ---------------------------------------------------------------------------------------------------
+
+
+def _id(text: str) -> str:
+    wanted = text.strip().lower()
+    if not _TX_ID.fullmatch(wanted):
+        raise CommandFailed(
+            Exit.USAGE, f"{text[:70]!r} is no transaction id", "it has 64 hexadecimal digits; commands print it"
+        )
+    return wanted
+
+
+def _show(found: Mapping[str, Any]) -> None:
+    """Print a transaction for people."""
+    pairs: list[tuple[str, str]] = [("transaction", str(found["id"])), ("status", _status(found))]
+    if "contract" in found:
+        pairs.append(("call", f"{found['contract']}.{found['method']}"))
+    pairs += [(f"  {item['name']}", _text(item["value"])) for item in found.get("args", ())]
+    for signer in found.get("signers", ()):
+        who = signer["label"] or signer["user"]
+        pairs.append(("signer", f"{who} ({signer['capacity']}), {signer['company_name']}"))
+    receipt = found.get("receipt")
+    if receipt:
+        if receipt["abort"]:
+            pairs.append(("outcome", refusal_text(receipt["abort"])))
+        if receipt["result"] is not None:
+            pairs.append(("result", _text(receipt["result"])))
+        for event in receipt["events"]:
+            values = ", ".join(f"{name} {_text(value)}" for name, value in event["fields"].items())
+            pairs.append(("event", f"{event['contract']}.{event['name']}: {values}"))
+        pairs.append(("gas", f"{receipt['gas_used']} of {found.get('gas_limit', '?')}"))
+    output.fields(pairs)
+
+
+def _status(found: Mapping[str, Any]) -> str:
+    state = str(found["state"])
+    if found.get("height"):
+        state += f" at height {found['height']}, position {found.get('position', 0)}"
+    if found.get("final_height"):
+        state += f"; final by block {found['final_height']}"
+    if found.get("outcome"):
+        state += f"; {found['outcome']}"
+    return state
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, Mapping) and set(value) == {"amount", "currency"}:
+        return show_amount(value, {})
+    if isinstance(value, Mapping) and set(value) == {"id", "name"}:
+        return str(value["name"])
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return [_plain(item) for item in value] if isinstance(value, tuple | list) else value

@@ -1,0 +1,130 @@
+"""`hansa verify`: check a proof or a proof pack against a genesis file, with no node and no network (U20, F78)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from cli import output, place
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+
+PACK_MAGIC: Final = b"HANSAPACK1\n"
+
+
+@click.command("verify")
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option(
+    "--genesis", type=click.Path(dir_okay=False), help="Genesis file obtained independently; the home's if left out."
+)
+@place.home_option
+@place.output_option
+def command(file: str, genesis: str | None, home: str | None, form: str) -> None:
+    """Check FILE without trusting any node: a proof of hansa state get or hansa tx show (--save), or a proof pack.
+
+    Exit code 10 when it does not hold, with the first thing that is wrong.
+
+    \b
+    hansa verify invoices.proof --genesis genesis.hansa
+    """
+    raw = place.read_bytes(Path(file), "proof")
+    if raw.startswith(PACK_MAGIC):
+        _verify_pack(file, genesis, home, form)
+        return
+    from cli import statekeys, trust
+    from ledger.proof import proven_receipt, proven_value
+
+    kind, about, data = _read(raw, file)
+    trusted = trust.require(genesis, _home(genesis, home))
+    checked = trust.check(trusted, data, about)
+    document: dict[str, Any] = {
+        "schema": "hansa.verified/1",
+        "kind": kind,
+        "about": about.hex(),
+        "proof": checked.as_json(),
+    }
+    if kind == "state":
+        if not checked.proof.state:
+            raise _other(file)
+        value = proven_value(checked.proof)
+        what, content = ("nothing", None) if value is None else statekeys.read_value(about, value, trusted)
+        document |= {"present": value is not None, "what": what, "value": content}
+        pairs = [
+            ("holds", "yes"),
+            ("key", about.hex()),
+            ("what", what),
+            ("value", json.dumps(content, ensure_ascii=False)),
+        ]
+    else:
+        if not checked.proof.receipt:
+            raise _other(file)
+        receipt = proven_receipt(checked.proof)
+        abort = receipt.abort[0] if receipt.abort else None
+        outcome = "ok" if abort is None else f"failed: {abort.reason or abort.code} {abort.text}".rstrip()
+        events = [f"{event.contract}.{event.name}" for event in receipt.events]
+        document |= {
+            "outcome": "ok" if abort is None else "failed",
+            "detail": outcome,
+            "events": events,
+            "gas": receipt.gas_used,
+        }
+        pairs = [("holds", "yes"), ("transaction", about.hex()), ("outcome", outcome), ("events", ", ".join(events))]
+    if form == "json":
+        output.emit(document, form, [], [])
+    else:
+        output.fields([*pairs, ("proof", checked.words(trusted)), ("trusted", str(trusted.path))])
+
+
+def _read(raw: bytes, file: str) -> tuple[str, bytes, bytes]:
+    """Return (state or receipt, what it is about, the bytes of the proof)."""
+    from cli import trust
+
+    try:
+        found = json.loads(raw)
+        if (
+            not isinstance(found, dict)
+            or found["schema"] != trust.PROOF_SCHEMA
+            or found["kind"] not in ("state", "receipt")
+        ):
+            raise ValueError("another schema")
+        about = bytes.fromhex(found["about"])
+        data = trust.proof_bytes(found)
+        if not about or data is None:
+            raise ValueError("it is about nothing")
+    except (ValueError, KeyError, TypeError) as error:
+        raise CommandFailed(
+            Exit.REJECTED,
+            f"{file} is neither a proof nor a proof pack ({error})",
+            "save one with hansa state get KEY --save FILE, hansa tx show ID --save FILE or hansa audit export FILE",
+        ) from None
+    return str(found["kind"]), about, data
+
+
+def _verify_pack(file: str, genesis: str | None, home: str | None, form: str) -> None:
+    from cli import trust
+    from finance.audit.verifier import main
+
+    path = trust.find_genesis(genesis, _home(genesis, home))
+    if path is None:
+        raise CommandFailed(
+            Exit.USAGE, "there is no genesis file to check against", "name one that you trust with --genesis FILE"
+        )
+    raise click.exceptions.Exit(main([file, "--genesis", str(path), "-o", form]))
+
+
+def _home(genesis: str | None, home: str | None) -> str:
+    if genesis:
+        return ""
+    try:
+        return str(place.existing_home(home))
+    except CommandFailed:
+        return ""
+
+
+def _other(file: str) -> CommandFailed:
+    return CommandFailed(
+        Exit.FINDINGS, f"{file} proves something else than it says", "do not rely on it; ask for it again"
+    )

@@ -1,0 +1,86 @@
+"""Which company home an offline command works in, and reading what lies there (U5, U6)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+
+if TYPE_CHECKING:
+    from node.config import LoadedConfig
+
+NODE_FILE: Final = "node.toml"
+
+home_option: Callable[[Any], Any] = click.option(
+    "--home", type=click.Path(file_okay=False), help="Company home; HANSA_HOME or the profile's if left out."
+)
+output_option: Callable[[Any], Any] = click.option(
+    "-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", help="Form of the result."
+)
+
+
+def default_home() -> Path:
+    """Return `hansa/home` under the XDG data directory (U6)."""
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "hansa" / "home"
+
+
+def new_home(chosen: str | None) -> Path:
+    """Return where a new company goes: flag, HANSA_HOME, default."""
+    return Path(chosen or os.environ.get("HANSA_HOME") or default_home()).expanduser().absolute()
+
+
+def existing_home(chosen: str | None) -> Path:
+    """Return a home that holds a company: flag, HANSA_HOME, current profile, default. Refuses a folder without one."""
+    path = Path(chosen or os.environ.get("HANSA_HOME") or _of_profile() or default_home()).expanduser().absolute()
+    if not (path / NODE_FILE).exists() and not (path / "people.toml").exists():
+        raise CommandFailed(
+            Exit.USAGE, f"there is no company in {path}", "name its home with --home, or make one with hansa init"
+        )
+    return path
+
+
+def load_node(path: Path) -> LoadedConfig:
+    """Return the configuration of a node; a fault names file, key and fix."""
+    from node.config import ConfigError, load_config
+
+    try:
+        return load_config([path], os.environ)
+    except ConfigError as error:
+        where = f"{error.source}: {error.key}" if error.key else error.source
+        raise CommandFailed(Exit.USAGE, f"{where}: {error.reason}", error.fix) from None
+
+
+def read_bytes(path: Path, what: str) -> bytes:
+    """Return the content of a file that somebody named."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CommandFailed(
+            Exit.NOT_FOUND, f"cannot read the {what} {path}: {error.strerror}", "check the path"
+        ) from None
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, readable by its owner only."""
+    from node.identity.keystore import KeystoreError, write_private
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_private(path, data)
+    except (OSError, KeystoreError) as error:
+        raise CommandFailed(Exit.FAILED, f"cannot write {path}: {error}", "name a folder that you can write") from None
+
+
+def _of_profile() -> str:
+    from cli.profile import load_profiles
+
+    current, profiles = load_profiles()
+    profile = profiles.get(os.environ.get("HANSA_PROFILE") or current)
+    return profile.home if profile else ""

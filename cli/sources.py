@@ -1,0 +1,162 @@
+"""Contract files on disk and the contracts they use, in the order in which they compile (L45).
+
+A used contract is looked for among the files that were named, then beside the file, then in the shipped library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from cli import place
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+
+if TYPE_CHECKING:
+    from contracts.interface import Interface
+    from contracts.runtime import Code
+
+SUFFIX: Final = ".contract"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """The first thing wrong with a source, with the line that is meant."""
+
+    file: str
+    code: str
+    line: int
+    column: int
+    text: str
+    source_line: str
+
+    def words(self) -> str:
+        """Return the message as compilers print it."""
+        where = f"{self.file}:{self.line}:{self.column}: {self.code}: {self.text}"
+        return f"{where}\n    {self.source_line}\n    {' ' * (self.column - 1)}^" if self.source_line else where
+
+
+class SourceRefused(Exception):
+    """A source that does not compile."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.words())
+        self.problem = problem
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """A file to work on: its text, and the sources it uses, each after what it uses itself."""
+
+    path: Path
+    name: str
+    source: bytes
+    is_tests: bool
+    used: tuple[tuple[str, str, bytes], ...]
+    """(name, file, source)"""
+
+    @property
+    def sources(self) -> tuple[tuple[str, bytes], ...]:
+        """Return (name, source) of what is used, as the language takes it."""
+        return tuple((name, source) for name, _, source in self.used)
+
+
+def read_unit(path: Path, others: Sequence[Path] = ()) -> Unit:
+    """Return a contract or test file with everything it uses; raise `SourceRefused` for what does not parse."""
+    named: dict[str, Path] = {}
+    for other in others:
+        if other != path:
+            kind, name, _ = _head(other, place.read_bytes(other, "contract"))
+            if kind == "contract":
+                named[name] = other
+    source = place.read_bytes(path, "contract")
+    kind, name, uses = _head(path, source)
+    used: dict[str, tuple[str, bytes]] = {}
+    wanted = (name,) if kind == "tests" else uses
+    for item in wanted:
+        _gather(item, path, named, used, (name,) if kind == "contract" else ())
+    return Unit(
+        path=path,
+        name=name,
+        source=source,
+        is_tests=kind == "tests",
+        used=tuple((item, file, text) for item, (file, text) in used.items()),
+    )
+
+
+def compile_unit(unit: Unit, currencies: Mapping[str, int]) -> tuple[Code, dict[str, Interface]]:
+    """Return the compiled contract (of a test file: the tested one) and all interfaces; raise `SourceRefused`."""
+    from contracts.errors import SourceError
+    from contracts.runtime import load
+
+    codes: dict[str, Code] = {}
+    parts = [*unit.used] if unit.is_tests else [*unit.used, (unit.name, str(unit.path), unit.source)]
+    for name, file, source in parts:
+        try:
+            codes[name] = load(source, {earlier: code.interface for earlier, code in codes.items()}, currencies)
+        except SourceError as error:
+            raise refused(file, source, error) from None
+    return codes[unit.name], {name: code.interface for name, code in codes.items()}
+
+
+def refused(file: str, source: bytes, error: object) -> SourceRefused:
+    """Return what a `SourceError` means for a person."""
+    code, line, column = (getattr(error, name) for name in ("code", "line", "column"))
+    lines = source.decode("utf-8", "replace").splitlines()
+    shown = lines[line - 1] if 1 <= line <= len(lines) else ""
+    return SourceRefused(
+        Problem(
+            file=file, code=code, line=line, column=column, text=str(getattr(error, "text", error)), source_line=shown
+        )
+    )
+
+
+def _gather(
+    name: str, near: Path, named: Mapping[str, Path], used: dict[str, tuple[str, bytes]], path: tuple[str, ...]
+) -> None:
+    if name in used:
+        return
+    if name in path:
+        raise CommandFailed(
+            Exit.REJECTED, f"contracts use each other in a circle: {' -> '.join((*path, name))}", "break the circle"
+        )
+    where, source = _find(name, near, named)
+    _, _, uses = _head(where, source)
+    for item in uses:
+        _gather(item, where, named, used, (*path, name))
+    used[name] = (str(where), source)
+
+
+def _find(name: str, near: Path, named: Mapping[str, Path]) -> tuple[Path, bytes]:
+    from contracts.library import sources
+
+    if name in named:
+        return named[name], place.read_bytes(named[name], "contract")
+    beside = near.with_name(name + SUFFIX)
+    if beside.exists():
+        return beside, place.read_bytes(beside, "contract")
+    library = dict(sources())
+    if name in library:
+        return Path(f"library/{name}{SUFFIX}"), library[name]
+    raise CommandFailed(
+        Exit.NOT_FOUND,
+        f"{near} needs the contract {name}, and it is neither named, nor beside it, nor in the library",
+        f"put {name}{SUFFIX} beside it, or name its file too",
+    )
+
+
+def _head(path: Path, source: bytes) -> tuple[str, str, tuple[str, ...]]:
+    """Return ("contract" or "tests", name, names of used contracts)."""
+    from contracts.errors import SourceError
+    from contracts.syntax import tree
+    from contracts.syntax.parse import parse
+
+    try:
+        file = parse(source)
+    except SourceError as error:
+        raise refused(str(path), source, error) from None
+    if isinstance(file, tree.Contract):
+        return "contract", file.name, tuple(use.name for use in file.uses)
+    return "tests", file.contract, ()

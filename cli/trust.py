@@ -1,0 +1,185 @@
+"""What a person trusts instead of a node: the genesis file, and proofs checked against it (S20, U25).
+
+The genesis file names the members and their keys; a proof leads from a value to a header that enough of them signed.
+Nothing here asks a node whether it tells the truth.
+"""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+
+if TYPE_CHECKING:
+    from contracts.runtime import Program
+    from ledger.genesis import GenesisDocument
+    from ledger.proof import ResultProof
+
+GENESIS_FILE: Final = "genesis.hansa"
+PROOF_SCHEMA: Final = "hansa.proof/1"
+FORMAT: Final = "ledger.proof/1"
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """A checked genesis file."""
+
+    path: Path
+    document: GenesisDocument
+    chain_id: bytes
+    names: Mapping[str, str]
+    """Company id -> name, from a directory file beside it whose entries hash to their commitments; may be empty."""
+
+    @cached_property
+    def members(self) -> tuple[tuple[str, bytes], ...]:
+        """Return (company id, consensus key) of the members by index."""
+        from ledger.genesis import epoch_members
+
+        return epoch_members(self.document)
+
+    @cached_property
+    def program(self) -> Program:
+        """Return the contracts of the genesis document, compiled here."""
+        from node.app import compile_programs
+
+        return compile_programs(self.document)
+
+    @property
+    def currencies(self) -> dict[str, int]:
+        """Return currency -> decimals."""
+        return dict(self.document.currencies)
+
+    def name(self, company_id: str) -> str:
+        """Return the name of a company, or its id."""
+        return self.names.get(company_id, company_id)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A proof that held: at which height, certified by which block, signed by whom."""
+
+    proof: ResultProof
+    height: int
+    certified_by: int
+    time_ms: int
+    signers: tuple[str, ...]
+    members: int
+
+    def words(self, trusted: Trusted) -> str:
+        """Return the sentence a person reads."""
+        who = ", ".join(trusted.name(company) for company in self.signers)
+        return (
+            f"proven at height {self.height} by block {self.certified_by}, "
+            f"signed by {len(self.signers)} of {self.members} members: {who}"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what scripts read."""
+        from node.api.shapes import instant
+
+        return {
+            "height": self.height,
+            "certified_by": self.certified_by,
+            "time": instant(self.time_ms),
+            "signers": list(self.signers),
+            "members": self.members,
+        }
+
+
+def find_genesis(named: str | None, home: str) -> Path | None:
+    """Return the genesis file to trust: the named one, or the home's; None when there is none."""
+    if named:
+        return Path(named)
+    path = Path(home) / GENESIS_FILE if home else None
+    return path if path is not None and path.exists() else None
+
+
+def load(path: Path) -> Trusted:
+    """Return the checked genesis file; a fault says what is wrong with it."""
+    from node.app import StartRefused, read_genesis
+    from node.identity.directory import DirectoryRefused, load_directory
+
+    try:
+        document, chain = read_genesis(path)
+    except StartRefused as error:
+        text, _, step = str(error).rpartition("; ")
+        code = Exit.REJECTED if path.exists() else Exit.NOT_FOUND
+        raise CommandFailed(code, text, step) from None
+    names: Mapping[str, str] = {}
+    directory = path.with_name("directory.toml")
+    if directory.exists():
+        try:
+            names = load_directory(directory, document.companies, document.nodes).names
+        except DirectoryRefused:
+            names = {}  # names are for reading only; a wrong directory is the affair of hansa doctor
+    return Trusted(path, document, chain, names)
+
+
+def require(named: str | None, home: str) -> Trusted:
+    """Return the genesis file to trust, or refuse and say how to name it."""
+    path = find_genesis(named, home)
+    if path is None:
+        raise CommandFailed(
+            Exit.USAGE, "there is no genesis file to check against", "name one that you trust with --genesis FILE"
+        )
+    return load(path)
+
+
+def check(trusted: Trusted, data: bytes, about: bytes) -> Checked:
+    """Check a result proof about a state key or transaction id; what does not hold ends with exit code 10."""
+    from ledger.block import header_codec
+    from ledger.certificate import bitmap_indexes
+    from ledger.errors import LedgerError
+    from ledger.proof import result_codec, verify_result
+
+    keys = [key for _, key in trusted.members]
+    try:
+        proof = result_codec.decode(data)
+        problem = verify_result(proof, keys, trusted.chain_id, about=about)
+    except LedgerError as error:
+        proof, problem = None, str(error)
+    if proof is None or problem:
+        raise CommandFailed(
+            Exit.FINDINGS,
+            f"the proof does not hold: {problem}",
+            "do not rely on this answer; ask another company's node, and check that the genesis file is yours",
+        )
+    header = header_codec.decode(proof.header)
+    indexes = bitmap_indexes(proof.certificate.signers, len(keys)) or ()
+    return Checked(
+        proof=proof,
+        height=proof.height,
+        certified_by=header.height,
+        time_ms=header.time_ms,
+        signers=tuple(trusted.members[index][0] for index in indexes),
+        members=len(keys),
+    )
+
+
+def proof_bytes(content: Mapping[str, Any] | None) -> bytes | None:
+    """Return the bytes of a proof as the API gives it, or None when there is none yet."""
+    if content is None:
+        return None
+    try:
+        if content["format"] != FORMAT:
+            raise CommandFailed(Exit.REJECTED, f"the proof has the format {content['format']!r}", "update this program")
+        return b64decode(str(content["bytes"]), validate=True)
+    except (KeyError, ValueError):
+        raise CommandFailed(Exit.REJECTED, "the proof is malformed", "ask another node") from None
+
+
+def proof_document(kind: str, about: bytes, data: bytes) -> dict[str, Any]:
+    """Return the content of a proof file: what `hansa verify` reads. `kind` is `state` or `receipt`."""
+    return {
+        "schema": PROOF_SCHEMA,
+        "kind": kind,
+        "about": about.hex(),
+        "format": FORMAT,
+        "bytes": b64encode(data).decode("ascii"),
+    }
