@@ -411,15 +411,17 @@ def _certificates(subject: Subject) -> Iterator[Finding]:
                 )  # fmt: skip
     except (KeystoreError, CertificateMalformed) as error:
         yield Finding(check="certificates", level=FAULT, text=str(error), repair="restore tls.crt and tls.key")
-    if config.api.tls_certificate:
+    api_certificate = _api_certificate(config, folder)
+    if api_certificate is not None:
         try:
-            pem = Path(config.api.tls_certificate).read_text(encoding="ascii")
+            pem = api_certificate.read_text(encoding="ascii")
             begin, end = pem.index("-----BEGIN CERTIFICATE"), pem.index("-----END CERTIFICATE-----") + 25
             found.append(("the API", ssl.PEM_cert_to_DER_cert(pem[begin:end])))
         except (OSError, ValueError) as error:
             yield Finding(
-                check="certificates", level=FAULT, text=f"api.tls_certificate cannot be read ({error})",
-                repair="name a PEM certificate",
+                check="certificates", level=FAULT, text=f"{api_certificate} cannot be read ({error})",
+                repair="name a PEM certificate in api.tls_certificate" if config.api.tls_certificate
+                else "remove the file; the node makes a new one when it starts",
             )  # fmt: skip
     if subject.document is not None:
         names = subject.directory.names if subject.directory else {}
@@ -441,10 +443,20 @@ def _certificates(subject: Subject) -> Iterator[Finding]:
             yield Finding(
                 check="certificates", level=FAULT if api and days < 0 else WARNING,
                 text=f"the certificate of {who} {past}",
-                repair="renew it" if api
+                repair=("renew it" if config.api.tls_certificate else "start the node anew: it makes a new one") if api
                 else "plan its renewal; links go on meanwhile, because the registered key decides and not the date",
             )  # fmt: skip
     yield Finding(check="certificates", level=OK, text=f"{len(found)} certificates, the first ends in {shortest} days")
+
+
+def _api_certificate(config: NodeConfig, folder: Path) -> Path | None:
+    """Return the API's certificate: the one that is named, else the node's own, which is there once it was started."""
+    if config.api.tls_certificate:
+        return Path(config.api.tls_certificate)
+    from node.identity.tls import API_CERTIFICATE_FILE
+
+    own = folder / API_CERTIFICATE_FILE
+    return own if own.exists() and not config.node.development else None
 
 
 def _store(subject: Subject) -> Iterator[Finding]:

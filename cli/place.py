@@ -57,6 +57,22 @@ def load_node(path: Path) -> LoadedConfig:
         raise CommandFailed(Exit.USAGE, f"{where}: {error.reason}", error.fix) from None
 
 
+def own_api(home: Path) -> tuple[str, str]:
+    """Return (address, certificate to trust) of the API of the node in `home`.
+
+    The second is empty for plain HTTP and for a certificate that the configuration names: whom that one needs is the
+    company's own matter. The node made the other one itself (S46).
+    """
+    from node.identity.tls import API_CERTIFICATE_FILE
+
+    config = load_node(home / NODE_FILE).config
+    if config.api.tls_certificate:
+        return f"https://{config.api.listen}", ""
+    if config.node.development:
+        return f"http://{config.api.listen}", ""
+    return f"https://{config.api.listen}", str(config.keystore_dir.parent / API_CERTIFICATE_FILE)
+
+
 def read_bytes(path: Path, what: str) -> bytes:
     """Return the content of a file that somebody named."""
     try:

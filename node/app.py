@@ -59,7 +59,7 @@ from node.home import CONSENSUS_KEY, NUMBERING_KEY, TLS_PASSWORD_KEY
 from node.identity.directory import Directory, DirectoryRefused, load_directory
 from node.identity.hardening import forbid_dumps
 from node.identity.keystore import KeyKind, Keystore, KeystoreError
-from node.identity.tls import CERTIFICATE_FILE, KEY_FILE, TlsFiles
+from node.identity.tls import CERTIFICATE_FILE, KEY_FILE, TlsFiles, api_context, keep_api_certificate
 from node.identity.unlock import UnlockFailed, find_secret
 from node.service import Identity, Service
 from node.store.errors import StoreError
@@ -113,6 +113,8 @@ class Prepared:
     node: Node
     consensus_key: SigningKey
     tls: TlsFiles
+    api_tls: TlsFiles | None
+    """The API's own certificate; None when the configuration names one, or in development (S46)."""
     program: Program
     store: ChainStore
     journal: Journal
@@ -179,7 +181,10 @@ def prepare(loaded: LoadedConfig) -> Prepared:
     stored = keystore.load(CONSENSUS_KEY, KeyKind.CONSENSUS)
     key = stored.signing_key()
     node = _own_node(document, key, config.node.company)
-    password = keystore.load(TLS_PASSWORD_KEY, KeyKind.TLS_PASSWORD).private
+    home = config.keystore_dir.parent
+    password = keystore.load(TLS_PASSWORD_KEY, KeyKind.TLS_PASSWORD).private.hex().encode()
+    own_api = not (config.node.development or config.api.tls_certificate)
+    api_tls = keep_api_certificate(home, password, time.time_ns() // 1_000_000) if own_api else None
     programs = compile_programs(document)
     data = DataDirectory(config.data_dir)
     try:
@@ -197,7 +202,6 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         raise
     finally:
         keystore.close()
-    home = config.keystore_dir.parent
     _, _, genesis_id = genesis_block(document, genesis_state(document, _meta(document, programs)))
     return Prepared(
         config=config,
@@ -208,7 +212,8 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         directory=directory,
         node=node,
         consensus_key=key,
-        tls=TlsFiles(certificate=home / CERTIFICATE_FILE, key=home / KEY_FILE, password=password.hex().encode()),
+        tls=TlsFiles(certificate=home / CERTIFICATE_FILE, key=home / KEY_FILE, password=password),
+        api_tls=api_tls,
         program=programs,
         store=store,
         journal=journal,
@@ -320,7 +325,9 @@ class Daemon:
         configure(config.node.log_level, config.node.log_format)
         peers_at = await self.links.start()
         figures = Registry()
-        api = await serve_api(self.service, api_settings(config), figures, self.driver.meter.charger("api"))
+        api = await serve_api(
+            self.service, api_settings(config, self._parts.api_tls), figures, self.driver.meter.charger("api")
+        )
         ops = await serve_ops(self.service, config.ops_address, figures) if config.ops.enabled else None
         gc.collect()
         gc.freeze()
@@ -539,9 +546,9 @@ class _VoteSigner:
         return self._key.sign(signing_digest_of(kind, self._chain, body))
 
 
-def api_settings(config: NodeConfig) -> ApiSettings:
-    """Return the settings of the HTTP listener, with TLS when the configuration names a certificate."""
-    context: ssl.SSLContext | None = None
+def api_settings(config: NodeConfig, own: TlsFiles | None) -> ApiSettings:
+    """Return the settings of the HTTP listener, with the certificate that the configuration names, or our `own`."""
+    context = api_context(own) if own else None
     if config.api.tls_certificate:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.minimum_version = ssl.TLSVersion.TLSv1_2

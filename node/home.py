@@ -32,7 +32,7 @@ from ledger.registry.records import TlsPin
 from node.identity.directory import Entry, write_directory
 from node.identity.founding import Card, NewKey, Person, card_codec, found_company
 from node.identity.keystore import KeyKind, Keystore, read_key, write_key, write_private
-from node.identity.tls import make_certificate, write_identity
+from node.identity.tls import keep_api_certificate, make_certificate, write_identity
 from node.identity.unlock import UnlockSecret
 from node.store.journal import Journal
 from node.store.places import DataDirectory
@@ -107,6 +107,8 @@ def make_home(
             now_ms=now_ms,
         )
         write_identity(home, identity, password)
+        if not development:
+            keep_api_certificate(home, password.hex().encode(), now_ms)
         return TlsPin(identity.spki_sha256, identity.certificate_der)
 
     founded = found_company(

@@ -63,14 +63,14 @@ def _subject(session: Session, *, offline: bool) -> Subject:
     from cli.checks import Subject
 
     home = _home(session)
-    url, token = _node(session, home)
+    url, token, ca_file = _node(session, home)
     subject = Subject(home=home, status=None, network=None)
     if offline or not url:
         subject.api_problem = "it was not asked"
         return subject
 
     async def ask() -> None:
-        async with Client(url, token, ca_file=session.profile.ca_file, timeout_s=session.timeout_s) as client:
+        async with Client(url, token, ca_file=ca_file, timeout_s=session.timeout_s) as client:
             subject.status = await client.get("v1/status", retry=False)
             if token:
                 try:
@@ -94,15 +94,14 @@ def _home(session: Session) -> Path | None:
         return None
 
 
-def _node(session: Session, home: Path | None) -> tuple[str, str]:
-    """Return address and token of the node to ask: the home's own node, with a profile's token when one fits."""
+def _node(session: Session, home: Path | None) -> tuple[str, str, str]:
+    """Return address, token and certificate of the node to ask: the home's own, with a profile's token that fits."""
     if home is None or not (home / place.NODE_FILE).exists():
-        return session.profile.api, session.profile.token
+        return session.profile.api, session.profile.token, session.profile.ca_file
     try:
-        api = place.load_node(home / place.NODE_FILE).config.api
+        url, ca_file = place.own_api(home)
     except CommandFailed:
-        return "", ""
-    url = f"{'https' if api.tls_certificate else 'http'}://{api.listen}"
+        return "", "", ""
     known: list[Any] = [session.profile, *load_profiles()[1].values()]
-    fitting = [profile.token for profile in known if profile.token and profile.api.rstrip("/") == url]
-    return url, fitting[0] if fitting else ""
+    fitting = [profile for profile in known if profile.token and profile.api.rstrip("/") == url]
+    return url, fitting[0].token if fitting else "", ca_file or (fitting[0].ca_file if fitting else "")

@@ -6,6 +6,7 @@ import os
 import sys
 from dataclasses import replace
 from getpass import getpass
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -14,6 +15,7 @@ from cli import output
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+from cli.place import NODE_FILE, own_api
 from cli.profile import Profile, Session, command_options, load_profiles, remember, run
 
 DEFAULT_NAME: Final = "default"
@@ -24,7 +26,9 @@ DEFAULT_NAME: Final = "default"
 @click.option("--no-browser", is_flag=True, help="With --web: print the link only.")
 @click.option("--name", help="Name of the profile to write. [default: the current one, or default]")
 @click.option(
-    "--ca-file", type=click.Path(exists=True, dir_okay=False), help="Certificate to trust for the API, in PEM."
+    "--ca-file",
+    type=click.Path(exists=True, dir_okay=False),
+    help="Certificate to trust for the API, in PEM. [default: the one of the node in the company home]",
 )
 @command_options
 def command(session: Session, web: bool, no_browser: bool, name: str | None, ca_file: str | None) -> None:
@@ -35,14 +39,22 @@ def command(session: Session, web: bool, no_browser: bool, name: str | None, ca_
 
     \b
     hansa login --web
-    hansa login --api http://127.0.0.1:7400 --name acme
+    hansa login --name acme
+    hansa login --api https://127.0.0.1:7400 --name acme
     """
     if web:
         _open_pages(session, no_browser=no_browser)
         return
     profile = session.profile
-    if not _named("api"):
-        raise CommandFailed(Exit.USAGE, "which node?", "name its API: hansa login --api http://127.0.0.1:7400")
+    home = profile.home if _named("home") or os.environ.get("HANSA_HOME") else ""
+    own_url, own_certificate = own_api(Path(home)) if (Path(home) / NODE_FILE).exists() and home else ("", "")
+    api = profile.api if _named("api") else own_url
+    if not api:
+        raise CommandFailed(
+            Exit.USAGE, "which node?", "name its API, hansa login --api https://127.0.0.1:7400, or its home with --home"
+        )
+    if not ca_file and api.rstrip("/") == own_url:
+        ca_file = own_certificate
     token = profile.token if _named("token") or os.environ.get("HANSA_TOKEN") else ""
     if not token:
         if not sys.stdin.isatty():
@@ -50,11 +62,10 @@ def command(session: Session, web: bool, no_browser: bool, name: str | None, ca_
                 Exit.USAGE, "a token is needed and nobody can be asked here", "give it in HANSA_TOKEN or with --token"
             )
         token = getpass("Token: ").strip()
-    home = profile.home if _named("home") or os.environ.get("HANSA_HOME") else ""
-    fresh = Profile(name="", api=profile.api, token=token, home=home, ca_file=ca_file or "")
+    fresh = Profile(name="", api=api, token=token, home=home, ca_file=ca_file or "")
     found = run(_whoami, replace(session, profile=fresh))
     wanted = name or profile.name or DEFAULT_NAME
-    if not name and profile.name and profile.api != load_profiles()[1][profile.name].api:
+    if not name and profile.name and api != load_profiles()[1][profile.name].api:
         wanted = DEFAULT_NAME  # the current profile is of another node; it is not replaced without being named
     path = remember({wanted: replace(fresh, name=wanted)}, wanted)
     if session.output == "json":

@@ -8,8 +8,11 @@ Rules
       network (pain-points Q2). Loading a certificate into a live context works, removing one does not, so a context
       is built anew when pins change.
     * The key is an encrypted PKCS#8 file whose random password is in the keystore; never a plaintext file (S32).
+    * The API of a production node is never without TLS, not even on loopback (S46). A company that names no
+      certificate of its own gets one here, for this machine's names only: `keep_api_certificate` makes it and makes a
+      new one before its end. It is its own anchor: clients of the same home trust exactly this file.
 
-Door: `make_certificate`, `server_context`, `client_context`, `pinned_node`.
+Door: `make_certificate`, `server_context`, `client_context`, `pinned_node`, `keep_api_certificate`, `api_context`.
 """
 
 from __future__ import annotations
@@ -33,6 +36,11 @@ NO_CHECK_TIME: Final = 0x200000
 """OpenSSL's X509_V_FLAG_NO_CHECK_TIME; the `ssl` module has no name for it."""
 CERTIFICATE_FILE: Final = "tls.crt"
 KEY_FILE: Final = "tls.key"
+API_CERTIFICATE_FILE: Final = "api.crt"
+API_KEY_FILE: Final = "api.key"
+API_VALIDITY_DAYS: Final = 397
+"""About a year: browsers refuse longer ones, and a node is started more often than that."""
+API_NAMES: Final = ("localhost", "127.0.0.1", "::1")
 
 _DAY_MS: Final = 86_400_000
 
@@ -132,6 +140,68 @@ def write_identity(directory: Path, identity: TlsIdentity, password: bytes) -> T
     return files
 
 
+def keep_api_certificate(home: Path, password: bytes, now_ms: int) -> TlsFiles:
+    """Return the API's own certificate in `home`, made anew when it is missing or ends within `WARN_DAYS[0]` days.
+
+    ECDSA on P-256, because browsers do not speak Ed25519 in TLS. Raises `KeyFileRefused`.
+    """
+    files = TlsFiles(certificate=home / API_CERTIFICATE_FILE, key=home / API_KEY_FILE, password=password)
+    if files.certificate.exists() and files.key.exists():
+        try:
+            if days_left(own_certificate(files), now_ms) >= WARN_DAYS[0]:
+                return files
+        except CertificateMalformed as error:
+            raise KeyFileRefused(files.certificate, f"{error}; remove it, the node makes a new one") from error
+    certificate, key = _api_certificate(password, now_ms)
+    write_private(files.key, key)
+    write_private(files.certificate, certificate)
+    return files
+
+
+def _api_certificate(password: bytes, now_ms: int) -> tuple[bytes, bytes]:
+    """Return (certificate, encrypted key) in PEM for the names of this machine."""
+    from ipaddress import ip_address
+
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Hansa node API")])
+    start = datetime.fromtimestamp(now_ms / 1000, UTC) - timedelta(hours=1)
+    alternatives = [x509.DNSName(API_NAMES[0]), *(x509.IPAddress(ip_address(text)) for text in API_NAMES[1:])]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + timedelta(days=API_VALIDITY_DAYS, hours=1))
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
+        .add_extension(identifier, critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    return certificate.public_bytes(serialization.Encoding.PEM), key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.BestAvailableEncryption(password),
+    )
+
+
+def api_context(files: TlsFiles) -> ssl.SSLContext:
+    """Return the context of the API's listener with the node's own certificate. Raises `KeyFileRefused`."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    _load(context, files)
+    return context
+
+
 def own_certificate(files: TlsFiles) -> bytes:
     """Return our certificate as DER. Raises `KeyFileRefused`."""
     try:
@@ -186,12 +256,16 @@ def _arm(context: ssl.SSLContext, files: TlsFiles, trusted: Sequence[bytes]) -> 
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
+    _load(context, files)
+    for der in trusted:
+        context.load_verify_locations(cadata=der)
+    return context
+
+
+def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
     try:
         context.load_cert_chain(files.certificate, files.key, password=files.password)
     except ssl.SSLError as error:
         raise KeyFileRefused(files.key, f"it does not belong to {files.certificate.name} or to its password") from error
     except OSError as error:
         raise KeyFileRefused(files.key, f"{error.strerror}; make the node's certificate with `hansa init`") from error
-    for der in trusted:
-        context.load_verify_locations(cadata=der)
-    return context

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import ssl
+import time
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -20,9 +22,12 @@ from node.identity.certificate import CertificateMalformed, facts_of, spki_sha25
 from node.identity.hello import Hello, HelloExchange, LinkEnds, Nonce, SignedHello
 from node.identity.keystore import KeyFileRefused
 from node.identity.tls import (
+    API_VALIDITY_DAYS,
     TlsIdentity,
+    api_context,
     client_context,
     days_left,
+    keep_api_certificate,
     own_certificate,
     pinned_node,
     server_context,
@@ -32,6 +37,7 @@ from node.identity.tls import (
 from node.identity.tls import make_certificate as make
 
 CHAIN_ID = b"\x11" * 32
+DAY_MS = 86_400_000
 NOW_MS = 1_800_000_000_000
 
 
@@ -45,6 +51,31 @@ def identity(number: int = 1, *, now_ms: int = NOW_MS, days: int = 90) -> TlsIde
         now_ms=now_ms,
         days=days,
     )
+
+
+def test_s46_the_api_certificate_is_kept_until_it_nears_its_end(tmp_path: Path) -> None:
+    made = keep_api_certificate(tmp_path, b"secret", NOW_MS)
+    first = own_certificate(made)
+    assert days_left(first, NOW_MS) == API_VALIDITY_DAYS
+    assert b"ENCRYPTED" in made.key.read_bytes() and made.key.stat().st_mode & 0o077 == 0
+    assert own_certificate(keep_api_certificate(tmp_path, b"secret", NOW_MS + 300 * DAY_MS)) == first
+    assert own_certificate(keep_api_certificate(tmp_path, b"secret", NOW_MS + 370 * DAY_MS)) != first
+
+
+async def test_s46_a_client_of_the_home_trusts_the_api_certificate_and_nothing_else_does(tmp_path: Path) -> None:
+    context = api_context(keep_api_certificate(tmp_path, b"secret", time.time_ns() // 1_000_000))
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context)
+    port = server.sockets[0].getsockname()[1]
+    trusting = ssl.create_default_context(cafile=str(tmp_path / "api.crt"))
+    for host in ("127.0.0.1", "localhost"):
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname=host)
+        writer.close()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await asyncio.open_connection("127.0.0.1", port, ssl=ssl.create_default_context())
+    with pytest.raises(ssl.SSLCertVerificationError):
+        await asyncio.open_connection("127.0.0.1", port, ssl=trusting, server_hostname="hansa.example")
+    server.close()
+    await server.wait_closed()
 
 
 @pytest.mark.parametrize("year_ms", [0, NOW_MS, 2_524_608_000_000, 4_102_444_800_000])
