@@ -127,6 +127,7 @@ class Service:
         for part, spent in meter.cpu_ns.items():
             counters[f"cpu_ns.{part}"] = spent
         counters["mempool_txs"] = len(self._core.mempool.waiting)
+        counters["state_rows"] = self._store.row_count()
         counters["storage_bytes.chain"] = self._store.size_bytes()
         return counters
 

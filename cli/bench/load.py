@@ -37,6 +37,8 @@ BATCH: Final = 256
 """Envelopes in a request, the most that the API takes (E31)."""
 VALID_BLOCKS: Final = 8_000
 """Heights a call stays valid; below the network's own limit of 10,000."""
+CONNECTIONS: Final = 200
+"""Connections to one node; it takes at most 256 from one address. What is due meanwhile waits, and the wait counts."""
 WAIT_S: Final = 20
 """Seconds a node may hold one question for a transaction."""
 
@@ -158,6 +160,8 @@ class Sent:
 
     calls: int = 0
     latencies_ms: list[float] = field(default_factory=list)
+    late_s: float = 0.0
+    """How long after the last batch was due the last one was done."""
 
 
 @asynccontextmanager
@@ -181,8 +185,8 @@ class Sender:
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Sender:
-        connector = aiohttp.TCPConnector(limit=0)
-        timeout = aiohttp.ClientTimeout(total=3 * WAIT_S)
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=CONNECTIONS)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=WAIT_S, sock_read=3 * WAIT_S)
         self._session = aiohttp.ClientSession(connector=connector, timeout=timeout)
         return self
 
@@ -218,6 +222,7 @@ class Sender:
         """
         sent = Sent()
         start = time.monotonic() + 0.05
+        last_due = start
 
         async def one(company: Company, batch: Batch, due: float) -> None:
             await self._send(company, batch)
@@ -226,16 +231,19 @@ class Sender:
             sent.latencies_ms.append((time.monotonic() - due) * 1000)
 
         async def stream(company: Company, supply: Sequence[Batch], random: Random) -> None:
+            nonlocal last_due
             due = start
             async with _together() as group:
                 for batch in supply:
                     due += random.expovariate(batches_per_s)
+                    last_due = max(last_due, due)
                     await asyncio.sleep(max(0.0, due - time.monotonic()))
                     group.create_task(one(company, batch, due))
 
         async with _together() as group:
             for place, (company, supply) in enumerate(zip(self._companies, supplies, strict=True)):
                 group.create_task(stream(company, supply, Random(seed + place)))  # noqa: S311  # arrival times
+        sent.late_s = max(0.0, time.monotonic() - last_due)
         return sent
 
     async def _send(self, company: Company, batch: Batch) -> None:

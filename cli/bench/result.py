@@ -22,6 +22,8 @@ class Latency:
     load: float
     tx_per_s: float
     samples: tuple[float, ...]
+    sustained: bool = True
+    """False when the queue still grew at the end: the rate is more than the network carries in requests this small."""
 
     def percentile(self, share: float) -> float:
         """Return the value that `share` of the samples do not exceed (nearest rank); 0 without samples."""
@@ -35,6 +37,7 @@ class Latency:
             "tx_per_s": round(self.tx_per_s, 1),
             **{f"p{round(share * 100)}": round(self.percentile(share), 1) for share in (0.5, 0.95, 0.99)},
             "samples": len(self.samples),
+            "sustained": self.sustained,
         }
 
 
@@ -157,7 +160,8 @@ def table(result: Result) -> list[tuple[str, str]]:
         p50, p95, p99 = (found.percentile(share) for share in (0.5, 0.95, 0.99))
         rows.append(
             (f"latency at {found.load:.0%}", f"p50 {p50:.0f} ms, p95 {p95:.0f} ms, p99 {p99:.0f} ms "
-                                             f"({found.tx_per_s:,.0f} transactions/s)")
+                                             f"({found.tx_per_s:,.0f} transactions/s"
+                                             + (")" if found.sustained else "; more than it carries, the queue grew)"))
         )  # fmt: skip
     total = sum(result.cpu_us_per_tx.values())
     rows.append(("CPU a transaction", f"{total:.0f} us a node = {total / v:.2f} V"))

@@ -34,6 +34,8 @@ RAMP_MAX: Final = 15
 """Steps of RAMP_S under load, at most, before the window opens."""
 PACED_BATCH: Final = 8
 """Calls a request while latency is measured: people's systems do not wait to fill large batches."""
+LATE: Final = 0.15
+"""Share of a paced phase that the last batch may take after it was due; more means that the queue grew all the time."""
 SPARE: Final = 1.5
 """Calls signed in excess of what the warm-up suggests; what is left over is thrown away."""
 V_MOVED: Final = 0.10
@@ -249,7 +251,12 @@ class _Run:
         sent = await sender.keep_pace(supplies, batches_per_s, settings.seed)
         self._note_memory()
         await self._settle(observer)
-        return Latency(load=load, tx_per_s=rate, samples=tuple(sent.latencies_ms))
+        return Latency(
+            load=load,
+            tx_per_s=rate,
+            samples=tuple(sent.latencies_ms),
+            sustained=sent.late_s <= max(1.0, LATE * settings.paced_s),
+        )
 
     # -- small parts ---------------------------------------------------------------------------------------------
 

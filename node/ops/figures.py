@@ -82,6 +82,7 @@ _PLAIN: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "blocks": ("blocks_total", {}),
     "txs_ok": ("txs_total", {"outcome": "ok"}),
     "txs_failed": ("txs_total", {"outcome": "failed"}),
+    "state_rows": ("state_rows", {}),
 }
 """Counter of the node -> metric and labels."""
 _FAMILIES: Final[Mapping[str, tuple[str, str]]] = {

@@ -51,6 +51,7 @@ METRICS: Final = (
     Metric("mempool_bytes", "gauge", (), "Their size."),
     Metric("mempool_oldest_age_seconds", "gauge", (), "Age of the oldest waiting transaction."),
     Metric("mempool_rejected_total", "counter", ("reason",), "Transactions not taken, by reason."),
+    Metric("state_rows", "gauge", (), "State rows on disk, index entries included."),
     Metric("storage_bytes", "gauge", ("environment",), "Bytes in use, by store environment."),
     Metric("cpu_seconds_total", "counter", ("part",), "Processor time of the loop's thread, by part."),
     Metric("peers", "gauge", ("state",), "Other members by state of the link."),

@@ -553,6 +553,10 @@ class ChainStore:
         self._view = ChainView(view.height, view.state_root, view.exec_root, self._pending, self._snapshot)
         return meta.tip
 
+    def row_count(self) -> int:
+        """Return the number of flushed state rows, index entries included."""
+        return self._snapshot.row_count()
+
     def size_bytes(self) -> int:
         """Return the size of the file."""
         return self._disk.size_bytes()

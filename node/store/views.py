@@ -244,6 +244,11 @@ class Snapshot:
             caches.nodes.put(path, node)
         return node
 
+    def row_count(self) -> int:
+        """Return how many rows there are, index entries included."""
+        count: int = self.transaction.stat(self._rows)["entries"]
+        return count
+
     def keys(self, low: bytes, high: bytes) -> Iterator[bytes]:
         """Yield the keys in [low, high) in byte order."""
         with self.transaction.cursor(db=self._rows) as cursor:

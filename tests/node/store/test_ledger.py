@@ -72,6 +72,17 @@ def test_a_view_does_not_change_while_it_is_held(maker: SimpleNamespace, tmp_pat
     assert store.view().get(b"trow0001") is None
 
 
+def test_the_row_count_is_that_of_the_disk(maker: SimpleNamespace, tmp_path: Path) -> None:
+    store = maker.make(tmp_path / "chain")
+    founding = store.row_count()
+    maker.grow(store, 20)
+    assert store.row_count() == founding, "nothing is flushed yet"
+    store.flush()
+    flushed = store.at(store.base_height)
+    assert flushed is not None
+    assert store.row_count() == len(flushed.scan(b"", b"\xff" * 16, 10_000)) > founding
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 7, 100])
 def test_scan_merges_memory_and_disk_in_order(maker: SimpleNamespace, tmp_path: Path, count: int) -> None:
     store = maker.make(tmp_path / "chain")
