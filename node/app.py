@@ -67,6 +67,7 @@ from node.store.journal import Journal, JournalImage
 from node.store.ledger import ChainStore
 from node.store.places import LOW_SPACE_BYTES, DataDirectory
 from node.store.replay import replay
+from node.transport.faults import FAULTS_FILE, FaultsMalformed, read_faults
 from node.transport.peers import ListenFailed, PeerCallbacks, Peers, PeerSettings
 from node.transport.peers import Member as PeerMember
 
@@ -124,6 +125,13 @@ class Prepared:
     numbering: bytes
     people: Mapping[str, str]
 
+    def close(self) -> None:
+        """Close what is open; the data directory last, because its lock protects the rest."""
+        self.store.close()
+        self.journal.close()
+        self.vault.close()
+        self.data.close()
+
 
 def serve(config_file: Path) -> int:
     """Run one node until it is told to stop; return the exit code of the process."""
@@ -152,10 +160,7 @@ def serve(config_file: Path) -> int:
         )
         return EXIT_UNAVAILABLE
     finally:
-        prepared.store.close()
-        prepared.journal.close()
-        prepared.vault.close()
-        prepared.data.close()
+        prepared.close()
 
 
 def prepare(loaded: LoadedConfig) -> Prepared:
@@ -270,7 +275,7 @@ class Daemon:
         self._exit = EXIT_OK
         self._held_back = False
         self._offsets: deque[int] = deque(maxlen=OFFSETS_KEPT)
-        self.core = NodeCore(_VoteSigner(prepared.consensus_key, prepared.chain), NodeContext(read=prepared.store.view))
+        self.core = NodeCore(VoteSigner(prepared.consensus_key, prepared.chain), NodeContext(read=prepared.store.view))
         self.links = self._make_links()
         self.driver = Driver(
             core=self.core,
@@ -323,6 +328,9 @@ class Daemon:
         config = self._parts.config
         replayed = self._parts.store.executed_height
         configure(config.node.log_level, config.node.log_format)
+        if not self._parts.document.production:
+            loop.add_signal_handler(signal.SIGUSR1, self._take_faults)
+            self._take_faults()
         peers_at = await self.links.start()
         figures = Registry()
         api = await serve_api(
@@ -338,44 +346,16 @@ class Daemon:
         if self._parts.image.problem:
             log.warning("node_does_not_vote", detail=self._parts.image.problem)
         try:
-            await self.driver.run(self._start_event)
+            await self.driver.run(lambda now, wall: start_event(self._parts, now, wall))
         finally:
             await self.links.close()
             await api.cleanup()
             if ops is not None:
                 await ops.cleanup()
-        log.info("node_stopped", height=self._parts.store.tip.height)
+        log.info(
+            "node_stopped", height=self._parts.store.tip.height, state=self.core.replica.state.durable_digest().hex()
+        )
         return self._exit
-
-    def _start_event(self, now: int, wall: int) -> NodeStart:
-        parts = self._parts
-        document = parts.document
-        hashed = members_hash([(company, key, True) for company, key in self._members])
-        spec = EpochSpec(
-            epoch=0,
-            first_height=1,
-            members=tuple(Member(company_id=company, consensus_key=key) for company, key in self._members),
-            members_hash=hashed,
-        )
-        return NodeStart(
-            now=now,
-            wall=wall,
-            config=ReplicaConfig(
-                index=self._own,
-                chain_id=parts.chain,
-                genesis_id=parts.genesis_id,
-                epoch=spec,
-                params=document.params,
-                journal_id=parts.journal.journal_id,
-            ),
-            tip=parts.store.tip,
-            tip_certificate=parts.store.tip_certificate,
-            executed=parts.store.executed(document.params.exec_lag + 1),
-            records=parts.image.records,
-            bodies=parts.image.bodies,
-            recent=parts.store.recent_ids(),
-            voting=parts.image.voting and self._own is not None,
-        )
 
     def _make_links(self) -> Peers:
         parts = self._parts
@@ -418,6 +398,18 @@ class Daemon:
             return False
         self.driver.received(index, message)
         return True
+
+    def _take_faults(self) -> None:
+        """Disturb the links as the supervisor of a local cluster wrote it down; development networks only (C5)."""
+        path = self._parts.config.keystore_dir.parent / FAULTS_FILE
+        try:
+            policy = read_faults(path, {company: index for index, (company, _) in enumerate(self._members)})
+        except FaultsMalformed as error:
+            log.error("link_faults_refused", detail=str(error))
+            return
+        if policy != self.links.policy:
+            self.links.set_policy(policy)
+            log.warning("link_faults", count=len(policy.links))
 
     def _after_turn(self) -> None:
         if self._held_back and self.driver.backlog < BACKLOG_MAX // 2:
@@ -535,7 +527,40 @@ class Daemon:
         )
 
 
-class _VoteSigner:
+def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
+    """Return the first event of the core: what the disk knows, as of now."""
+    document = parts.document
+    members = epoch_members(document)
+    hashed = members_hash([(company, key, True) for company, key in members])
+    own = next((index for index, (company, _) in enumerate(members) if company == parts.node.company_id), None)
+    spec = EpochSpec(
+        epoch=0,
+        first_height=1,
+        members=tuple(Member(company_id=company, consensus_key=key) for company, key in members),
+        members_hash=hashed,
+    )
+    return NodeStart(
+        now=now,
+        wall=wall,
+        config=ReplicaConfig(
+            index=own,
+            chain_id=parts.chain,
+            genesis_id=parts.genesis_id,
+            epoch=spec,
+            params=document.params,
+            journal_id=parts.journal.journal_id,
+        ),
+        tip=parts.store.tip,
+        tip_certificate=parts.store.tip_certificate,
+        executed=parts.store.executed(document.params.exec_lag + 1),
+        records=parts.image.records,
+        bodies=parts.image.bodies,
+        recent=parts.store.recent_ids(),
+        voting=parts.image.voting and own is not None,
+    )
+
+
+class VoteSigner:
     """Signs with the consensus key; deterministic (P99)."""
 
     def __init__(self, key: SigningKey, chain: bytes) -> None:

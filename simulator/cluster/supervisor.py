@@ -22,6 +22,9 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+import msgspec
+
+from node.transport.faults import FAULTS_FILE, LinkFault, encode_faults
 from simulator.cluster.control import LINE_LIMIT_BYTES, short_path
 from simulator.cluster.plan import Plan, PlannedNode
 
@@ -32,6 +35,7 @@ RESTARTS_MAX: Final = 5
 RESTART_WINDOW_S: Final = 30.0
 LOG_FILE: Final = "node.log"
 PR_SET_PDEATHSIG: Final = 1
+_SHAPES: Final = ("latency_us", "loss_ppm", "rate_bytes_per_s")
 
 
 @dataclass(slots=True)
@@ -63,6 +67,8 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._listener: socket.socket | None = None
         self._ending = False
+        self._faults: dict[tuple[str, str], LinkFault] = {}
+        """(source, target) company ids -> what happens to messages that way; gone when the cluster starts again."""
         self.on_tick: Callable[[], None] | None = None
 
     def run(self) -> int:
@@ -70,6 +76,8 @@ class Supervisor:
         self._listen()
         signal.signal(signal.SIGTERM, self._end)
         signal.signal(signal.SIGINT, self._end)
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)  # inherited: a node that is just starting must not die of it
+        self._write_faults()
         gc.collect()
         gc.freeze()  # children must not copy the pages of what is imported (performance E39)
         for child in self._children.values():
@@ -210,6 +218,8 @@ class Supervisor:
         if action == "down":
             self._ending = True
             return {"ending": True}
+        if action in ("partition", "heal", "link"):
+            return self._disturb(action, request)
         child = self._children.get(str(request.get("node")))
         if child is None:
             known = ", ".join(self._children)
@@ -240,7 +250,49 @@ class Supervisor:
             return {"error": f"{action!r} is no action of a cluster"}
         return self._status()
 
+    # -- link faults ---------------------------------------------------------------------------------------------
+
+    def _disturb(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Cut, mend or shape links: `left`, `right` are lists of names, `one_way` cuts only left to right."""
+        if action == "heal":
+            self._faults = {
+                pair: fault for pair, fault in self._faults.items() if not fault.cut and not request.get("all")
+            }
+        else:
+            left, right = (self._named(request[side]) for side in ("left", "right"))
+            if set(left) & set(right):
+                return {"error": "a node cannot be on both sides of a partition"}
+            pairs = [(source, target) for source in left for target in right]
+            if not request.get("one_way"):
+                pairs += [(target, source) for source, target in pairs]
+            for source, target in pairs:
+                known = self._faults.get((source, target), LinkFault(source=source, target=target))
+                if action == "partition":
+                    changed = msgspec.structs.replace(known, cut=True)
+                else:
+                    shape = {name: int(request.get(name, 0)) for name in _SHAPES}
+                    changed = msgspec.structs.replace(known, **shape)
+                self._faults[source, target] = changed
+        self._write_faults()
+        return self._status()
+
+    def _named(self, names: Any) -> list[str]:
+        """Return the company ids of node names."""
+        return [self._children[str(name)].plan.company_id for name in names]
+
+    def _write_faults(self) -> None:
+        """Let every node read what happens to links now; those that are down read it when they start."""
+        data = encode_faults(list(self._faults.values()))
+        for child in self._children.values():
+            path = child.home / FAULTS_FILE
+            temporary = path.with_suffix(".tmp")
+            temporary.write_bytes(data)
+            temporary.replace(path)
+        for child in self._children.values():
+            self._signal(child, signal.SIGUSR1)
+
     def _status(self) -> dict[str, Any]:
+        names = {child.plan.company_id: child.plan.name for child in self._children.values()}
         return {
             "cluster": self._plan.name,
             "pid": os.getpid(),
@@ -248,7 +300,14 @@ class Supervisor:
                 {"name": child.plan.name, "state": child.state, "pid": child.pid, "last_exit": child.last_exit}
                 for child in self._children.values()
             ],
-        }
+            "links": [
+                {
+                    "source": names[source], "target": names[target], "cut": fault.cut,
+                    **{name: getattr(fault, name) for name in _SHAPES},
+                }
+                for (source, target), fault in self._faults.items()
+            ],
+        }  # fmt: skip
 
     def _end(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002  # the signature of signal handlers
         self._ending = True
