@@ -206,9 +206,12 @@ class Story:
             f"{self.name(bank)} confirms {payment} on its statement; {chips} is paid in part",
         )  # fmt: skip
         await self.act(qiming, "reject", [tools, "ITM"], f"{self.name(qiming)} rejects {tools}: wrong item")
+        over = await self._over_limit(falkenberg, prepaid)
+        ending = "is still beyond its limit" if over else "is within its limit again"
         await self.act(
-            lifeng, "accept", [prepaid], f"after the set-off {self.name(lifeng)} tries {prepaid} again",
-            refusal="RK1" if await self._over_limit(falkenberg, prepaid) else "",
+            lifeng, "accept", [prepaid],
+            f"after the set-off {self.name(lifeng)} {ending} and {'tries to accept' if over else 'accepts'} {prepaid}",
+            refusal="RK1" if over else "",
         )  # fmt: skip
 
     async def _over_limit(self, lender: str, invoice: str) -> bool:
