@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
+from math import floor, log10
 from typing import Final
 
 from cli.bench.result import PARTS, Latency, Result, table
@@ -129,8 +130,8 @@ class _Frame:
     """Axes of one plot: from values to places."""
 
     def __init__(self, left: float, right: float, low: float, high: float) -> None:
-        self._left, self._right = left, right if right > left else left + 1
-        self._low, self._high = low, high if high > low else low + 1
+        self._left, self._right = left, _round_end(left, right)
+        self._low, self._high = low, _round_end(low, high)
 
     def x(self, value: float) -> float:
         """Return the horizontal place of a value."""
@@ -157,6 +158,18 @@ class _Frame:
         return (
             f'<svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(title)}">{"".join(parts)}{body}</svg>'
         )
+
+
+def _round_end(start: float, end: float) -> float:
+    """Return the first value from `end` on at which ticks stand at round numbers (1, 2, 2.5 or 5 times a power of ten).
+
+    >>> _round_end(0, 769), _round_end(0, 229), _round_end(0, 100)
+    (1000.0, 250.0, 100.0)
+    """
+    least = max(end - start, 1e-9) / _TICKS
+    power = 10.0 ** floor(log10(least))
+    step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * (1 - 1e-9))
+    return start + step * _TICKS
 
 
 def _curve(frame: _Frame, points: Sequence[tuple[float, float]], colour: str) -> str:
