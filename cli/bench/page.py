@@ -166,7 +166,7 @@ def _round_end(start: float, end: float) -> float:
     >>> _round_end(0, 769), _round_end(0, 229), _round_end(0, 100)
     (1000.0, 250.0, 100.0)
     """
-    least = max(end - start, 1e-9) / _TICKS
+    least = (end - start if end > start else 1.0) / _TICKS
     power = 10.0 ** floor(log10(least))
     step = next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= least * (1 - 1e-9))
     return start + step * _TICKS
