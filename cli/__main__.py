@@ -7,6 +7,7 @@ exit code; with `-o json` it is the problem object on stderr.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from importlib import import_module
 from typing import Final
@@ -16,10 +17,13 @@ import click
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 
+VERSION: Final = "0.1.0"
+"""The same as that of the node; written here so that `hansa --version` imports nothing."""
 _GROUPS: Final = {
     "audit": ("cli.commands.audit", "Make and check proof packs."),
     "bench": ("cli.commands.bench", "Measure a four-company network on this machine."),
     "cluster": ("cli.commands.cluster", "Run several companies on this machine."),
+    "company": ("cli.commands.company", "Companies of the network."),
     "contract": ("cli.commands.contract", "Check and test contracts."),
     "demo": ("cli.commands.demo", "Four companies, real invoices, the whole story."),
     "doctor": ("cli.commands.doctor", "Look for what could be wrong on this machine."),
@@ -37,6 +41,8 @@ _GROUPS: Final = {
     "token": ("cli.commands.token", "Tokens for the node's API."),
     "tx": ("cli.commands.tx", "Compose, sign, submit and follow transactions."),
     "verify": ("cli.commands.verify", "Check a proof without trusting any node."),
+    "version": ("cli.commands.version", "Print the versions of program, protocol and Python."),
+    "whoami": ("cli.commands.whoami", "Print which person, company and token a command acts with."),
 }
 
 
@@ -71,7 +77,7 @@ class _Lazy(click.Group):
 
 
 @click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option("0.1.0", prog_name="hansa")
+@click.version_option(VERSION, prog_name="hansa")
 def hansa() -> None:
     """Hansa: one ledger that a league of companies keeps together.
 
@@ -89,42 +95,60 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code."""
+    as_json = _wants_json(arguments)
     try:
         outcome = hansa.main(arguments, prog_name="hansa", standalone_mode=False)
         return int(outcome) if isinstance(outcome, int) else Exit.OK
     except CommandFailed as failure:
-        _report(failure, as_json=_wants_json(arguments))
-        return int(failure.code)
+        return _report(failure, as_json=as_json)
     except click.exceptions.Exit as stop:
         return int(stop.exit_code)
-    except click.Abort:
-        click.echo("interrupted", err=True)
-        return int(Exit.INTERRUPTED)
-    except click.ClickException as error:
+    except (click.Abort, KeyboardInterrupt):
+        return _report(CommandFailed(Exit.INTERRUPTED, "interrupted"), as_json=as_json)
+    except click.exceptions.NoArgsIsHelpError as error:
         error.show()
         return int(Exit.USAGE)
+    except click.ClickException as error:
+        return _report(_usage(error), as_json=as_json)
     except BrokenPipeError:
-        sys.stderr.close()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has gone: nothing is left to flush
         return int(Exit.FAILED)
-    except KeyboardInterrupt:
-        return int(Exit.INTERRUPTED)
+    except OSError as error:
+        return _report(_disk(error), as_json=as_json)
 
 
-def _report(failure: CommandFailed, *, as_json: bool) -> None:
+def _usage(error: click.ClickException) -> CommandFailed:
+    """Return click's refusal of a command line as ours: what is wrong, and where help stands."""
+    command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "hansa"
+    return CommandFailed(Exit.USAGE, error.format_message(), f"{command} --help")
+
+
+def _disk(error: OSError) -> CommandFailed:
+    """Return what a person reads when the operating system refused and no command knew better."""
+    what = f"{error.filename}: " if error.filename else ""
+    return CommandFailed(
+        Exit.FAILED,
+        f"{what}{error.strerror or error}",
+        "check path, permissions and free space; hansa doctor looks too",
+    )
+
+
+def _report(failure: CommandFailed, *, as_json: bool) -> int:
     if as_json:
-        problem = failure.problem or {
-            "type": "about:blank", "title": failure.text, "code": failure.code.name.lower(), "next": failure.next_step,
-        }  # fmt: skip
-        click.echo(json.dumps(problem, ensure_ascii=False), err=True)
-        return
-    click.echo(failure.text, err=True)
-    if failure.next_step:
-        click.echo(f"Next: {failure.next_step}", err=True)
+        click.echo(json.dumps(failure.document(), ensure_ascii=False), err=True)
+    else:
+        click.echo(failure.text, err=True)
+        if failure.next_step:
+            click.echo(f"Next: {failure.next_step}", err=True)
+    return int(failure.code)
 
 
 def _wants_json(arguments: list[str]) -> bool:
+    """Tell whether the command was asked for JSON, also when its line could not be read otherwise."""
+    forms = ("json", "jsonl")
     return any(
-        argument in ("-ojson", "--output=json") or (argument == "json" and arguments[place - 1] in ("-o", "--output"))
+        argument in [prefix + form for prefix in ("-o", "-o=", "--output=") for form in forms]
+        or (argument in forms and place > 0 and arguments[place - 1] in ("-o", "--output"))
         for place, argument in enumerate(arguments)
     )
 

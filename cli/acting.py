@@ -96,7 +96,9 @@ class Actor:
             return self._gas[act.contract][act.method]
         except KeyError:
             raise CommandFailed(
-                Exit.NOT_FOUND, f"contract {act.contract} has no action {act.method}", "hansa contract show"
+                Exit.NOT_FOUND,
+                f"contract {act.contract} has no action {act.method}",
+                f"hansa contract show {act.contract}",
             ) from None
 
     async def sign_and_send(self, file: txfile.TxFile, signings: Sequence[tuple[Wallet, Signing]]) -> str:
@@ -114,14 +116,14 @@ class Actor:
         prefer: Sequence[str] = (),
         others: Sequence[Wallet] = (),
         until: str = "committed",
-        seconds: int = 20,
+        seconds: float = 20,
     ) -> dict[str, Any]:
         """Carry out the act and return its transaction once committed; a failed receipt raises `CommandFailed`."""
         file, signings = await self.compose(act, args, prefer=prefer, others=others)
         tx_id = await self.sign_and_send(file, signings)
         return await self.finish(tx_id, until=until, seconds=seconds)
 
-    async def finish(self, tx_id: str, *, until: str = "committed", seconds: int = 20) -> dict[str, Any]:
+    async def finish(self, tx_id: str, *, until: str = "committed", seconds: float = 20) -> dict[str, Any]:
         """Wait for a transaction and judge its outcome."""
         found = await self.client.wait(tx_id, until=until, seconds=seconds)
         return await judge(self.client, found)
@@ -160,14 +162,18 @@ def refusal_text(abort: dict[str, Any]) -> str:
 
 
 def _refusal_next(abort: dict[str, Any]) -> str:
+    """Return the step for a rule, or where the rule can be read."""
     reason = abort.get("reason") or abort.get("code", "")
-    return _NEXT.get(reason, "read the rule with hansa contract show, correct the input and try again")
+    return _NEXT.get(reason) or f"read the rule with hansa contract show {abort.get('contract') or 'NAME'} --source"
 
 
 _NEXT: Final = {
     "RK1": "ask the seller for a higher limit (hansa limit set), or pay open invoices first",
-    "F30": "this document number is used already: check whether the invoice was issued before",
+    "F30": "this document number is used already: check whether the invoice was issued before (hansa invoice list)",
+    "F34": "choose a code that the command's --help lists",
+    "AU6": "name the company that is the settlement bank: hansa company list shows it",
+    "deny.scope": "people of another company do this: hansa invoice list shows who moves next, --profile acts for them",
     "not_authorised": "let people with the required roles sign; maker and checker must be two persons",
-    "out_of_gas": "raise --gas",
-    "wrong_state": "look at the object's timeline: hansa invoice show ID",
+    "missing_row": "check the id: hansa invoice list, hansa payment list",
+    "wrong_state": "look at what happened so far: hansa invoice show, hansa payment show",
 }

@@ -32,6 +32,7 @@ ACTS: Final = {
     "withdraw": Act("invoices", "withdraw", _MAKER_CHECKER),
     "accept": Act("acceptance", "accept", _MAKER_CHECKER),
     "dispute": Act("invoices", "dispute", _CHECKER),
+    "drop_dispute": Act("invoices", "reject_dispute", _CHECKER),
     "credit": Act("invoices", "credit", _MAKER_CHECKER),
     "apply_credit": Act("invoices", "apply_credit", _MAKER),
     "set_limit": Act("credit_risk", "set_limit", (("risk_officer", "maker"), ("approver", "checker"))),

@@ -8,41 +8,70 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
+import time
 from collections.abc import Mapping, Sequence
+from math import ceil
 from types import TracebackType
-from typing import Any, Final
-
-import aiohttp
-from yarl import URL
+from typing import TYPE_CHECKING, Any, Final
 
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 
+if TYPE_CHECKING:
+    import aiohttp
+
 TIMEOUT_S: Final = 30.0
+WAIT_PART_S: Final = 25
+"""Seconds of one waiting request; a node holds no longer than 30 (U26), so a longer wait is several of them."""
 RETRIES: Final = 4
 """Attempts after a retryable answer; with doubling pauses they last about four seconds."""
 
-_EXIT_BY_STATUS: Final = {
-    400: Exit.REJECTED, 401: Exit.NOT_ALLOWED, 403: Exit.NOT_ALLOWED, 404: Exit.NOT_FOUND, 409: Exit.CONFLICT,
-    410: Exit.CONFLICT, 412: Exit.CONFLICT, 413: Exit.REJECTED, 421: Exit.NOT_ALLOWED, 422: Exit.REJECTED,
-    429: Exit.UNAVAILABLE, 503: Exit.UNAVAILABLE,
-}  # fmt: skip
+_PARAMETER: Final = re.compile(r"(?<![^\s(])\?([a-z][a-z_]*)\b")
+_NEXT: Final = {
+    "unauthenticated": "name a token of this node: hansa login, --profile or HANSA_TOKEN; "
+    "hansa token create makes one beside the node",
+    "not_found": "check the spelling and whose node was asked: hansa whoami",
+    "forbidden": "hansa whoami shows your roles; ask the administrator of your company for one that may do this",
+    "invalid": "correct the value; --help shows what the command takes",
+    "malformed": "make the file again; hansa tx decode FILE shows what is in it",
+    "bad_signature": "sign it again: hansa tx sign FILE --as PERSON",
+    "bad_signer": "hansa whoami shows who you are; a suspended person cannot sign",
+    "bad_nonce": "compose it again: this number is used already, by this or another transaction",
+    "expired": "compose it again: hansa tx call",
+    "duplicate": "it is in the ledger already: hansa tx show ID",
+    "internal": "look at the log of the node, and report the request id",
+}
+"""What to do where a problem names no step of its own: code -> sentence for somebody at a terminal (U16)."""
 
 
 class Client:
     """One node's API. Use as an asynchronous context."""
 
     def __init__(self, url: str, token: str, *, ca_file: str = "", timeout_s: float = TIMEOUT_S) -> None:
-        self._base = URL(url.rstrip("/") + "/")
+        from yarl import URL
+
+        try:
+            self._base = URL(url.strip().rstrip("/") + "/")
+            good = self._base.scheme in ("http", "https") and bool(self._base.host)
+        except ValueError:
+            good = False
+        if not good:
+            raise CommandFailed(
+                Exit.USAGE, f"{url!r} is no address of a node", "write it like https://127.0.0.1:7400"
+            ) from None
         self._token = token
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self._ssl: ssl.SSLContext | bool = ssl.create_default_context(cafile=ca_file) if ca_file else True
+        self._timeout_s = timeout_s
+        self._ssl = _trusting(ca_file) if ca_file else True
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Client:
+        import aiohttp
+
         headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
-        self._session = aiohttp.ClientSession(headers=headers, timeout=self._timeout)
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        self._session = aiohttp.ClientSession(headers=headers, timeout=timeout)
         return self
 
     async def __aexit__(
@@ -75,11 +104,16 @@ class Client:
         """Hand in up to 256 envelopes as one canonical MessagePack array."""
         return await self._call("POST", "v1/transactions/batch", data=body, kind="application/msgpack")
 
-    async def wait(self, tx_id: str, until: str = "committed", seconds: int = 20) -> dict[str, Any]:
+    async def wait(self, tx_id: str, until: str = "committed", seconds: float = 20) -> dict[str, Any]:
         """Return the transaction once it is committed (or final), or as it stands when the time is over."""
-        return await self.get(f"v1/transactions/{tx_id}", {"wait": str(seconds), "until": until})
+        ends = time.monotonic() + seconds
+        while True:
+            left = max(0, min(WAIT_PART_S, ceil(ends - time.monotonic())))
+            found = await self.get(f"v1/transactions/{tx_id}", {"wait": str(left), "until": until})
+            if _settled(found, until) or time.monotonic() >= ends:
+                return found
 
-    async def wait_all(self, tx_ids: Sequence[str], seconds: int = 20) -> list[dict[str, Any]]:
+    async def wait_all(self, tx_ids: Sequence[str], seconds: float = 20) -> list[dict[str, Any]]:
         """Wait for several transactions."""
         return list(await asyncio.gather(*(self.wait(tx_id, seconds=seconds) for tx_id in tx_ids)))
 
@@ -93,6 +127,9 @@ class Client:
         kind: str = "",
         retry: bool = True,
     ) -> dict[str, Any]:
+        import aiohttp
+        from yarl import URL
+
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
         headers = {"Content-Type": kind} if kind else {}
@@ -104,15 +141,16 @@ class Client:
                 ) as answer:
                     body = await answer.read()
                     status = answer.status
-            except (aiohttp.ClientConnectionError, TimeoutError) as error:
-                if retry and method == "GET" and attempt < RETRIES and not isinstance(error, TimeoutError):
+            except (aiohttp.ClientError, TimeoutError) as error:
+                again = isinstance(error, aiohttp.ClientConnectionError) and not isinstance(error, TimeoutError)
+                if retry and method == "GET" and attempt < RETRIES and again:
                     await asyncio.sleep(pause_s)
                     pause_s *= 2
                     continue
                 raise CommandFailed(
                     Exit.UNAVAILABLE,
-                    f"no answer from the node at {self._base}: {error or 'timed out'}",
-                    "start it (hansa node run, hansa cluster up), or name another one with --api",
+                    f"no answer from the node at {self._base}: {_reason(error)}",
+                    "start it (hansa node run, hansa cluster up), or name another one with --api or --profile",
                 ) from None
             problem = _decode(body)
             if status < 400:
@@ -134,8 +172,51 @@ def _decode(body: bytes) -> dict[str, Any]:
 
 
 def _failure(status: int, problem: dict[str, Any]) -> CommandFailed:
-    code = _EXIT_BY_STATUS.get(status, Exit.FAILED)
-    text = problem.get("detail") or problem.get("title") or f"the node answered with status {status}"
-    for error in problem.get("errors", ()):
-        text += f"\n  {error.get('pointer', '')}: {error.get('msg', '')}"
-    return CommandFailed(code, text, problem.get("next", ""), problem)
+    """Return the refusal of a problem object; the exit code stands in the node's one table (U2, U18)."""
+    from node.api.problems import PROBLEMS
+
+    name = str(problem.get("code", ""))
+    row = PROBLEMS.get(name) or next((row for row in PROBLEMS.values() if row.status == status), None)
+    code = Exit(int(row.exit)) if row is not None else Exit.FAILED
+    text = str(problem.get("detail") or problem.get("title") or f"the node answered with status {status}")
+    errors = problem.get("errors")
+    for error in errors if isinstance(errors, list) else ():
+        line = f"{error.get('pointer', '')}: {error.get('msg', '')}" if isinstance(error, dict) else str(error)
+        if line != text:
+            text += f"\n  {line}"
+    return CommandFailed(code, _as_options(text), str(problem.get("next") or _NEXT.get(name, "")), problem or None)
+
+
+def _as_options(text: str) -> str:
+    """Name query parameters as the command line does: `?as_of` is `--as-of` there."""
+    return _PARAMETER.sub(lambda found: "--" + found.group(1).replace("_", "-"), text)
+
+
+def _settled(found: Mapping[str, Any], until: str) -> bool:
+    return found.get("state") in ("final", "expired", "rejected") or (
+        until == "committed" and found.get("state") == "committed"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Return why no answer came, without the libraries' inner words."""
+    if isinstance(error, TimeoutError):
+        return "timed out"
+    inner = getattr(error, "os_error", None) or getattr(error, "certificate_error", None) or error
+    if isinstance(inner, ConnectionRefusedError):
+        return "connection refused"
+    if isinstance(inner, ssl.SSLError):
+        return f"its certificate is not trusted here ({getattr(inner, 'verify_message', '') or inner.reason})"
+    words = getattr(inner, "strerror", None) or str(inner) or type(error).__name__
+    return str(words)
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise CommandFailed(
+            Exit.USAGE,
+            f"the certificate {ca_file} cannot be used: {error.strerror or error}",
+            "name the right one: hansa login --ca-file FILE",
+        ) from None

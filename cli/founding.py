@@ -120,9 +120,10 @@ def check_document(document: GenesisDocument, path: Path) -> None:
         check_genesis(GenesisFile(encode(document), ()))
     except InvalidGenesis as error:
         if not error.field.startswith("signatures."):
-            raise CommandFailed(
-                Exit.REJECTED, f"{path}: {error}", "make the file again from correct cards: hansa genesis new"
-            ) from None
+            step = (
+                "name it otherwise: --network" if error.field == "network" else "make the file again from correct cards"
+            )
+            raise CommandFailed(Exit.REJECTED, f"{path}: {error}", f"{step}; hansa genesis new --help") from None
     try:
         compile_programs(document)
     except ContractsError as error:

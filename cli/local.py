@@ -105,7 +105,8 @@ def prepare(directory: Path, name: str, cast: Sequence[Cast], seed: int, port_ba
             return load(directory)
         return found(directory, name=name, cast=cast, seed=seed, port_base=port_base)
     except ClusterError as error:
-        raise CommandFailed(Exit.FAILED, str(error)) from None
+        text, _, step = str(error).rpartition("; ")
+        raise CommandFailed(Exit.FAILED, text or step, step if text else "") from None
     except OSError as error:
         raise CommandFailed(
             Exit.FAILED, f"cannot write {directory}: {error.strerror}", "name another folder with --dir"
@@ -202,7 +203,8 @@ def ask(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
     try:
         return control.ask(directory, request)
     except ClusterError as error:
-        raise CommandFailed(Exit.UNAVAILABLE, str(error)) from None
+        text, _, step = str(error).rpartition("; ")
+        raise CommandFailed(Exit.UNAVAILABLE, text or step, step if text else "look at supervisor.log") from None
 
 
 def end(pid: int, directory: Path, seconds: float = 20.0) -> None:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from node.config import LoadedConfig
 
 NODE_FILE: Final = "node.toml"
+PAGE_MAX: Final = 200
+"""Lines that a node gives at once (U30)."""
 
 home_option: Callable[[Any], Any] = click.option(
     "--home", type=click.Path(file_okay=False), help="Company home; HANSA_HOME or the profile's if left out."
@@ -23,6 +25,24 @@ home_option: Callable[[Any], Any] = click.option(
 output_option: Callable[[Any], Any] = click.option(
     "-o", "--output", "form", type=click.Choice(["table", "json"]), default="table", help="Form of the result."
 )
+
+
+def as_of_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--as-of`, checked before anybody is asked."""
+    return click.option("--as-of", metavar="DATE", callback=_date, help="Date; today if left out.")(function)
+
+
+def page_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--limit` and `--cursor` to a list (U12, U30)."""
+    function = click.option("--cursor", help="Go on after an earlier page; printed under it.")(function)
+    limit = click.IntRange(1, PAGE_MAX)
+    return click.option("--limit", type=limit, default=50, show_default=True, help="Lines of one page.")(function)
+
+
+def _date(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:  # noqa: ARG001
+    from cli.amounts import parse_date
+
+    return parse_date(value) if value else None
 
 
 def default_home() -> Path:
@@ -91,7 +111,8 @@ def write_file(path: Path, data: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_private(path, data)
     except (OSError, KeystoreError) as error:
-        raise CommandFailed(Exit.FAILED, f"cannot write {path}: {error}", "name a folder that you can write") from None
+        text = f"cannot write {path}: {error.strerror}" if isinstance(error, OSError) else str(error)
+        raise CommandFailed(Exit.FAILED, text, "name a folder that you can write") from None
 
 
 def _of_profile() -> str:

@@ -12,19 +12,25 @@ import os
 import tomllib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from functools import wraps
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
-from cli.wallet import Wallet
+from cli.output import FORMS
+
+if TYPE_CHECKING:
+    from cli.wallet import Wallet
 
 T = TypeVar("T")
 FILE_NAME: Final = "config.toml"
+TIMEOUT_MAX_S: Final = 3600
+"""The longest wait of one command, in seconds; a script that waits longer asks again by id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,11 +46,16 @@ class Profile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """What one command works with."""
+    """What one command works with. `output` is one of `FORMS`, or `ids` when only ids are wanted (U10)."""
 
     profile: Profile
     output: str
     timeout_s: float
+
+    @property
+    def talks(self) -> bool:
+        """Tell whether remarks for a person go to stderr beside the result."""
+        return self.output == "table"
 
     def client(self) -> Client:
         """Return the client of the chosen node."""
@@ -60,6 +71,8 @@ class Session:
         """Return the people of the chosen home."""
         if not self.profile.home:
             raise CommandFailed(Exit.USAGE, "no company home is chosen", "name it with --home, or make one: hansa init")
+        from cli.wallet import Wallet
+
         return Wallet(Path(self.profile.home))
 
 
@@ -74,8 +87,14 @@ def load_profiles() -> tuple[str, dict[str, Profile]]:
     path = config_directory() / FILE_NAME
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError:
+    except FileNotFoundError:
         return "", {}
+    except OSError as error:
+        raise CommandFailed(
+            Exit.FAILED,
+            f"cannot read {path}: {error.strerror}",
+            "let its owner run the command, or set XDG_CONFIG_HOME",
+        ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise CommandFailed(Exit.USAGE, f"{path}: {error}", "correct or remove the file") from None
     profiles = {
@@ -86,7 +105,7 @@ def load_profiles() -> tuple[str, dict[str, Profile]]:
             home=str(entry.get("home", "")),
             ca_file=str(entry.get("ca_file", "")),
         )
-        for name, entry in table.get("profile", {}).items()
+        for name, entry in _table(table, "profile").items()
         if isinstance(entry, Mapping)
     }
     return str(table.get("current", "")), profiles
@@ -131,8 +150,13 @@ def choose(name: str | None, api: str | None, token: str | None, home: str | Non
     base = profiles.get(wanted)
     if base is None and name:
         known = ", ".join(sorted(profiles)) or "none"
-        raise CommandFailed(Exit.USAGE, f"there is no profile {name!r}", f"known are {known}; see hansa login")
-    base = base or Profile(name="", api="", token="", home="")
+        close = get_close_matches(name, profiles, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise CommandFailed(Exit.USAGE, f"there is no profile {name!r}", f"{hint}known are {known}; see hansa login")
+    named_home, named_api = home or os.environ.get("HANSA_HOME"), api or os.environ.get("HANSA_API")
+    if named_home and not name and not named_api:
+        base = _of_home(Path(named_home), base, profiles)
+    base = base or Profile(name="", api="", token="", home="" if named_api else _made_here())
     return Profile(
         name=base.name,
         api=api or os.environ.get("HANSA_API") or base.api,
@@ -145,15 +169,24 @@ def choose(name: str | None, api: str | None, token: str | None, home: str | Non
 def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that every command has, and hand the command a `Session` first."""
 
-    @click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table", help="Form of the result.")
+    @click.option("-o", "--output", type=click.Choice(FORMS), default="table", help="Form of the result.")
+    @click.option("-q", "--quiet", is_flag=True, help="Print ids only, one a line, and no remarks.")
     @click.option("--profile", "profile_name", help="Remembered node to use.")
     @click.option("--api", help="Address of a node's API.")
     @click.option("--token", help="API token; better in HANSA_TOKEN or a profile than on the command line.")
     @click.option("--home", type=click.Path(file_okay=False), help="Company home with people and keys.")
-    @click.option("--timeout", "timeout_s", type=float, default=20.0, show_default=True, help="Seconds to wait.")
+    @click.option(
+        "--timeout",
+        "timeout_s",
+        type=click.FloatRange(0, TIMEOUT_MAX_S),
+        default=20.0,
+        show_default=True,
+        help="Seconds to wait.",
+    )
     @wraps(function)
     def wrapped(
         output: str,
+        quiet: bool,
         profile_name: str | None,
         api: str | None,
         token: str | None,
@@ -161,23 +194,71 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
         timeout_s: float,
         **rest: Any,
     ) -> Any:
-        session = Session(profile=choose(profile_name, api, token, home), output=output, timeout_s=timeout_s)
+        form = "ids" if quiet else output
+        session = Session(profile=choose(profile_name, api, token, home), output=form, timeout_s=timeout_s)
         return function(session, **rest)
 
     return wrapped
 
 
-def run(work: Callable[[Client], Coroutine[Any, Any, T]], session: Session) -> T:
-    """Run `work` with a client of the session's node."""
+def run(
+    work: Callable[[Client], Coroutine[Any, Any, T]], session: Session, named: tuple[str, str, str] | None = None
+) -> T:
+    """Run `work` with a client of the session's node.
+
+    `named` says what the command is about, for the refusal when it is not there: (noun, id, what to do then).
+    """
 
     async def inside() -> T:
         async with session.client() as client:
             return await work(client)
 
-    return asyncio.run(inside())
+    try:
+        return asyncio.run(inside())
+    except CommandFailed as failure:
+        if failure.code is not Exit.NOT_FOUND or named is None or (failure.problem or {}).get("code") != "not_found":
+            raise
+        noun, name, step = named
+        text = f"there is no {noun} {name[:80]!r} that this company can see"
+        raise CommandFailed(
+            Exit.NOT_FOUND,
+            text,
+            f"check the spelling; {step}; hansa whoami shows which company asks",
+            {**(failure.problem or {}), "detail": text},
+        ) from None
 
 
 Work = Callable[[Client], Awaitable[T]]
+
+
+def _of_home(home: Path, base: Profile | None, profiles: Mapping[str, Profile]) -> Profile | None:
+    """Return the profile of the node that lives in `home`: a remembered one, or its address alone.
+
+    Whoever names a company's home means that company's node, not the one that happens to be current.
+    """
+    from cli.place import NODE_FILE, own_api
+
+    where = home.expanduser().absolute()
+    fitting = [profile for profile in profiles.values() if profile.home and Path(profile.home).absolute() == where]
+    if base in fitting or not (where / NODE_FILE).exists():
+        return base
+    if fitting:
+        return fitting[0]
+    url, ca_file = own_api(where)
+    return Profile(name="", api=url, token="", home=str(where), ca_file=ca_file)
+
+
+def _made_here() -> str:
+    """Return the home that `hansa init` made without being told a folder; "" when there is none."""
+    from cli.place import default_home
+
+    home = default_home()
+    return str(home) if (home / "people.toml").exists() else ""
+
+
+def _table(content: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    found = content.get(name, {})
+    return found if isinstance(found, Mapping) else {}
 
 
 def _q(text: str) -> str:

@@ -46,9 +46,15 @@ class Trusted:
     @cached_property
     def program(self) -> Program:
         """Return the contracts of the genesis document, compiled here."""
+        from contracts.errors import ContractsError
         from node.app import compile_programs
 
-        return compile_programs(self.document)
+        try:
+            return compile_programs(self.document)
+        except ContractsError as error:
+            raise CommandFailed(
+                Exit.REJECTED, f"{self.path}: contracts: {error}", "ask the founders for the final genesis file"
+            ) from None
 
     @property
     def currencies(self) -> dict[str, int]:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import msgspec
 
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+from cli.place import write_file
 from ledger.codec import encode
 from ledger.crypto.ed25519 import SigningKey, verify_strict
 from ledger.crypto.hashing import Tag, signing_digest
@@ -20,6 +22,9 @@ from ledger.errors import LedgerError
 from ledger.transaction import Envelope, TxBody, body_codec
 
 SCHEMA: Final = "hansa.transaction-file/1"
+HASH_SIZE: Final = 32
+SIGNATURE_SIZES: Final = (32, 64)
+"""Bytes of an Ed25519 public key and of a signature (S5)."""
 
 
 class TxFile(msgspec.Struct, kw_only=True):
@@ -54,8 +59,12 @@ def sign(file: TxFile, user_id: str, key: SigningKey) -> None:
         if signer.user_id == user_id:
             file.signatures[position] = (key.public_key.hex(), key.sign(file.tx_id).hex())
             return
-    wanted = ", ".join(signer.user_id for signer in file.content.signers)
-    raise CommandFailed(Exit.NOT_ALLOWED, f"user {user_id} is not a signer of this transaction", f"it needs {wanted}")
+    wanted = ", ".join(f"{signer.user_id} of {signer.company_id}" for signer in file.content.signers)
+    raise CommandFailed(
+        Exit.NOT_ALLOWED,
+        f"user {user_id} is not a signer of this transaction",
+        f"it needs {wanted}; hansa tx call --as PERSON makes one for other people",
+    )
 
 
 def envelope(file: TxFile) -> bytes:
@@ -64,7 +73,9 @@ def envelope(file: TxFile) -> bytes:
     for signer, signature in zip(file.content.signers, file.signatures, strict=True):
         if signature is None:
             raise CommandFailed(
-                Exit.REJECTED, f"the signature of {signer.user_id} is missing", "hansa tx sign FILE --as PERSON"
+                Exit.REJECTED,
+                f"the signature of {signer.user_id} ({signer.capacity}) is missing",
+                "hansa tx sign FILE --as PERSON, on the machine that holds this person's key",
             )
         public_key, value = bytes.fromhex(signature[0]), bytes.fromhex(signature[1])
         if not verify_strict(public_key, value, file.tx_id):
@@ -79,10 +90,15 @@ def read(path: Path) -> TxFile:
         file = msgspec.json.decode(path.read_bytes(), type=TxFile)
         if file.schema != SCHEMA or len(file.signatures) != len(file.content.signers):
             raise ValueError("another schema or number of signatures")
-        bytes.fromhex(file.chain_id)
+        if len(bytes.fromhex(file.chain_id)) != HASH_SIZE:
+            raise ValueError("the chain id is no hash")
+        for pair in file.signatures:
+            for part, size in zip(pair or (), SIGNATURE_SIZES, strict=False):
+                if len(bytes.fromhex(part)) != size:
+                    raise ValueError("a signature or key has another length")
         return file
     except OSError as error:
-        raise CommandFailed(Exit.USAGE, f"cannot read {path}: {error.strerror}", "check the path") from None
+        raise CommandFailed(Exit.NOT_FOUND, f"cannot read {path}: {error.strerror}", "check the path") from None
     except (msgspec.DecodeError, LedgerError, ValueError) as error:
         raise CommandFailed(
             Exit.REJECTED, f"{path} is no transaction file: {error}", "make one with hansa tx call --generate-only"
@@ -90,19 +106,23 @@ def read(path: Path) -> TxFile:
 
 
 def write(path: Path, file: TxFile) -> None:
-    """Write the file, readable by its owner only."""
-    path.write_bytes(msgspec.json.format(msgspec.json.encode(file)) + b"\n")
-    path.chmod(0o600)
+    """Write the file, whole or not at all, readable by its owner only."""
+    write_file(path, msgspec.json.format(msgspec.json.encode(file)) + b"\n")
 
 
-def describe(file: TxFile) -> list[tuple[str, str]]:
-    """Return what a person should read before signing: call, arguments, signers, validity."""
+def describe(file: TxFile, labels: Mapping[str, str] | None = None) -> list[tuple[str, str]]:
+    """Return what a person should read before signing: call, arguments, signers, validity.
+
+    `labels` names the users that are known here.
+    """
     body = file.content
     rows = [("transaction", file.tx_id.hex()), ("call", f"{body.contract}.{body.method}")]
     rows += [("argument", _shown(argument)) for argument in body.args]
     for signer, signature in zip(body.signers, file.signatures, strict=True):
         state = "signed" if signature is not None else "not signed"
-        rows.append(("signer", f"{signer.user_id} as {signer.capacity} for {signer.company_id}: {state}"))
+        known = (labels or {}).get(signer.user_id)
+        who = f"{known} ({signer.user_id})" if known else signer.user_id
+        rows.append(("signer", f"{who} as {signer.capacity} for {signer.company_id}: {state}"))
     rows.append(("valid until", f"height {body.valid_until_height}"))
     rows.append(("gas limit", str(body.gas_limit)))
     return rows

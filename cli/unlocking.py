@@ -27,8 +27,9 @@ def from_file(path: Path) -> UnlockSecret:
     try:
         return read_secret_file(path)
     except UnlockFailed as error:
+        text = str(error) if str(path) in str(error) else f"the key file {path} is of no use: {error}"
         raise CommandFailed(
-            Exit.NOT_ALLOWED, str(error), f"make a new one with hansa key new-secret {path}, or name the right file"
+            Exit.NOT_ALLOWED, text, f"make a new one with hansa key new-secret {path}, or name the right file"
         ) from None
 
 
@@ -52,7 +53,10 @@ def new_secret(key_file: str | None, what: str, flag: str) -> UnlockSecret:
 
 
 def held_secret(key_file: str | None, beside: Path | None, what: str, flag: str) -> UnlockSecret:
-    """Return the secret of keys that exist: flag, HANSA_KEY_FILE, the file `beside`, or a prompt, in this order."""
+    """Return the secret of keys that exist: flag, HANSA_KEY_FILE, the file `beside`, or a prompt, in this order.
+
+    `flag` is the option that the command has for it, or "".
+    """
     named = key_file or os.environ.get(KEY_FILE_NAME)
     if named:
         return from_file(Path(named))
@@ -62,7 +66,9 @@ def held_secret(key_file: str | None, beside: Path | None, what: str, flag: str)
         raise CommandFailed(
             Exit.USAGE,
             f"the passphrase of {what} is needed and nobody can be asked here",
-            f"name a file that holds it with {flag} or {KEY_FILE_NAME}",
+            f"name a file that holds it with {flag} or {KEY_FILE_NAME}"
+            if flag
+            else f"name its file in {KEY_FILE_NAME}",
         )
     try:
         return check_passphrase(getpass(f"Passphrase of {what}: "), new=False)

@@ -6,11 +6,8 @@ A wallet may hold one person or, in a demo, all of them.
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from getpass import getpass
 from pathlib import Path
 from typing import Final
 
@@ -18,12 +15,11 @@ import msgspec
 
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+from cli.unlocking import PEOPLE_SECRET, held_secret, open_key
 from ledger.crypto.ed25519 import SigningKey
-from node.identity.keystore import KeystoreError, read_key
-from node.identity.unlock import UnlockFailed, UnlockSecret, find_secret, read_secret_file
+from node.identity.unlock import UnlockSecret
 
 PEOPLE_FILE: Final = "people.toml"
-SECRET_FILE: Final = "people.secret"  # noqa: S105  # the name of a file
 
 
 class Person(msgspec.Struct, frozen=True, kw_only=True):
@@ -63,8 +59,10 @@ class Wallet:
                 f"there is no {PEOPLE_FILE} in {home}",
                 "name the company's home with --home, or make one with hansa init",
             ) from None
-        except msgspec.DecodeError as error:
-            raise CommandFailed(Exit.USAGE, f"{path}: {error}", "correct the file") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise CommandFailed(
+                Exit.USAGE, f"{path}: {error}", "correct the file, or restore it from a backup"
+            ) from None
         self.company_id = people.company_id
         self.people = people.person
         self._keys: dict[str, SigningKey] = {}
@@ -78,53 +76,45 @@ class Wallet:
         known = ", ".join(person.label for person in self.people)
         raise CommandFailed(Exit.USAGE, f"nobody here is called {label!r}", f"known are {known}")
 
-    def choose(self, roles: Sequence[str], prefer: Sequence[str] = ()) -> list[Person]:
-        """Return a different person for each role, `prefer` first (F11: maker is not checker)."""
-        ranked = [self.named(label) for label in prefer]
-        ranked += [person for person in self.people if person not in ranked]
-        chosen = _assign(list(roles), ranked)
-        if chosen is None:
+    def choose(self, roles: Sequence[str], named: Sequence[str] = ()) -> list[Person]:
+        """Return a different person for each role (F11: maker is not checker); who is `named` signs, or nobody does."""
+        wanted = list(dict.fromkeys(self.named(label) for label in named))
+        chosen = _assign(list(roles), [*wanted, *(person for person in self.people if person not in wanted)], wanted)
+        if chosen is not None:
+            return chosen
+        needed = ", ".join(roles)
+        if wanted:
+            who = ", ".join(f"{person.label} ({', '.join(person.roles)})" for person in wanted)
             raise CommandFailed(
                 Exit.NOT_ALLOWED,
-                f"the people here cannot fill the roles {', '.join(roles)} with different persons",
-                "add a signature elsewhere: --generate-only, then hansa tx sign on the other person's machine",
+                f"this needs the roles {needed}, one person each; {who} cannot be among those who sign",
+                "name other people with --as, or leave it out: hansa whoami and people.toml show who holds which role",
             )
-        return chosen
+        raise CommandFailed(
+            Exit.NOT_ALLOWED,
+            f"the people here cannot fill the roles {needed} with different persons",
+            "add a signature elsewhere: --generate-only, then hansa tx sign on the other person's machine",
+        )
 
     def key(self, person: Person) -> SigningKey:
         """Open the person's key; the secret is asked for at most once a command."""
         if person.user_id not in self._keys:
-            try:
-                stored = read_key(self.home / person.key, self._unlock())
-            except (KeystoreError, UnlockFailed) as error:
-                raise CommandFailed(Exit.NOT_ALLOWED, str(error), "check the passphrase and the file's mode") from None
-            self._keys[person.user_id] = stored.signing_key()
+            if self._secret is None:
+                self._secret = held_secret(None, self.home / PEOPLE_SECRET, "the keys of people", "")
+            self._keys[person.user_id] = open_key(self.home / person.key, self._secret).signing_key()
         return self._keys[person.user_id]
 
-    def _unlock(self) -> UnlockSecret:
-        if self._secret is None:
-            named = os.environ.get("HANSA_KEY_FILE")
-            beside = self.home / SECRET_FILE
-            if named or beside.exists():
-                self._secret = read_secret_file(Path(named) if named else beside)
-            else:
-                self._secret = find_secret(
-                    "prompt",
-                    key_file=None,
-                    development=False,
-                    environment=os.environ,
-                    prompt=getpass if sys.stdin.isatty() else None,
-                )
-        return self._secret
 
-
-def _assign(roles: list[str], people: Sequence[Person]) -> list[Person] | None:
-    """First fit with backtracking, as the runtime assigns signers to demands (contracts H7)."""
+def _assign(roles: list[str], people: Sequence[Person], needed: Sequence[Person]) -> list[Person] | None:
+    """First fit with backtracking, as the runtime assigns signers to demands (contracts H7); all `needed` are in it."""
+    if len(needed) > len(roles):
+        return None
     if not roles:
         return []
     for person in people:
         if roles[0] in person.roles:
-            rest = _assign(roles[1:], [other for other in people if other is not person])
+            others, left = [[one for one in group if one is not person] for group in (people, needed)]
+            rest = _assign(roles[1:], others, left)
             if rest is not None:
                 return [person, *rest]
     return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,35 @@ import click
 
 from cli import output, txfile
 from cli.acting import Actor
+from cli.amounts import show_amount
 from cli.calls import ACTS
 from cli.client import Client
 from cli.profile import Session, command_options, run
 from cli.wallet import Wallet
+
+wait_option: Callable[[Any], Any] = click.option(
+    "--wait",
+    "until",
+    type=click.Choice(["submitted", "committed", "final"]),
+    default="committed",
+    show_default=True,
+    help="Return when it is handed in, in the ledger, or provable to outsiders.",
+)
 
 
 def write_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options of writing commands; the command gets them as one `Writing`."""
 
     @click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
-    @click.option("--wait", "until", type=click.Choice(["submitted", "committed", "final"]), default="committed")
+    @wait_option
     @click.option("--generate-only", type=click.Path(dir_okay=False), help="Write the unsigned transaction to a file.")
     @command_options
     @wraps(function)
     def wrapped(session: Session, people: tuple[str, ...], until: str, generate_only: str | None, **rest: Any) -> Any:
         return function(Writing(session, people, until, generate_only), **rest)
 
-    return wrapped
+    options: Callable[..., Any] = wrapped
+    return options
 
 
 class Writing:
@@ -43,45 +54,63 @@ class Writing:
     def carry_out(
         self,
         act: str,
-        arguments: Callable[[Actor], Sequence[Any]],
+        arguments: Callable[[Actor], Awaitable[Sequence[Any]] | Sequence[Any]],
         said: Callable[[dict[str, Any]], str],
         *,
         homes: Sequence[str] = (),
+        named: tuple[str, str, str] | None = None,
     ) -> None:
-        """Compose, sign, submit and wait for `act`; print what happened with `said`."""
+        """Compose, sign, submit and wait for `act`; print what happened with `said`.
+
+        `arguments` may ask the node first. With -q the id of what was made is printed, or that of the transaction.
+        """
 
         async def work(client: Client) -> dict[str, Any]:
             actor = Actor(client, self.session.wallet())
             await actor.open()
             others = [Wallet(Path(home)) for home in homes]
             wanted = ACTS[act]
-            file, signings = await actor.compose(wanted, arguments(actor), prefer=self.people, others=others)
+            given = arguments(actor)
+            args = await given if isinstance(given, Awaitable) else given
+            file, signings = await actor.compose(wanted, args, prefer=self.people, others=others)
             if self.generate_only:
                 txfile.write(Path(self.generate_only), file)
                 return {"id": file.tx_id.hex(), "state": "unsigned", "file": self.generate_only}
             who = ", ".join(f"{signing.person.label} ({signing.capacity})" for _, signing in signings)
-            output.say(
-                f"signing {wanted.contract}.{wanted.method} as {who}; profile {self.session.profile.name or '-'}"
-            )
+            if self.session.talks:
+                profile = self.session.profile.name or "-"
+                output.say(f"signing {wanted.contract}.{wanted.method} as {who}; profile {profile}")
             tx_id = await actor.sign_and_send(file, signings)
             if self.until == "submitted":
                 return {"id": tx_id, "state": "pending"}
-            return await actor.finish(tx_id, until=self.until, seconds=int(self.session.timeout_s))
+            return await actor.finish(tx_id, until=self.until, seconds=self.session.timeout_s)
 
-        found = run(work, self.session)
-        if self.session.output == "json":
-            output.emit({"schema": "hansa.act/1", "act": act, "transaction": found}, "json", [], [])
+        found = run(work, self.session, named)
+        document = {"schema": "hansa.act/1", "act": act, "transaction": found}
+        if not self.session.talks:
+            output.one(document, self.session.output, [], result_of(found) or str(found["id"]))
         elif found["state"] == "unsigned":
-            click.echo(f"{self.generate_only}: unsigned; next: hansa tx sign {self.generate_only} --as PERSON")
+            click.echo(str(self.generate_only))
+            output.say(f"unsigned; next: hansa tx sign {self.generate_only} --as PERSON")
         elif found["state"] == "pending":
-            click.echo(f"submitted as {found['id']}; next: hansa tx wait {found['id']}")
+            click.echo(found["id"])
+            output.say(f"submitted; next: hansa tx wait {found['id']}")
         else:
-            click.echo(f"{said(found)} (height {found['height']}, transaction {found['id'][:16]}…)")
+            click.echo(f"{said(found)} (height {found['height']}, transaction {found['id']})")
 
 
 def result_of(found: dict[str, Any]) -> str:
-    """Return the result of a call, which for creating calls is the id of the new object."""
-    return str((found.get("receipt") or {}).get("result") or "")
+    """Return the result of a call, which for creating calls is the id of the new object; "" when there is none."""
+    result = (found.get("receipt") or {}).get("result")
+    return result if isinstance(result, str) else ""
+
+
+def amount_of(found: dict[str, Any]) -> str:
+    """Return the first amount among the arguments of a call, as the ledger took it: `1,190.00 EUR`."""
+    for argument in found.get("args", ()):
+        if argument["type"] == "money":
+            return show_amount(argument["value"], {})
+    return ""
 
 
 def event_of(found: dict[str, Any], name: str) -> dict[str, Any]:

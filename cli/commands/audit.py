@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from cli import output
+from cli import output, place
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
@@ -30,7 +30,11 @@ def command() -> None:
 @click.argument("file", type=click.Path(dir_okay=False))
 @command_options
 def export(session: Session, file: str) -> None:
-    """Write the company's rows, events, books and documents with all proofs into one file."""
+    """Write the company's rows, events, books and documents with all proofs into one file.
+
+    \b
+    hansa audit export acme.hansapack
+    """
 
     async def work(client: Client) -> dict[str, Any]:
         return await client.get("v1/audit/pack")
@@ -39,7 +43,7 @@ def export(session: Session, file: str) -> None:
     data = b64decode(document["data"])
     if sha256(data).hexdigest() != document["sha256"]:
         raise CommandFailed(Exit.FAILED, "the pack was damaged on its way", "try again")
-    Path(file).write_bytes(data)
+    place.write_file(Path(file), data)
     output.emit(
         {"schema": "hansa.audit-export/1", "file": file, "bytes": len(data), "at": document["at"]},
         session.output,
@@ -51,11 +55,14 @@ def export(session: Session, file: str) -> None:
 @command.command()
 @click.argument("pack", type=click.Path(exists=True, dir_okay=False))
 @click.option("--genesis", required=True, type=click.Path(exists=True, dir_okay=False), help="Obtained independently.")
-@click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table")
+@place.output_option
 def verify(pack: str, genesis: str, form: str) -> None:
     """Check a pack offline; no node, no network and none of the ledger's code is used.
 
     The same file runs alone: python finance/audit/verifier.py PACK --genesis FILE
+
+    \b
+    hansa audit verify acme.hansapack --genesis genesis.hansa
     """
     from finance.audit.verifier import main
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from cli import output
+from cli import output, place
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 
@@ -15,12 +15,12 @@ from cli.failure import CommandFailed
 @click.command("bench")
 @click.option("--quick", is_flag=True, help="Under a minute: 10 s saturated, 10 s at half load.")
 @click.option("--seconds", type=click.FloatRange(1, 3600), help="Length of the saturated phase. [default: 60]")
-@click.option("-n", "--companies", type=click.IntRange(4, 16), default=4, show_default=True)
-@click.option("--port-base", type=int, default=7900, show_default=True)
+@click.option("-n", "--companies", type=click.IntRange(4, 16), default=4, show_default=True, help="One node each.")
+@click.option("--port-base", type=click.IntRange(1024, 65_000), default=7900, show_default=True, help="First port.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Keys and arrival times are functions of it.")
 @click.option("--dir", "chosen", type=click.Path(file_okay=False), help="Where the nodes keep their data meanwhile.")
 @click.option("--html", "page", type=click.Path(dir_okay=False), help="Write plots of latency and throughput here.")
-@click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table")
+@place.output_option
 def command(
     quick: bool,
     seconds: float | None,

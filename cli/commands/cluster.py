@@ -6,20 +6,22 @@ import asyncio
 import signal
 import sys
 import time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli import local, output
+from cli import local, output, place
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+from cli.profile import choose
 from simulator.cluster import control
-from simulator.cluster.plan import PLAN_FILE, ClusterError, clusters_directory, load
+from simulator.cluster.plan import PLAN_FILE, PORT_MAX, ClusterError, Plan, clusters_directory, load
 from simulator.cluster.supervisor import LOG_FILE
 
 _dir = click.option("--dir", "chosen", type=click.Path(file_okay=False), help="Folder of the cluster.")
-_output = click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table")
+_which = click.option("--name", help="Cluster. [default: that of the current profile, or demo]")
 
 
 @click.group("cluster")
@@ -34,13 +36,13 @@ def command() -> None:
 
 @command.command()
 @click.argument("name", default="demo")
-@click.option("-n", "--companies", type=int, default=4, show_default=True)
+@click.option("-n", "--companies", type=int, default=4, show_default=True, help="One node each.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Keys are a function of it.")
-@click.option("--port-base", type=int, default=7400, show_default=True)
+@click.option("--port-base", type=click.IntRange(1024, PORT_MAX), default=7400, show_default=True, help="First port.")
 @click.option("--wait", "wait_s", type=float, default=20.0, show_default=True, help="Seconds until all must be ready.")
 @click.option("-d", "--detach", is_flag=True, help="Leave the nodes running in the background.")
 @_dir
-@_output
+@place.output_option
 def up(
     name: str, companies: int, seed: int, port_base: int, wait_s: float, detach: bool, chosen: str | None, form: str
 ) -> None:
@@ -52,9 +54,16 @@ def up(
     """
     directory = local.directory_of(name, chosen)
     if control.is_running(directory):
-        raise CommandFailed(Exit.CONFLICT, f"cluster {name} is running already", f"hansa cluster ls {name}")
+        raise CommandFailed(
+            Exit.CONFLICT,
+            f"the cluster in {directory} is running already",
+            f"hansa cluster status{_flags(directory)} shows it, hansa cluster down{_flags(directory)} stops it",
+        )
     started = time.monotonic()
     plan = local.prepare(directory, name, local.cast_of(companies), seed, port_base)
+    name = plan.name
+    if len(plan.nodes) != companies:
+        output.say(f"{directory} holds {len(plan.nodes)} companies and goes on with them; -n is for new clusters")
     nodes = local.nodes_of(directory, plan)
     pid = local.start_detached(directory, plan)
     failed = asyncio.run(local.wait_ready(nodes, wait_s))
@@ -66,7 +75,8 @@ def up(
     else:
         click.echo(banner(plan.seed, len(nodes)))
         click.echo(output.render(rows, HEADER, indent="  "))
-        click.echo(f"  Data     {directory} (kept; hansa cluster purge {name} removes it)")
+        flags = _flags(directory)
+        click.echo(f"  Data     {directory} (kept; hansa cluster purge{flags} removes it)")
         click.echo(f"  Profile  {name!r} is now current" if profile else "  Profile  not written: no writable home")
         click.echo(f"  Try      hansa invoice list · hansa node status · hansa cluster kill {nodes[-1].plan.name}")
         click.echo(f"  Started in {seconds:.1f} s.")
@@ -74,7 +84,9 @@ def up(
         for node, reason in failed.items():
             click.echo(f"{node} is not ready: {reason}", err=True)
         raise CommandFailed(
-            Exit.UNAVAILABLE, f"{len(failed)} of {len(nodes)} nodes are not ready", "hansa cluster logs"
+            Exit.UNAVAILABLE,
+            f"{len(failed)} of {len(nodes)} nodes are not ready",
+            f"hansa cluster logs {next(iter(failed))}{_flags(directory)}",
         )
     if detach:
         return
@@ -89,16 +101,21 @@ def up(
 
 
 @command.command()
-@click.argument("name", default="demo")
+@click.argument("name", required=False)
 @_dir
-def down(name: str, chosen: str | None) -> None:
-    """Stop all nodes and keep the data."""
-    directory = local.directory_of(name, chosen)
+def down(name: str | None, chosen: str | None) -> None:
+    """Stop all nodes and keep the data.
+
+    \b
+    hansa cluster down
+    """
+    directory = _directory(name, chosen)
+    plan = _plan(directory)
     local.ask(directory, {"do": "down"})
     deadline = time.monotonic() + 20
     while control.is_running(directory) and time.monotonic() < deadline:
         time.sleep(0.05)
-    click.echo(f"cluster {name} is down; its data is in {directory}")
+    click.echo(f"cluster {plan.name} is down; its data is in {directory}")
 
 
 @command.command()
@@ -106,25 +123,39 @@ def down(name: str, chosen: str | None) -> None:
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @_dir
 def purge(name: str, yes: bool, chosen: str | None) -> None:
-    """Remove a cluster and all its data."""
+    """Remove a cluster and all its data. It must be named, or its folder; `demo` if neither is.
+
+    \b
+    hansa cluster purge demo --yes
+    """
     directory = local.directory_of(name, chosen)
     if not (directory / PLAN_FILE).exists():
         raise CommandFailed(Exit.NOT_FOUND, f"there is no cluster in {directory}", "hansa cluster ls")
     if control.is_running(directory):
-        raise CommandFailed(Exit.CONFLICT, f"cluster {name} is running", f"hansa cluster down {name}")
+        raise CommandFailed(
+            Exit.CONFLICT, f"the cluster in {directory} is running", f"hansa cluster down{_flags(directory)}"
+        )
     if not yes:
         if not sys.stdin.isatty():
-            raise CommandFailed(Exit.USAGE, "nobody can be asked here", "say --yes")
+            raise CommandFailed(
+                Exit.USAGE, f"whether {directory} may be removed cannot be asked here", "say --yes if you mean it"
+            )
         click.confirm(f"Remove {directory} and everything in it?", abort=True)
     local.discard(directory)
+    click.echo(f"{directory} is removed")
 
 
 @command.command("ls")
 @click.argument("name", required=False)
 @_dir
-@_output
+@place.output_option
 def list_clusters(name: str | None, chosen: str | None, form: str) -> None:
-    """List clusters, or the nodes of one."""
+    """List clusters, or the nodes of one.
+
+    \b
+    hansa cluster ls
+    hansa cluster ls demo -o json
+    """
     if name or chosen:
         directory = local.directory_of(name or "demo", chosen)
         plan = _plan(directory)
@@ -140,16 +171,38 @@ def list_clusters(name: str | None, chosen: str | None, form: str) -> None:
     output.emit(
         {"schema": "hansa.clusters/1", "items": items}, form, rows, ["NAME", "COMPANIES>", "STATE", "DIRECTORY"]
     )
+    if not rows and form == "table":
+        output.say(f"no cluster in {clusters_directory()}; hansa cluster up makes one")
+
+
+@command.command()
+@click.argument("name", required=False)
+@_dir
+@place.output_option
+def status(name: str | None, chosen: str | None, form: str) -> None:
+    """Show the nodes of a cluster, and in one sentence whether blocks go on.
+
+    \b
+    hansa cluster status
+    """
+    directory = _directory(name, chosen)
+    nodes = local.nodes_of(directory, _plan(directory))
+    rows, document = asyncio.run(picture(directory, nodes))
+    running = control.is_running(directory)
+    said = asyncio.run(sentence(nodes)) if running else f"the cluster in {directory} is down: hansa cluster up"
+    output.emit(document | {"sentence": said}, form, rows, HEADER)
+    output.say(said)
 
 
 def _action(verb: str, text: str) -> None:
-    @command.command(verb, help=text)
+    @command.command(verb, help=f"{text}\n\n\b\nhansa cluster {verb} qiming")
     @click.argument("node")
-    @click.option("--name", default="demo", show_default=True, help="Cluster.")
+    @_which
     @_dir
-    def act(node: str, name: str, chosen: str | None) -> None:
-        directory = local.directory_of(name, chosen)
+    def act(node: str, name: str | None, chosen: str | None) -> None:
+        directory = _directory(name, chosen)
         plan = _plan(directory)
+        _known(plan, node)
         local.ask(directory, {"do": verb, "node": node})
         click.echo(asyncio.run(sentence(local.nodes_of(directory, plan))))
 
@@ -164,18 +217,20 @@ _action("resume", "Let a frozen node go on.")
 
 @command.command()
 @click.argument("node", required=False)
-@click.option("--name", default="demo", show_default=True, help="Cluster.")
-@click.option("-n", "--lines", type=int, default=20, show_default=True)
+@_which
+@click.option("-n", "--lines", type=click.IntRange(min=1), default=20, show_default=True, help="Of each node.")
 @_dir
-def logs(node: str | None, name: str, lines: int, chosen: str | None) -> None:
-    """Print the last log lines of a node, or of all."""
-    directory = local.directory_of(name, chosen)
+def logs(node: str | None, name: str | None, lines: int, chosen: str | None) -> None:
+    """Print the last log lines of a node, or of all.
+
+    \b
+    hansa cluster logs qiming -n 5
+    """
+    directory = _directory(name, chosen)
     plan = _plan(directory)
-    wanted = [item for item in plan.nodes if node in (None, item.name)]
-    if not wanted:
-        known = ", ".join(item.name for item in plan.nodes)
-        raise CommandFailed(Exit.NOT_FOUND, f"no node is called {node!r}", f"known are {known}")
-    for item in wanted:
+    if node is not None:
+        _known(plan, node)
+    for item in [item for item in plan.nodes if node in (None, item.name)]:
         path = directory / item.home / LOG_FILE
         text = path.read_text(encoding="utf-8", errors="replace") if path.exists() else ""
         for line in text.splitlines()[-lines:]:
@@ -183,11 +238,15 @@ def logs(node: str | None, name: str, lines: int, chosen: str | None) -> None:
 
 
 @command.command()
-@click.argument("name", default="demo")
+@click.argument("name", required=False)
 @_dir
-def path(name: str, chosen: str | None) -> None:
-    """Print the folder of a cluster: one company home in each subfolder."""
-    directory = local.directory_of(name, chosen)
+def path(name: str | None, chosen: str | None) -> None:
+    """Print the folder of a cluster: one company home in each subfolder.
+
+    \b
+    hansa cluster path
+    """
+    directory = _directory(name, chosen)
     _plan(directory)
     click.echo(str(directory))
 
@@ -256,12 +315,38 @@ async def sentence(nodes: list[local.LocalNode]) -> str:
                 why = await client.get("v1/consensus/why", retry=False)
         except CommandFailed:
             continue
-        return f"{node.plan.name} says: {why.get('sentence', '')}"
+        return f"{node.plan.name} says: {why['headline']}"
     return "no node answers"
 
 
-def _plan(directory: Path) -> Any:
+def _directory(name: str | None, chosen: str | None) -> Path:
+    """Return the folder of the cluster that is meant: named, that of the current profile, or demo."""
+    if not name and not chosen:
+        home = Path(choose(None, None, None, None).home or ".")
+        if (home.parent / PLAN_FILE).exists():
+            return home.parent
+    return local.directory_of(name or "demo", chosen)
+
+
+def _flags(directory: Path) -> str:
+    """Return what names this cluster on a command line, with a space before it."""
+    if directory.parent == clusters_directory():
+        return f" {directory.name}"
+    return f" --dir {directory}"
+
+
+def _known(plan: Plan, node: str) -> None:
+    """Refuse a name that no node of the cluster has."""
+    names = [item.name for item in plan.nodes]
+    if node not in names:
+        close = get_close_matches(node, names, n=1)
+        hint = f"did you mean {close[0]!r}? " if close else ""
+        raise CommandFailed(Exit.NOT_FOUND, f"no node is called {node!r}", f"{hint}known are {', '.join(names)}")
+
+
+def _plan(directory: Path) -> Plan:
     try:
         return load(directory)
     except ClusterError as error:
-        raise CommandFailed(Exit.NOT_FOUND, str(error)) from None
+        text, _, step = str(error).rpartition("; ")
+        raise CommandFailed(Exit.NOT_FOUND, text, step) from None

@@ -27,9 +27,8 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("-q", "--quiet", is_flag=True, help="Print names only, one a line.")
 @command_options
-def list_(session: Session, quiet: bool) -> None:
+def list_(session: Session) -> None:
     """List the contracts of the network.
 
     \b
@@ -40,10 +39,6 @@ def list_(session: Session, quiet: bool) -> None:
         return await client.get("v1/contracts")
 
     found = run(work, session)
-    if quiet:
-        for item in found["items"]:
-            click.echo(item["name"])
-        return
     rows = [
         [
             item["name"],
@@ -81,8 +76,8 @@ def show(session: Session, name: str, source: bool) -> None:
     if source:
         click.echo(found["source"] or "", nl=not (found["source"] or "").endswith("\n"))
         return
-    if session.output == "json":
-        output.emit(found, "json", [], [])
+    if not session.talks:
+        output.one(found, session.output, [], found["name"])
         return
     output.fields([("contract", f"{found['name']} version {found['version']}"), ("code", found["code_id"])])
     rows = []

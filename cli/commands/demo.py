@@ -12,12 +12,13 @@ from typing import Any
 
 import click
 
-from cli import local, mapping, output
+from cli import local, mapping, output, place
 from cli.commands.cluster import HEADER, banner, picture
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.story import Chapter, Story
 from simulator.cluster import control
+from simulator.cluster.plan import PORT_MAX
 
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 
@@ -28,9 +29,9 @@ SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 @click.option("--name", default="demo", show_default=True, help="Cluster.")
 @click.option("--dir", "chosen", type=click.Path(file_okay=False), help="Folder of the cluster.")
 @click.option("--seed", type=int, default=1, show_default=True, help="Keys are a function of it.")
-@click.option("--port-base", type=int, default=7400, show_default=True)
+@click.option("--port-base", type=click.IntRange(1024, PORT_MAX), default=7400, show_default=True, help="First port.")
 @click.option("--wait", "wait_s", type=float, default=20.0, show_default=True, help="Seconds until all must be ready.")
-@click.option("-o", "--output", "form", type=click.Choice(["table", "json"]), default="table")
+@place.output_option
 def command(
     invoices: str | None,
     once: bool,

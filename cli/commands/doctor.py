@@ -21,12 +21,11 @@ _MARK: Final = {"ok": "ok", "warning": "WARNING", "fault": "FAULT"}
 
 @click.command("doctor")
 @click.option("--offline", is_flag=True, help="Ask no node.")
-@click.option("-q", "--quiet", is_flag=True, help="Show findings only.")
 @command_options
-def command(session: Session, offline: bool, quiet: bool) -> None:
+def command(session: Session, offline: bool) -> None:
     """Check versions, configuration, permissions, keys, disk, ports, certificates, store, clock and peers.
 
-    Reads only. Exit code 10 when something was found; each finding names its repair.
+    Reads only. Exit code 10 when something was found; each finding names its repair. With -q only findings are shown.
 
     \b
     hansa doctor
@@ -36,13 +35,13 @@ def command(session: Session, offline: bool, quiet: bool) -> None:
     subject = _subject(session, offline=offline)
     findings = examine(subject)
     bad = [item for item in findings if item.level != OK]
-    if session.output == "json":
+    if session.output in ("json", "jsonl", "csv"):
         items = [
             {"check": item.check, "level": item.level, "text": item.text, "repair": item.repair} for item in findings
         ]
-        output.emit({"schema": "hansa.doctor/1", "items": items, "findings": len(bad)}, "json", [], [])
+        output.emit({"schema": "hansa.doctor/1", "items": items, "findings": len(bad)}, session.output, [], [])
     else:
-        for item in bad if quiet else findings:
+        for item in findings if session.talks else bad:
             click.echo(f"{_MARK[item.level]:7}  {item.check:13}  {item.text}")
             if item.repair:
                 click.echo(f"{'':7}  {'':13}  -> {item.repair}")
@@ -50,10 +49,10 @@ def command(session: Session, offline: bool, quiet: bool) -> None:
         faults = sum(1 for item in bad if item.level == "fault")
         raise CommandFailed(
             Exit.FINDINGS,
-            f"{len(bad)} findings, {faults} of them faults",
+            f"{len(bad)} {'finding' if len(bad) == 1 else 'findings'}, faults: {faults}",
             "repair them from the top, then run hansa doctor again",
         )
-    if session.output != "json" and not quiet:
+    if session.talks:
         output.say("nothing to repair")
 
 

@@ -3,22 +3,39 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+from urllib.parse import quote
 
 import click
 
-from cli import amounts, output
+from cli import amounts, companies, output, place
 from cli.acting import Actor
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.importing import Imported, import_files
 from cli.profile import Session, command_options, run
-from cli.writing import Writing, result_of, write_options
+from cli.writing import Writing, amount_of, result_of, write_options
 
+_OBJECT_ID: Final = re.compile(r"[a-z]{3}-[a-z0-9]{1,40}", re.ASCII)
+_FIGURES: Final = (
+    ("net", "net"), ("tax", "tax"), ("payable", "total"), ("credited", "credited"), ("paid", "paid"),
+    ("set off", "set_off"), ("written off", "written_off"), ("open", "open"), ("disputed", "disputed"),
+    ("held", "held"),
+)  # fmt: skip
+_ALWAYS: Final = ("net", "tax", "total", "open")
+"""Figures that are shown even when they are zero."""
+_reason = click.option(
+    "--reason",
+    default="OTH",
+    show_default=True,
+    metavar="CODE",
+    help="REF LEG REC QUA DEL PRI QTY ITM PAY UNR FIN PPD OTH",
+)
 COLUMNS = ["ID", "FROM", "TO", "DUE", "AMOUNT>", "OPEN>", "STATUS", "NEXT"]
 
 
@@ -36,7 +53,13 @@ def command() -> None:
 @command.command("import")
 @click.argument("files", nargs=-1, required=True, type=click.Path(exists=True))
 @click.option("--lenient", is_flag=True, help="Report faults of codes and identifiers as warnings.")
-@click.option("--terms-days", type=int, default=30, show_default=True, help="Due date when the document names none.")
+@click.option(
+    "--terms-days",
+    type=click.IntRange(0, 3650),
+    default=30,
+    show_default=True,
+    help="Due date when the document names none.",
+)
 @command_options
 def import_(session: Session, files: tuple[str, ...], lenient: bool, terms_days: int) -> None:
     """Read invoice files, seal them here, and issue them on the ledger.
@@ -63,8 +86,13 @@ def import_(session: Session, files: tuple[str, ...], lenient: bool, terms_days:
         "imported": good,
         "refused": len(results) - good,
     }
+    if session.output == "ids":
+        rows = [[item.object_id] for item in results]
+        for item in results:
+            if not item.object_id:
+                output.say(f"{item.file}: {item.reason}")
     output.emit(document, session.output, rows, ["FILE", "NUMBER", "OUTCOME", "ID", "REASON"])
-    if session.output != "json":
+    if session.talks:
         output.say(f"{good} issued, {len(results) - good} refused")
     if good < len(results):
         raise click.exceptions.Exit(int(Exit.REJECTED))
@@ -74,27 +102,28 @@ def import_(session: Session, files: tuple[str, ...], lenient: bool, terms_days:
 @click.option("--side", type=click.Choice(["sold", "bought"]), help="Only what we sold, or bought.")
 @click.option("--status", help="Derived status: open, part_paid, paid, overdue, disputed, …")
 @click.option("--document", help="Document state: issued, received, accepted, rejected, …")
-@click.option("--partner", help="Company id of the other side.")
-@click.option("--as-of", help="Date; today if left out.")
-@click.option("--limit", type=int, default=50, show_default=True)
-@click.option("-q", "--quiet", is_flag=True, help="Print ids only, one a line.")
+@click.option("--partner", metavar="COMPANY", help="The other side: its id or exact name.")
+@place.as_of_option
+@place.page_options
 @command_options
-def list_(session: Session, limit: int, quiet: bool, **filters: str | None) -> None:
-    """List invoices of this company.
+def list_(
+    session: Session, limit: int, cursor: str | None, partner: str | None, as_of: str | None, **filters: str | None
+) -> None:
+    """List invoices of this company, by due date.
 
     \b
     hansa invoice list --status overdue
+    hansa invoice list --side sold -o csv
     """
     params = {name: value for name, value in filters.items() if value} | {"limit": str(limit)}
+    params |= {name: value for name, value in (("cursor", cursor), ("as_of", as_of)) if value}
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get("v1/invoices", params)
+        if partner:
+            params["partner"] = (await companies.fetch(client)).id_of(partner)
+        return await client.get("v1/invoices", {**params, "count": "1"})
 
     document = run(work, session)
-    if quiet:
-        for item in document["items"]:
-            click.echo(item["id"])
-        return
     rows = [
         [
             item["id"],
@@ -109,40 +138,44 @@ def list_(session: Session, limit: int, quiet: bool, **filters: str | None) -> N
         for item in document["items"]
     ]
     output.emit(document, session.output, rows, COLUMNS)
-    if session.output != "json":
-        totals = " · ".join(f"open {amounts.show_amount(total['open'], {})}" for total in document.get("totals", []))
-        output.say(f"{len(rows)} at height {document['height']}" + (f" · {totals}" if totals else ""))
+    if session.talks:
+        totals = [f"{total['side']}: open {amounts.show_amount(total['open'], {})}" for total in document["totals"]]
+        output.foot(document, [f"as of {document['as_of']}", *totals], len(rows))
 
 
 @command.command()
 @click.argument("invoice_id", metavar="ID")
+@place.as_of_option
 @command_options
-def show(session: Session, invoice_id: str) -> None:
-    """Show one invoice with its timeline."""
+def show(session: Session, invoice_id: str, as_of: str | None) -> None:
+    """Show one invoice with its timeline.
+
+    \b
+    hansa invoice show inv-…
+    """
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get(f"v1/invoices/{invoice_id}")
+        return await client.get(f"v1/invoices/{quote(invoice_id, safe='')}", {"as_of": as_of} if as_of else {})
 
-    document = run(work, session)
-    if session.output == "json":
-        output.emit(document, "json", [], [])
-        return
+    document = run(work, session, _named(invoice_id))
     pairs = [("invoice", document["id"]), ("from", document["seller"]["name"]), ("to", document["buyer"]["name"])]
     pairs += [(name, document[name]) for name in ("issued", "due") if name in document]
     pairs += [
         (label, amounts.show_amount(document[name], {}))
-        for label, name in (("net", "net"), ("tax", "tax"), ("payable", "total"), ("open", "open"))
-        if name in document
+        for label, name in _FIGURES
+        if name in document and (name in _ALWAYS or any(digit in "123456789" for digit in document[name]["amount"]))
     ]
-    pairs += [("document", document["document"]), ("status", _status(document)), ("height", str(document["height"]))]
-    output.fields(pairs)
-    for moment in document.get("timeline", ()):
-        who = ", ".join(signer.get("label") or signer["company_name"] for signer in moment.get("signers", ()))
-        click.echo(f"  {moment.get('time', '')}  {moment.get('event', moment.get('name', ''))}  {who}")
+    pairs += [("document", document["document"]), ("status", _status(document)), ("next", _next(document))]
+    pairs.append(("height", str(document["height"])))
+    output.one(document, session.output, pairs, document["id"])
+    if not session.talks:
+        return
+    rows = [[moment["time"], moment["event"].rpartition(".")[2], _who(moment)] for moment in document["timeline"]]
+    output.table(rows, ["WHEN", "WHAT", "WHO"])
 
 
 def _simple(verb: str, act: str, text: str, done: str) -> None:
-    @command.command(verb, help=text)
+    @command.command(verb, help=f"{text}\n\n\b\nhansa invoice {verb} inv-…")
     @click.argument("invoice_id", metavar="ID")
     @write_options
     def carry(writing: Writing, invoice_id: str) -> None:
@@ -158,27 +191,35 @@ _simple("withdraw", "withdraw", "Take it back before the buyer received it (sell
 
 @command.command()
 @click.argument("invoice_id", metavar="ID")
-@click.option("--reason", default="OTH", show_default=True, help="REF LEG REC QUA DEL PRI QTY ITM PAY UNR FIN PPD OTH")
+@_reason
 @write_options
 def reject(writing: Writing, invoice_id: str, reason: str) -> None:
-    """Reject it (buyer's approver): the document is dead, the trade need not be."""
+    """Reject it (buyer's approver): the document is dead, the trade need not be.
+
+    \b
+    hansa invoice reject inv-… --reason QTY
+    """
     writing.carry_out("reject", lambda _: [invoice_id, reason], lambda _: f"{invoice_id} is rejected ({reason})")
 
 
 @command.command("query")
 @click.argument("invoice_id", metavar="ID")
-@click.option("--reason", default="OTH", show_default=True)
+@_reason
 @click.option("--request", "wanted", default="PIN", show_default=True, help="NOA PIN NIN CNF CNP CNA OTH")
 @write_options
 def query_(writing: Writing, invoice_id: str, reason: str, wanted: str) -> None:
-    """Ask the seller about it (buyer)."""
+    """Ask the seller about it (buyer).
+
+    \b
+    hansa invoice query inv-… --reason REF --request PIN
+    """
     writing.carry_out("query", lambda _: [invoice_id, reason, wanted], lambda _: f"{invoice_id} is under query")
 
 
 @command.command()
 @click.argument("invoice_id", metavar="ID")
 @click.argument("amount")
-@click.option("--reason", default="OTH", show_default=True)
+@_reason
 @write_options
 def dispute(writing: Writing, invoice_id: str, amount: str, reason: str) -> None:
     """Dispute a part of it (buyer's approver); the rest stays payable.
@@ -189,8 +230,20 @@ def dispute(writing: Writing, invoice_id: str, amount: str, reason: str) -> None
     writing.carry_out(
         "dispute",
         lambda actor: [invoice_id, amounts.parse_amount(amount, actor.currencies), reason],
-        lambda _: f"{amount} of {invoice_id} is disputed",
+        lambda found: f"{amount_of(found)} of {invoice_id} is disputed as {result_of(found)}",
     )
+
+
+@command.command("drop-dispute")
+@click.argument("dispute_id", metavar="DISPUTE")
+@write_options
+def drop_dispute(writing: Writing, dispute_id: str) -> None:
+    """Give a dispute up (buyer's approver); the amount is payable again. A credit note is the other way to end it.
+
+    \b
+    hansa invoice drop-dispute dsp-…
+    """
+    writing.carry_out("drop_dispute", lambda _: [dispute_id], lambda _: f"{dispute_id} is given up")
 
 
 @command.command()
@@ -199,37 +252,42 @@ def dispute(writing: Writing, invoice_id: str, amount: str, reason: str) -> None
 @click.argument("amount")
 @write_options
 def credit(writing: Writing, credit_id: str, invoice_id: str, amount: str) -> None:
-    """Use an open credit note on an invoice (seller). Credit notes themselves are imported like invoices."""
+    """Use an open credit note on an invoice (seller). Credit notes themselves are imported like invoices.
+
+    \b
+    hansa invoice credit crn-… inv-… "297.50 EUR"
+    """
     writing.carry_out(
         "apply_credit",
         lambda actor: [credit_id, invoice_id, amounts.parse_amount(amount, actor.currencies)],
-        lambda _: f"{amount} of {credit_id} is applied to {invoice_id}",
+        lambda found: f"{amount_of(found)} of {credit_id} is applied to {invoice_id}",
     )
 
 
 @command.command()
 @click.argument("invoice_id", metavar="ID")
 @click.argument("amount")
-@click.option("--bank", required=True, help="Company id of the settlement bank.")
+@click.option("--bank", metavar="COMPANY", help="Settlement bank: id or exact name. [default: the only one]")
 @write_options
-def pay(writing: Writing, invoice_id: str, amount: str, bank: str) -> None:
+def pay(writing: Writing, invoice_id: str, amount: str, bank: str | None) -> None:
     """Propose a payment for it (buyer, two people); the treasurer releases it: hansa payment release.
 
     \b
-    hansa invoice pay inv-… "1190.00 EUR" --bank c…
+    hansa invoice pay inv-… "1190.00 EUR"
     """
 
-    async def seller_of(client: Client) -> str:
-        return str((await client.get(f"v1/invoices/{invoice_id}"))["seller"]["id"])
-
-    payee = run(seller_of, writing.session)
-
-    def arguments(actor: Actor) -> Sequence[Any]:
+    async def arguments(actor: Actor) -> Sequence[Any]:
         money = amounts.parse_amount(amount, actor.currencies)
-        return [payee, bank, money, invoice_id, money]
+        known = await companies.fetch(actor.client)
+        through = known.id_of(bank) if bank else known.only_bank()
+        invoice = await actor.client.get(f"v1/invoices/{quote(invoice_id, safe='')}")
+        return [invoice["seller"]["id"], through, money, invoice_id, money]
 
     writing.carry_out(
-        "propose", arguments, lambda found: f"payment {result_of(found)} over {amount} is proposed for {invoice_id}"
+        "propose",
+        arguments,
+        lambda found: f"{result_of(found)} over {amount_of(found)} is proposed for {invoice_id}",
+        named=_named(invoice_id),
     )
 
 
@@ -243,6 +301,9 @@ def set_off(writing: Writing, first: str, second: str, amount: str, other_home: 
     """End equal parts of two opposite invoices (both companies sign, F94).
 
     Without --other-home use --generate-only and let the other company sign the file.
+
+    \b
+    hansa invoice set-off inv-… inv-… "500.00 EUR" --other-home ../bolt
     """
     if not other_home and not writing.generate_only:
         raise CommandFailed(
@@ -251,7 +312,7 @@ def set_off(writing: Writing, first: str, second: str, amount: str, other_home: 
     writing.carry_out(
         "set_off",
         lambda actor: [first, second, amounts.parse_amount(amount, actor.currencies)],
-        lambda _: f"{amount} of {first} and {second} are set off",
+        lambda found: f"{amount_of(found)} of {first} and {second} are set off",
         homes=[other_home] if other_home else [],
     )
 
@@ -261,24 +322,38 @@ def set_off(writing: Writing, first: str, second: str, amount: str, other_home: 
 @click.argument("folder", type=click.Path(file_okay=False))
 @command_options
 def export(session: Session, invoice_id: str, folder: str) -> None:
-    """Write the original file and its seed, for the buyer to check before signing (S90)."""
+    """Write the original file and its seed, for the buyer to check before signing (S90).
+
+    The document lies sealed at the node that issued it: the seller exports, and hands both files to the buyer.
+
+    \b
+    hansa invoice export inv-… for-the-buyer/
+    """
+    _check_id(invoice_id)
 
     async def work(client: Client) -> dict[str, Any]:
         invoice = await client.get(f"v1/invoices/{invoice_id}")
-        return await client.get(f"v1/documents/{invoice['root']}")
+        try:
+            return await client.get(f"v1/documents/{invoice['root']}")
+        except CommandFailed as failure:
+            if failure.code is not Exit.NOT_FOUND:
+                raise
+            raise CommandFailed(
+                Exit.NOT_FOUND,
+                f"the document of {invoice_id} is not sealed at this node",
+                f"ask {invoice['seller']['name']} to export it: its node holds the file",
+            ) from None
 
-    document = run(work, session)
+    document = run(work, session, _named(invoice_id))
     target = Path(folder)
-    target.mkdir(parents=True, exist_ok=True)
-    file = target / f"{invoice_id}.xml"
-    file.write_bytes(b64decode(document["data"]))
-    seed = target / f"{invoice_id}.seed"
-    seed.write_text(document["seed"] + "\n", encoding="ascii")
-    output.emit(
-        {"schema": "hansa.export/1", "file": str(file), "seed": str(seed), "root": document["root"]},
+    file, seed = target / f"{invoice_id}.xml", target / f"{invoice_id}.seed"
+    place.write_file(file, b64decode(document["data"]))
+    place.write_file(seed, (document["seed"] + "\n").encode("ascii"))
+    output.one(
+        {"schema": "hansa.export/1", "id": invoice_id, "file": str(file), "seed": str(seed), "root": document["root"]},
         session.output,
-        [[str(file), str(seed), document["root"]]],
-        ["FILE", "SEED", "ROOT"],
+        [("file", str(file)), ("seed", str(seed)), ("root", document["root"])],
+        str(file),
     )
 
 
@@ -288,17 +363,21 @@ def export(session: Session, invoice_id: str, folder: str) -> None:
 @click.argument("seed", type=click.Path(exists=True, dir_okay=False))
 @command_options
 def check(session: Session, invoice_id: str, file: str, seed: str) -> None:
-    """Compare a document you were handed with the root on the ledger, before you accept it (S90)."""
+    """Compare a document you were handed with the root on the ledger, before you accept it (S90).
+
+    \b
+    hansa invoice check inv-… inv-….xml inv-….seed
+    """
     from ledger.money import ISO_4217
     from node.documents.desk import recompute
 
     async def work(client: Client) -> str:
-        return str((await client.get(f"v1/invoices/{invoice_id}"))["root"])
+        return str((await client.get(f"v1/invoices/{quote(invoice_id, safe='')}"))["root"])
 
-    root = run(work, session)
+    root = run(work, session, _named(invoice_id))
     try:
         secret = bytes.fromhex(Path(seed).read_text(encoding="ascii").strip())
-    except ValueError:
+    except (OSError, ValueError):
         raise CommandFailed(Exit.USAGE, f"{seed} holds no seed", "use the file that the seller exported") from None
     roots = asyncio.run(recompute(Path(file).read_bytes(), secret, ISO_4217))
     if root not in roots:
@@ -307,7 +386,31 @@ def check(session: Session, invoice_id: str, file: str, seed: str) -> None:
             f"{file} does not have the root that {invoice_id} has on the ledger",
             "do not accept; ask the seller for the document it issued",
         )
-    click.echo(f"{file} is the document of {invoice_id} (number {roots[root]})")
+    output.one(
+        {"schema": "hansa.document-check/1", "id": invoice_id, "file": file, "root": root, "number": roots[root]},
+        session.output,
+        [("invoice", invoice_id), ("file", file), ("number", roots[root]), ("root", f"{root}, as on the ledger")],
+        invoice_id,
+    )
+
+
+def _named(invoice_id: str) -> tuple[str, str, str]:
+    return "invoice", invoice_id, "hansa invoice list shows what there is"
+
+
+def _check_id(text: str) -> None:
+    """Refuse what is no object id before a file is named after it."""
+    if not _OBJECT_ID.fullmatch(text):
+        raise CommandFailed(Exit.USAGE, f"{text[:80]!r} is no id of an invoice", "hansa invoice list shows the ids")
+
+
+def _who(moment: dict[str, Any]) -> str:
+    """Return who signed: people of this company by name, other companies once with the number of their people."""
+    seen: dict[str, int] = {}
+    for signer in moment["signers"]:
+        who = str(signer.get("label") or signer["company_name"])
+        seen[who] = seen.get(who, 0) + 1
+    return ", ".join(who if count == 1 else f"{who} ({count} people)" for who, count in seen.items())
 
 
 def _expand(path: Path) -> list[Path]:
@@ -321,4 +424,8 @@ def _status(item: dict[str, Any]) -> str:
 
 def _next(item: dict[str, Any]) -> str:
     step = item.get("next")
-    return f"{step['company']['name']}: {step['act']}" if isinstance(step, dict) and "act" in step else ""
+    return (
+        f"{step['company']['name']}: {step['act'].replace('_', ' ')}"
+        if isinstance(step, dict) and "act" in step
+        else ""
+    )

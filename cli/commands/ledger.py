@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from cli import amounts, output
+from cli import amounts, output, place
 from cli.client import Client
 from cli.language import text
 from cli.profile import Session, command_options, run
@@ -45,7 +45,10 @@ def _read(
         document = await client.get(path, {**chosen, "at_height": str(proven.height)})
         check(document, proven)
         signed = f"signed by {len(proven.summary['signers'])} of {proven.summary['members']} members"
-        output.say(f"proven at height {proven.height}: {signed}; figures computed again from the proven rows are equal")
+        if session.talks:
+            output.say(
+                f"proven at height {proven.height}: {signed}; figures computed again from the proven rows are equal"
+            )
         return document | {"proven_at": proven.height}
 
     return run(work, session)
@@ -68,20 +71,26 @@ def _ageing_holds(document: dict[str, Any], proven: Proven) -> None:
     proving.compare(shown, proven.open_by_currency(document["as_of"], document["side"]), "open items in")
 
 
-_verify = click.option("--verify", is_flag=True, help="Compute the figures again from proven rows and compare.")
+_TOTAL: Final = {"en": "total", "zh-CN": "合计"}
+_verify = click.option(
+    "--verify",
+    is_flag=True,
+    help="Compute the figures again from rows proven at the last certified height, and compare.",
+)
 _genesis = click.option("--genesis", default="", help="Genesis file to trust; that of the home if left out.")
 
 
-_as_of = click.option("--as-of", help="Date; today if left out.")
-
-
 @command.command()
-@_as_of
+@place.as_of_option
 @_verify
 @_genesis
 @command_options
 def balance(session: Session, as_of: str | None, verify: bool, genesis: str) -> None:
-    """Print the balance of every account."""
+    """Print the balance of every account; debit is positive.
+
+    \b
+    hansa ledger balance --as-of 2026-03-31
+    """
     check = _balances_hold if verify else None
     document = _read(session, "v1/ledger/balances", {"as_of": as_of}, check, genesis)
     rows = [
@@ -92,12 +101,16 @@ def balance(session: Session, as_of: str | None, verify: bool, genesis: str) -> 
 
 
 @command.command("trial-balance")
-@_as_of
+@place.as_of_option
 @_verify
 @_genesis
 @command_options
 def trial_balance(session: Session, as_of: str | None, verify: bool, genesis: str) -> None:
-    """Print debits and credits of every account; they must be equal."""
+    """Print debits and credits of every account; they must be equal.
+
+    \b
+    hansa ledger trial-balance --verify
+    """
     check = _balances_hold if verify else None
     document = _read(session, "v1/ledger/trial-balance", {"as_of": as_of}, check, genesis)
     rows = [
@@ -111,42 +124,59 @@ def trial_balance(session: Session, as_of: str | None, verify: bool, genesis: st
     ]
     for total in document["totals"]:
         debit, credit = (amounts.show_amount(total[side], {}) for side in ("debit", "credit"))
-        rows.append(["", "", debit, credit])
+        rows.append(["", text(_TOTAL), debit, credit])
     output.emit(document, session.output, rows, ["ACCOUNT", "NAME", "DEBIT>", "CREDIT>"])
     _foot(session, document)
 
 
 @command.command()
-@click.option("--side", type=click.Choice(["receivable", "payable"]), default="receivable", show_default=True)
-@_as_of
+@click.option(
+    "--side",
+    type=click.Choice(["receivable", "payable"]),
+    default="receivable",
+    show_default=True,
+    help="What is owed to us, or by us.",
+)
+@place.as_of_option
 @_verify
 @_genesis
 @command_options
 def ageing(session: Session, side: str, as_of: str | None, verify: bool, genesis: str) -> None:
-    """Print open items by days overdue."""
+    """Print open items by days overdue.
+
+    \b
+    hansa ledger ageing --side payable --as-of 2026-03-31
+    """
     check = _ageing_holds if verify else None
     document = _read(session, "v1/ledger/ageing", {"side": side, "as_of": as_of}, check, genesis)
-    if session.output == "json":
-        output.emit(document, "json", [], [])
-        return
-    rows = []
+    names = [f"{name} days" if name[-1:].isdigit() else name.replace("_", " ") for name in document["buckets"]]
+    rows, records = [], []
+    for item in document["items"]:
+        buckets = dict(zip(names, item["buckets"], strict=True))
+        records.append({**{name: value for name, value in item.items() if name != "buckets"}, **buckets})
     for item in [*document["items"], *document["totals"]]:
-        partner = item["partner"]["name"] if item["partner"] else ""
+        partner = item["partner"]["name"] if item["partner"] else text(_TOTAL)
         values = [amounts.show_amount(value, {}) for value in item["buckets"]]
         rows.append([partner, *values, amounts.show_amount(item["total"], {})])
-    output.table(rows, ["PARTNER", *(f"{name}>" for name in document["buckets"]), "TOTAL>"])
+    output.emit(document, session.output, rows, ["PARTNER", *(f"{name}>" for name in names), "TOTAL>"], records)
     _foot(session, document)
 
 
 @command.command()
-@_as_of
-@click.option("--limit", type=int, default=50, show_default=True)
+@place.as_of_option
+@place.page_options
 @command_options
-def journal(session: Session, as_of: str | None, limit: int) -> None:
-    """Print journal entries with their vouchers."""
-    document = _read(session, "v1/ledger/journal", {"as_of": as_of, "limit": str(limit)})
-    rows = []
+def journal(session: Session, as_of: str | None, limit: int, cursor: str | None) -> None:
+    """Print journal entries with their vouchers, in order.
+
+    \b
+    hansa ledger journal -o csv
+    """
+    document = _read(session, "v1/ledger/journal", {"as_of": as_of, "limit": str(limit), "cursor": cursor})
+    rows, records = [], []
     for item in document["items"]:
+        head = {name: item[name] for name in ("voucher", "date", "text")}
+        records += [{**head, **line} for line in item["lines"]]
         for line in item["lines"]:
             rows.append(
                 [
@@ -158,10 +188,11 @@ def journal(session: Session, as_of: str | None, limit: int) -> None:
                     amounts.show_amount(line["amount"], {}) if line["side"] == "credit" else "",
                 ]
             )
-    output.emit(document, session.output, rows, ["VOUCHER", "DATE", "ACCOUNT", "NAME", "DEBIT>", "CREDIT>"])
-    _foot(session, document)
+    output.emit(document, session.output, rows, ["VOUCHER", "DATE", "ACCOUNT", "NAME", "DEBIT>", "CREDIT>"], records)
+    if session.talks:
+        output.foot(document, [f"as of {document['as_of'] or 'today'}"], len(document["items"]))
 
 
 def _foot(session: Session, document: dict[str, Any]) -> None:
-    if session.output != "json":
+    if session.talks:
         output.say(f"as of {document.get('as_of', 'today')}, height {document['height']}")

@@ -68,8 +68,9 @@ def command(session: Session, web: bool, no_browser: bool, name: str | None, ca_
     if not name and profile.name and api != load_profiles()[1][profile.name].api:
         wanted = DEFAULT_NAME  # the current profile is of another node; it is not replaced without being named
     path = remember({wanted: replace(fresh, name=wanted)}, wanted)
-    if session.output == "json":
-        output.emit({**found, "schema": "hansa.login/1", "profile": wanted, "file": str(path)}, "json", [], [])
+    if not session.talks:
+        document = {**found, "schema": "hansa.login/1", "profile": wanted, "file": str(path)}
+        output.one(document, session.output, [], wanted)
     else:
         click.echo(f"{wanted}: {found['person'] or found['user']} of {found['company']['name']} at {fresh.api}")
         output.say(f"profile {wanted!r} is now current, in {path}; the token ends {found['expires']}")
@@ -85,8 +86,9 @@ def _open_pages(session: Session, *, no_browser: bool) -> None:
 
     answer = run(work, session)
     link = session.profile.api.rstrip("/") + answer["path"]
-    if session.output == "json":
-        output.emit({"schema": "hansa.login-link/1", "url": link, "expires": answer["expires"]}, "json", [], [])
+    if not session.talks:
+        document = {"schema": "hansa.login-link/1", "url": link, "expires": answer["expires"]}
+        output.one(document, session.output, [], link)
         return
     click.echo(link)
     opened = False

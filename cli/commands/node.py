@@ -84,27 +84,28 @@ def status(session: Session, wait_s: float) -> None:
             await asyncio.sleep(POLL_S)
 
     found = run(work, session)
-    if session.output == "json":
-        output.emit(found, "json", [], [])
-    else:
-        output.fields(
-            [
-                ("network", f"{found['network']}{'' if found['production'] else ' (development)'}"),
-                ("company", found["company"]["name"]),
-                ("node", f"{found['node']}, version {found['version']}, protocol {found['protocol']}"),
-                ("height", f"{found['height_committed']} committed, {found['height_executed']} executed"),
-                (
-                    "agreement",
-                    f"{found['reachable']} of {found['members']} members reachable, {found['quorum']} needed",
-                ),
-                ("view", f"{found['view']} ({found['mode']})"),
-                ("ready", "yes" if not found["not_ready"] else f"no: {', '.join(found['not_ready'])}"),
-                ("chain id", found["chain_id"]),
-            ]
-        )
+    output.one(
+        found,
+        session.output,
+        [
+            ("network", f"{found['network']}{'' if found['production'] else ' (development)'}"),
+            ("company", found["company"]["name"]),
+            ("node", f"{found['node']}, version {found['version']}, protocol {found['protocol']}"),
+            ("height", f"{found['height_committed']} committed, {found['height_executed']} executed"),
+            (
+                "agreement",
+                f"{found['reachable']} of {found['members']} members reachable, {found['quorum']} needed",
+            ),
+            ("view", f"{found['view']} ({found['mode']})"),
+            ("ready", "yes" if not found["not_ready"] else f"no: {', '.join(found['not_ready'])}"),
+            ("chain id", found["chain_id"]),
+        ],
+        found["node"],
+    )
+    if session.talks:
         output.say(found["sentence"])
-    for reason in found["not_ready"]:
-        output.say(f"Next: {_REASONS.get(reason, reason)}")
+        for reason in found["not_ready"]:
+            output.say(f"Next: {_REASONS.get(reason, reason)}")
     if wait_s and found["not_ready"]:
         code = Exit.NO_QUORUM if "no_quorum" in found["not_ready"] else Exit.UNAVAILABLE
         raise CommandFailed(
@@ -125,8 +126,8 @@ def why(session: Session) -> None:
         return await client.get("v1/consensus/why", {"lang": chosen_language()})
 
     found = run(work, session)
-    if session.output == "json":
-        output.emit(found, "json", [], [])
+    if not session.talks:
+        output.one(found, session.output, [], found["headline"])
         return
     click.echo(found["headline"])
     rows = [[member["company"]["name"], member["link"], member["seen"]] for member in found["members"]]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
-from cli import amounts, output
+from cli import amounts, output, place
 from cli.client import Client
 from cli.profile import Session, command_options, run
 from cli.writing import Writing, event_of, write_options
@@ -26,13 +27,20 @@ def command() -> None:
 
 
 @command.command("list")
-@click.option("--side", type=click.Choice(["paid", "received", "bank"]))
-@click.option("--phase", type=click.Choice(["proposed", "released", "confirmed", "failed"]))
-@click.option("--limit", type=int, default=50, show_default=True)
+@click.option(
+    "--side", type=click.Choice(["paid", "received", "bank"]), help="Only what we pay, get, or settle as bank."
+)
+@click.option("--phase", type=click.Choice(["proposed", "released", "confirmed", "failed"]), help="How far it is.")
+@place.page_options
 @command_options
-def list_(session: Session, side: str | None, phase: str | None, limit: int) -> None:
-    """List payments of this company."""
-    params = {name: value for name, value in (("side", side), ("phase", phase)) if value} | {"limit": str(limit)}
+def list_(session: Session, side: str | None, phase: str | None, limit: int, cursor: str | None) -> None:
+    """List payments of this company.
+
+    \b
+    hansa payment list --side bank --phase released
+    """
+    given = (("side", side), ("phase", phase), ("cursor", cursor))
+    params = {name: value for name, value in given if value} | {"limit": str(limit), "count": "1"}
 
     async def work(client: Client) -> dict[str, Any]:
         return await client.get("v1/payments", params)
@@ -50,21 +58,24 @@ def list_(session: Session, side: str | None, phase: str | None, limit: int) -> 
         for item in document["items"]
     ]
     output.emit(document, session.output, rows, ["ID", "FROM", "TO", "AMOUNT>", "ALLOCATED>", "PHASE"])
+    if session.talks:
+        output.foot(document, [], len(rows))
 
 
 @command.command()
 @click.argument("payment_id", metavar="ID")
 @command_options
 def show(session: Session, payment_id: str) -> None:
-    """Show one payment with its lines."""
+    """Show one payment with its lines.
+
+    \b
+    hansa payment show pay-…
+    """
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get(f"v1/payments/{payment_id}")
+        return await client.get(f"v1/payments/{quote(payment_id, safe='')}")
 
-    document = run(work, session)
-    if session.output == "json":
-        output.emit(document, "json", [], [])
-        return
+    document = run(work, session, ("payment", payment_id, "hansa payment list shows what there is"))
     pairs = [
         ("payment", document["id"]),
         ("from", document["payer"]["name"]),
@@ -75,14 +86,18 @@ def show(session: Session, payment_id: str) -> None:
         ("phase", document["phase"]),
         ("height", str(document["height"])),
     ]
-    output.fields(pairs)
+    output.one(document, session.output, pairs, document["id"])
 
 
 @command.command()
 @click.argument("payment_id", metavar="ID")
 @write_options
 def release(writing: Writing, payment_id: str) -> None:
-    """Release a proposed payment to the bank (the payer's treasurer)."""
+    """Release a proposed payment to the bank (the payer's treasurer).
+
+    \b
+    hansa payment release pay-…
+    """
     writing.carry_out("release", lambda _: [payment_id], lambda _: f"{payment_id} is released to the bank")
 
 
@@ -92,8 +107,12 @@ def release(writing: Writing, payment_id: str) -> None:
 @click.option("--evidence", required=True, type=click.Path(exists=True, dir_okay=False), help="Statement line or file.")
 @write_options
 def confirm(writing: Writing, payment_id: str, value_on: str, evidence: str) -> None:
-    """Confirm that the money was paid (the settlement bank, two people); invoices are settled."""
-    proof = sha256(Path(evidence).read_bytes()).hexdigest()
+    """Confirm that the money was paid (the settlement bank, two people); invoices are settled.
+
+    \b
+    hansa payment confirm pay-… --value-on 2026-04-01 --evidence statement.txt
+    """
+    proof = sha256(place.read_bytes(Path(evidence), "evidence")).hexdigest()
     day = amounts.parse_date(value_on)
     writing.carry_out(
         "confirm",
@@ -104,10 +123,14 @@ def confirm(writing: Writing, payment_id: str, value_on: str, evidence: str) -> 
 
 @command.command()
 @click.argument("payment_id", metavar="ID")
-@click.option("--reason", default="OTH", show_default=True)
+@click.option("--reason", default="OTH", show_default=True, metavar="CODE", help="Reason code, as in invoice reject.")
 @write_options
 def fail(writing: Writing, payment_id: str, reason: str) -> None:
-    """End a payment that will not come (payer or bank); reservations are released."""
+    """End a payment that will not come (payer or bank); reservations are released.
+
+    \b
+    hansa payment fail pay-… --reason FIN
+    """
     writing.carry_out("fail", lambda _: [payment_id, reason], lambda _: f"{payment_id} has failed ({reason})")
 
 

@@ -62,12 +62,12 @@ def get(session: Session, key: str, genesis: str | None, save: str | None) -> No
         place.write_file(Path(save), json.dumps(document).encode() + b"\n")
     value = proven_value(checked.proof)
     what, content = ("nothing", None) if value is None else statekeys.read_value(wanted, value, trusted)
-    if session.output == "json":
-        found = {"key": wanted.hex(), "present": value is not None, "kind": what, "value": content}
-        output.emit({"schema": "hansa.proven-state/1", **found, "proof": checked.as_json()}, "json", [], [])
-    elif value is not None:
-        output.fields(_pairs(what, content))
-    output.say(checked.words(trusted))
+    found = {"key": wanted.hex(), "present": value is not None, "kind": what, "value": content}
+    document = {"schema": "hansa.proven-state/1", **found, "proof": checked.as_json()}
+    if value is not None or not session.talks:
+        output.one(document, session.output, _pairs(what, content), wanted.hex() if value is not None else "")
+    if session.talks:
+        output.say(checked.words(trusted))
     if value is None:
         raise CommandFailed(
             Exit.NOT_FOUND,

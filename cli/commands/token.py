@@ -9,6 +9,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import click
 
@@ -72,8 +73,8 @@ def create(
             return await client.post("v1/tokens", body)
 
         found = run(work, session)
-    if session.output == "json":
-        output.emit({**found, "schema": "hansa.token/1"}, "json", [], [])
+    if not session.talks:
+        output.one({**found, "schema": "hansa.token/1"}, session.output, [], found["token"])
     else:
         click.echo(found["token"])
         allowed = ", ".join(found["scopes"])
@@ -82,10 +83,9 @@ def create(
 
 
 @command.command("list")
-@click.option("-q", "--quiet", is_flag=True, help="Print ids only, one a line.")
 @_offline
 @command_options
-def list_(session: Session, quiet: bool, offline: bool) -> None:
+def list_(session: Session, offline: bool) -> None:
     """List the company's tokens, without secrets.
 
     \b
@@ -100,10 +100,6 @@ def list_(session: Session, quiet: bool, offline: bool) -> None:
             return await client.get("v1/tokens")
 
         items = run(work, session)["items"]
-    if quiet:
-        for item in items:
-            click.echo(item["id"])
-        return
     rows = [
         [
             item["id"], item["person"] or item["user"], ", ".join(item["scopes"]), item["label"],
@@ -141,11 +137,11 @@ def revoke(session: Session, token_id: str, offline: bool) -> None:
     else:
 
         async def work(client: Client) -> dict[str, Any]:
-            return await client.delete(f"v1/tokens/{token_id}")
+            return await client.delete(f"v1/tokens/{quote(token_id, safe='')}")
 
-        found = run(work, session)
-    if session.output == "json":
-        output.emit({**found, "schema": "hansa.token/1"}, "json", [], [])
+        found = run(work, session, ("token", token_id, "hansa token list shows what there is"))
+    if not session.talks:
+        output.one({**found, "schema": "hansa.token/1"}, session.output, [], found["id"])
     else:
         click.echo(f"{found['id']} is revoked since {found['revoked']}")
 

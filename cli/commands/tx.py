@@ -6,25 +6,27 @@ import json
 import re
 import sys
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
 import click
 
-from cli import output, place, txfile
+from cli import companies, output, place, txfile
 from cli.acting import Actor, judge, refusal_text
 from cli.amounts import parse_argument, show_amount
 from cli.calls import ACTS, Act
 from cli.client import Client
+from cli.companies import Companies
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.profile import Session, command_options, run
 from cli.txfile import TxFile
 from cli.wallet import Wallet
+from cli.writing import wait_option
 
 _TX_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ROLE: Final = re.compile(r"role ([a-z_]+) of")
-_COMPANY: Final = re.compile(r"c[a-z2-7]{26}", re.ASCII)
 STDIN: Final = "-"
 
 
@@ -54,7 +56,7 @@ def command() -> None:
     "--with-home", "homes", multiple=True, type=click.Path(file_okay=False), help="Other company that signs too."
 )
 @click.option("--generate-only", type=click.Path(dir_okay=False), help="Write the unsigned transaction to a file.")
-@click.option("--wait", "until", type=click.Choice(["submitted", "committed", "final"]), default="committed")
+@wait_option
 @command_options
 def call(
     session: Session,
@@ -79,31 +81,28 @@ def call(
         actor = Actor(client, session.wallet())
         await actor.open()
         schema = await _method(client, contract, method)
-        names = await _companies(client) if any(item["type"] == "party" for item in schema["params"]) else {}
-        values = read_arguments(schema["params"], arguments, actor.currencies, names)
+        parties = any(item["type"] == "party" for item in schema["params"])
+        known = await companies.fetch(client) if parties else Companies(())
+        values = read_arguments(schema["params"], arguments, actor.currencies, known)
         act = Act(contract, method, _signers(roles, contract, method, schema["authority"]))
         file, signings = await actor.compose(act, values, prefer=people, others=[Wallet(Path(home)) for home in homes])
         if generate_only:
             txfile.write(Path(generate_only), file)
             return {"id": file.tx_id.hex(), "state": "unsigned", "file": generate_only}
         who = ", ".join(f"{signing.person.label} ({signing.capacity})" for _, signing in signings)
-        output.say(f"signing {contract}.{method} as {who}; profile {session.profile.name or '-'}")
+        if session.talks:
+            output.say(f"signing {contract}.{method} as {who}; profile {session.profile.name or '-'}")
         tx_id = await actor.sign_and_send(file, signings)
         if until == "submitted":
             return {"id": tx_id, "state": "pending"}
-        return await actor.finish(tx_id, until=until, seconds=int(session.timeout_s))
+        return await actor.finish(tx_id, until=until, seconds=session.timeout_s)
 
     found = run(work, session)
-    if session.output == "json":
-        output.emit({"schema": "hansa.call/1", "transaction": found}, "json", [], [])
-    elif found["state"] == "unsigned":
+    if found["state"] == "unsigned" and session.output == "table":
         click.echo(str(generate_only))
         output.say(f"Next: hansa tx sign {generate_only} --as PERSON, then hansa tx submit {generate_only}")
-    elif found["state"] == "pending":
-        click.echo(found["id"])
-        output.say(f"Next: hansa tx wait {found['id']}")
     else:
-        _show(found)
+        _tell(session, found)
 
 
 @command.command()
@@ -124,9 +123,9 @@ def sign(file: str, people: tuple[str, ...], genesis: str | None, home: str | No
     unsigned = txfile.read(path)
     folder = place.existing_home(home)
     _check_chain(unsigned, genesis, folder)
-    for label, value in txfile.describe(unsigned):
-        output.say(f"  {label}: {value}")
     wallet = Wallet(folder)
+    for label, value in txfile.describe(unsigned, {person.user_id: person.label for person in wallet.people}):
+        output.say(f"  {label}: {value}")
     for label in people:
         person = wallet.named(label)
         txfile.sign(unsigned, person.user_id, wallet.key(person))
@@ -148,7 +147,7 @@ def sign(file: str, people: tuple[str, ...], genesis: str | None, home: str | No
 
 @command.command()
 @click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
-@click.option("--wait", "until", type=click.Choice(["submitted", "committed", "final"]), default="committed")
+@wait_option
 @command_options
 def submit(session: Session, file: str, until: str) -> None:
     """Hand in a signed transaction: a transaction file, a binary envelope, or - for stdin.
@@ -164,16 +163,9 @@ def submit(session: Session, file: str, until: str) -> None:
         answer = await client.submit(envelope)
         if until == "submitted":
             return answer
-        return await judge(client, await client.wait(answer["id"], until=until, seconds=int(session.timeout_s)))
+        return await judge(client, await client.wait(answer["id"], until=until, seconds=session.timeout_s))
 
-    found = run(work, session)
-    if session.output == "json":
-        output.emit({"schema": "hansa.call/1", "transaction": found}, "json", [], [])
-    elif until == "submitted":
-        click.echo(found["id"])
-        output.say(f"{found['state']}; next: hansa tx wait {found['id']}")
-    else:
-        _show(found)
+    _tell(session, run(work, session))
 
 
 @command.command()
@@ -196,7 +188,7 @@ def show(session: Session, tx_id: str, genesis: str | None, save: str | None) ->
     async def work(client: Client) -> dict[str, Any]:
         return await client.get(f"v1/transactions/{wanted}", {"proof": "1"})
 
-    found = run(work, session)
+    found = run(work, session, ("transaction", wanted, "the command that made it printed its id"))
     path = trust.find_genesis(genesis, session.profile.home)
     trusted = None if path is None else trust.load(path)
     data = trust.proof_bytes(found.get("proof"))
@@ -207,17 +199,16 @@ def show(session: Session, tx_id: str, genesis: str | None, save: str | None) ->
         if data is None:
             raise CommandFailed(
                 Exit.UNAVAILABLE,
-                "there is no proof yet",
+                f"transaction {wanted} has no proof yet",
                 f"wait until it is final: hansa tx wait {wanted} --until final",
             )
         place.write_file(
             Path(save), json.dumps(trust.proof_document("receipt", bytes.fromhex(wanted), data)).encode() + b"\n"
         )
-    if session.output == "json":
-        proof = None if checked is None else checked.as_json()
-        output.emit({**found, "verified": proof}, "json", [], [])
+    proof = None if checked is None else checked.as_json()
+    output.one({**found, "verified": proof}, session.output, _pairs(found), wanted)
+    if not session.talks:
         return
-    _show(found)
     if checked is not None and trusted is not None:
         output.say(checked.words(trusted))
     elif data is None:
@@ -228,7 +219,13 @@ def show(session: Session, tx_id: str, genesis: str | None, save: str | None) ->
 
 @command.command()
 @click.argument("tx_id", metavar="ID")
-@click.option("--until", type=click.Choice(["committed", "final"]), default="committed", show_default=True)
+@click.option(
+    "--until",
+    type=click.Choice(["committed", "final"]),
+    default="committed",
+    show_default=True,
+    help="In the ledger, or provable to outsiders.",
+)
 @command_options
 def wait(session: Session, tx_id: str, until: str) -> None:
     """Wait until a transaction is committed, or final: provable to outsiders.
@@ -241,13 +238,9 @@ def wait(session: Session, tx_id: str, until: str) -> None:
     wanted = _id(tx_id)
 
     async def work(client: Client) -> dict[str, Any]:
-        return await judge(client, await client.wait(wanted, until=until, seconds=int(session.timeout_s)))
+        return await judge(client, await client.wait(wanted, until=until, seconds=session.timeout_s))
 
-    found = run(work, session)
-    if session.output == "json":
-        output.emit({"schema": "hansa.call/1", "transaction": found}, "json", [], [])
-    else:
-        _show(found)
+    _tell(session, run(work, session, ("transaction", wanted, "the command that made it printed its id")))
 
 
 @command.command()
@@ -303,11 +296,11 @@ def read_arguments(
     params: Sequence[Mapping[str, str]],
     texts: Sequence[str],
     currencies: Mapping[str, int],
-    companies: Mapping[str, str],
+    known: Companies,
 ) -> list[Any]:
     """Return arguments in wire form: `NAME=VALUE` where NAME is a parameter, otherwise by position.
 
-    `companies` maps exact names to ids, so that a party may be written by its name.
+    A party may be written by its id or by its exact name in `known`.
     """
     names = [param["name"] for param in params]
     given: dict[str, str] = {}
@@ -334,25 +327,11 @@ def read_arguments(
     for param in params:
         text = given[param["name"]]
         try:
-            value = (
-                _party(text, companies) if param["type"] == "party" else parse_argument(text, param["type"], currencies)
-            )
+            value = known.id_of(text) if param["type"] == "party" else parse_argument(text, param["type"], currencies)
         except CommandFailed as failure:
             raise CommandFailed(failure.code, f"{param['name']}: {failure.text}", failure.next_step) from None
         values.append(value)
     return values
-
-
-def _party(text: str, companies: Mapping[str, str]) -> str:
-    if _COMPANY.fullmatch(text):
-        return text
-    if text in companies:
-        return companies[text]
-    from difflib import get_close_matches
-
-    close = get_close_matches(text, companies, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else "write its id (c…) or its exact name"
-    raise CommandFailed(Exit.USAGE, f"{text!r} is no company of this network", hint)
 
 
 def _signers(roles: Sequence[str], contract: str, method: str, authority: str) -> tuple[tuple[str, str], ...]:
@@ -387,24 +366,17 @@ async def _method(client: Client, contract: str, method: str) -> dict[str, Any]:
     except CommandFailed as failure:
         if failure.code != Exit.NOT_FOUND:
             raise
-        raise CommandFailed(Exit.NOT_FOUND, f"there is no contract {contract}", "hansa contract list") from None
+        names = [item["name"] for item in (await client.get("v1/contracts"))["items"]]
+        near = get_close_matches(contract, names, n=1)
+        step = f"did you mean {near[0]}? hansa contract list shows all" if near else "hansa contract list"
+        raise CommandFailed(Exit.NOT_FOUND, f"there is no contract {contract}", step) from None
     actions: dict[str, Any] = found["actions"]
     if method in actions:
         return dict(actions[method])
-    from difflib import get_close_matches
-
     close = get_close_matches(method, actions, n=1)
     hint = f"did you mean {close[0]}?" if close else f"hansa contract show {contract}"
     what = "a query; it needs no transaction" if method in found["queries"] else "no action"
     raise CommandFailed(Exit.NOT_FOUND, f"{contract}.{method} is {what}", hint)
-
-
-async def _companies(client: Client) -> dict[str, str]:
-    found = await client.get("v1/companies")
-    names: dict[str, list[str]] = {}
-    for item in found["items"]:
-        names.setdefault(item["name"], []).append(item["id"])
-    return {name: ids[0] for name, ids in names.items() if len(ids) == 1}
 
 
 # -- files -----------------------------------------------------------------------------------------------------
@@ -490,7 +462,7 @@ def _verifies(signature: tuple[str, str], tx_id: bytes) -> bool:
     return verify_strict(bytes.fromhex(signature[0]), bytes.fromhex(signature[1]), tx_id)
 
 
-# -- showing ---------------------------------------------------------------------------------------------------
+# -- telling ---------------------------------------------------------------------------------------------------
 
 
 def _id(text: str) -> str:
@@ -502,8 +474,18 @@ def _id(text: str) -> str:
     return wanted
 
 
-def _show(found: Mapping[str, Any]) -> None:
-    """Print a transaction for people."""
+def _tell(session: Session, found: Mapping[str, Any]) -> None:
+    """Print what became of a transaction that was handed in or waited for."""
+    document = {"schema": "hansa.call/1", "transaction": found}
+    if session.output == "table" and found["state"] == "pending":
+        click.echo(found["id"])
+        output.say(f"{found['state']}; next: hansa tx wait {found['id']}")
+    else:
+        output.one(document, session.output, _pairs(found), str(found["id"]))
+
+
+def _pairs(found: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return a transaction as lines for people."""
     pairs: list[tuple[str, str]] = [("transaction", str(found["id"])), ("status", _status(found))]
     if "contract" in found:
         pairs.append(("call", f"{found['contract']}.{found['method']}"))
@@ -521,7 +503,7 @@ def _show(found: Mapping[str, Any]) -> None:
             values = ", ".join(f"{name} {_text(value)}" for name, value in event["fields"].items())
             pairs.append(("event", f"{event['contract']}.{event['name']}: {values}"))
         pairs.append(("gas", f"{receipt['gas_used']} of {found.get('gas_limit', '?')}"))
-    output.fields(pairs)
+    return pairs
 
 
 def _status(found: Mapping[str, Any]) -> str:

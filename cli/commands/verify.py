@@ -94,10 +94,11 @@ def _read(raw: bytes, file: str) -> tuple[str, bytes, bytes]:
         data = trust.proof_bytes(found)
         if not about or data is None:
             raise ValueError("it is about nothing")
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        reason = "it is no JSON" if isinstance(error, json.JSONDecodeError | UnicodeDecodeError) else str(error)
         raise CommandFailed(
             Exit.REJECTED,
-            f"{file} is neither a proof nor a proof pack ({error})",
+            f"{file} is neither a proof nor a proof pack ({reason})",
             "save one with hansa state get KEY --save FILE, hansa tx show ID --save FILE or hansa audit export FILE",
         ) from None
     return str(found["kind"]), about, data
@@ -112,6 +113,7 @@ def _verify_pack(file: str, genesis: str | None, home: str | None, form: str) ->
         raise CommandFailed(
             Exit.USAGE, "there is no genesis file to check against", "name one that you trust with --genesis FILE"
         )
+    place.read_bytes(path, "genesis file")  # a missing one is told apart from one that proves nothing
     raise click.exceptions.Exit(main([file, "--genesis", str(path), "-o", form]))
 
 

@@ -24,10 +24,9 @@ def command(session: Session) -> None:
         return await client.get("v1/whoami")
 
     found = run(work, session)
-    if session.output == "json":
-        output.emit(found, "json", [], [])
-        return
-    output.fields(
+    output.one(
+        found,
+        session.output,
         [
             ("profile", session.profile.name or "none"),
             ("node", session.profile.api),
@@ -36,5 +35,6 @@ def command(session: Session) -> None:
             ("person", found["person"] or found["user"]),
             ("roles", ", ".join(found["roles"])),
             ("token", f"{found['token']}: {', '.join(found['scopes'])}, until {found['expires']}"),
-        ]
+        ],
+        found["user"],
     )

@@ -25,18 +25,28 @@ def ask(directory: Path, request: dict[str, Any]) -> dict[str, Any]:
             raise ClusterError(
                 f"cluster {directory.name} is not running; start it with `hansa cluster up {directory.name}`"
             ) from None
-        link.sendall(json.dumps(request).encode() + b"\n")
         data = b""
-        while not data.endswith(b"\n") and len(data) < LINE_LIMIT_BYTES:
-            part = link.recv(LINE_LIMIT_BYTES)
-            if not part:
-                break
-            data += part
+        try:
+            link.sendall(json.dumps(request).encode() + b"\n")
+            while not data.endswith(b"\n") and len(data) < LINE_LIMIT_BYTES:
+                part = link.recv(LINE_LIMIT_BYTES)
+                if not part:
+                    break
+                data += part
+        except OSError as error:
+            raise ClusterError(
+                f"the supervisor of cluster {directory.name} does not answer ({error}); look at supervisor.log"
+            ) from None
     if not data:
-        raise ClusterError(f"the supervisor of cluster {directory.name} ended while it was asked")
-    answer = json.loads(data)
+        raise ClusterError(
+            f"the supervisor of cluster {directory.name} ended while it was asked; look at supervisor.log"
+        )
+    try:
+        answer = json.loads(data)
+    except ValueError:
+        answer = None
     if not isinstance(answer, dict):
-        raise ClusterError(f"the supervisor of cluster {directory.name} gave no object")
+        raise ClusterError(f"the supervisor of cluster {directory.name} gave no object; look at supervisor.log")
     if answer.get("error"):
         raise ClusterError(str(answer["error"]))
     return answer
@@ -46,7 +56,7 @@ def is_running(directory: Path) -> bool:
     """Tell whether a supervisor answers for the cluster in `directory`."""
     try:
         ask(directory, {"do": "status"})
-    except (ClusterError, OSError, ValueError):
+    except ClusterError:
         return False
     return True
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -27,6 +28,7 @@ ADDRESSES = {f"192.0.2.{number}0": name for number, name in enumerate(MACHINES, 
 PORT_BASE = 8_500
 BLOCK = re.compile(r"^```console ([a-z]+)\n(.*?)^```", re.S | re.M)
 COMMAND_SECONDS = 60.0
+START_SECONDS = 30.0
 WHOLE_SECONDS = 60.0
 
 
@@ -104,6 +106,7 @@ def perform(command: str, machine: Machine) -> str:
             env=machine.environment, cwd=machine.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
         )  # fmt: skip
         log.close()
+        _await_listening(machine)
         return ""
     done = subprocess.run(
         ["sh", "-c", command], capture_output=True, text=True, env=machine.environment,
@@ -112,6 +115,17 @@ def perform(command: str, machine: Machine) -> str:
     log_text = (machine.folder / "node.log").read_text(errors="replace")[-2000:] if machine.node else ""
     assert done.returncode == 0, f"{machine.name}$ {command}\n{done.stdout}\n{done.stderr}\n{log_text}"
     return done.stdout
+
+
+def _await_listening(machine: Machine) -> None:
+    """Wait as a service manager does before it starts what needs the node; a busy machine takes its time."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and machine.node is not None and machine.node.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", machine.port)) == 0:
+                return
+        time.sleep(0.05)
+    raise AssertionError((machine.folder / "node.log").read_text(errors="replace")[-2000:])
 
 
 def test_the_deployment_guide_works_as_printed(machines: dict[str, Machine]) -> None:
