@@ -13,7 +13,22 @@ from consensus.tally import indexes
 def check_block(step: Step, held: Held, fresh: bool) -> None:
     """Ask the mempool about a block; answered by BlockChecked (P30i)."""
     held.asked = True
-    step.out.append(CheckBlock(block_id=held.block_id, proposal=held.proposal, fresh=fresh))
+    taken = transactions_in_flight(step.state, held.header.parent_id)
+    step.out.append(CheckBlock(block_id=held.block_id, proposal=held.proposal, fresh=fresh, taken=taken))
+
+
+def transactions_in_flight(state: ReplicaState, parent_id: bytes) -> tuple[bytes, ...]:
+    """Return the ids in the block `parent_id` and its uncommitted ancestors: all of them are held (P30e).
+
+    The chain of parents is part of a block's id, so the answer for one block never changes, except that what is
+    committed meanwhile moves to the mempool's own memory.
+    """
+    ids: list[bytes] = []
+    held = state.blocks.get(parent_id)
+    while held is not None:
+        ids += held.proposal.tx_ids
+        held = state.blocks.get(held.header.parent_id)
+    return tuple(ids)
 
 
 def on_block_checked(step: Step, event: BlockChecked) -> None:

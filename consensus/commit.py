@@ -16,7 +16,7 @@ from consensus.messages import Committed
 from consensus.records import CommittedHere
 from consensus.signatures import require
 from consensus.slots import Held, Recent
-from consensus.state import ReplicaState
+from consensus.state import ReplicaState, primary_of
 from consensus.step import NS, Step, signers_mask
 from consensus.tally import indexes
 from consensus.validate import commit_certificate, commit_items
@@ -113,7 +113,7 @@ def _commit(step: Step, certificate: CommitCertificate, held: Held) -> None:
             if one.vote.block_id == held.block_id:
                 pre_prepare = one
     step.deliver(reference, certificate)
-    _adopt(step, reference, certificate)
+    _adopt(step, reference, certificate, header.last_cert_height)
     state.recent[header.height] = Recent(certificate, reference, pre_prepare, step.now)
     state.pace.last_txs = header.tx_count
     _check_root(step, header.exec_height, header.exec_root)
@@ -130,12 +130,15 @@ def _measure(step: Step, latency_ns: int) -> None:
     pace.latency_ns = (7 * pace.latency_ns + max(0, latency_ns)) // 8
 
 
-def _adopt(step: Step, reference: BlockRef, certificate: CommitCertificate) -> None:
+def _adopt(step: Step, reference: BlockRef, certificate: CommitCertificate, last_cert: int) -> None:
     """Move to a new tip and drop everything at and below it (P84)."""
     state = step.state
     height = reference.height
-    state.tip, state.tip_certificate = reference, certificate
+    before = primary_of(state, state.height + 1)
+    state.tip, state.tip_certificate, state.tip_last_cert = reference, certificate, last_cert
     state.height = max(state.height, height)
+    if primary_of(state, state.height + 1) != before:
+        state.heard_primary_ns = step.now  # planned rotation: the next one is given its time (P65, P77)
     for at in [at for at in state.slots if at <= height]:
         del state.slots[at]
     for block_id in [block_id for block_id, one in state.blocks.items() if one.header.height <= height]:
@@ -147,7 +150,7 @@ def _adopt(step: Step, reference: BlockRef, certificate: CommitCertificate) -> N
     if state.build is not None and state.build.height <= height:
         state.build = None
     state.gap_ns = -1
-    state.proposal_asked = False
+    state.asked_height = 0
     state.backoff //= 2  # P68: halve, no instant reset
     state.suspecting = False  # P51
     state.silent_primary = False
@@ -249,6 +252,6 @@ def on_synced(step: Step, event: Synced) -> None:
         return
     if reference.height > state.height:
         step.persist(CommittedHere(certificate))
-    _adopt(step, reference, certificate)
+    _adopt(step, reference, certificate, 0)
     state.recent[reference.height] = Recent(certificate, reference, None, step.now)
     advance(step)

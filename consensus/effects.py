@@ -76,11 +76,15 @@ class VerifySignatures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckBlock:
-    """Answered by `BlockChecked`. `fresh`: not a re-proposal."""
+    """Answered by `BlockChecked`. `fresh`: not a re-proposal.
+
+    `taken`: ids of the transactions in its uncommitted ancestors, which it must not repeat (P30i).
+    """
 
     block_id: bytes
     proposal: Proposal
     fresh: bool
+    taken: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +97,7 @@ class FetchBodies:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildBlock:
-    """Answered by `BlockBuilt`. `allow_empty`: a proof block is due (P47)."""
+    """Answered by `BlockBuilt`. `allow_empty`: a proof block is due (P47). `taken`: as in `CheckBlock`."""
 
     request: int
     height: int
@@ -102,6 +106,7 @@ class BuildBlock:
     max_size_bytes: int
     max_txs: int
     allow_empty: bool
+    taken: tuple[bytes, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

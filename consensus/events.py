@@ -159,7 +159,7 @@ class Synced(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkChanged(Event):
-    """State of the mempool. `oldest_ns` is 0 if none."""
+    """State of the mempool. `oldest_ns` is 0 if none. `overdue`: the primary passes a transaction over (P132)."""
 
     count: int
     size_bytes: int

@@ -195,6 +195,12 @@ def parent_of(state: ReplicaState, height: int) -> BlockRef | None:
     return held.reference(grandparent) if held is not None and grandparent is not None else None
 
 
+def last_certified(state: ReplicaState, parent: BlockRef) -> int:
+    """Return the height whose certificate `parent` carries; 0 when it came by sync or before a restart (P30f)."""
+    held = state.blocks.get(parent.block_id)
+    return held.header.last_cert_height if held is not None else state.tip_last_cert
+
+
 def _try_accept(step: Step, slot: Slot) -> None:
     """P30, in an order that asks for bodies as early as possible."""
     state = step.state
@@ -270,6 +276,8 @@ def _static(step: Step, slot: Slot, header: Header, parent: BlockRef, fresh: boo
         held = state.blocks.get(slot.block_id)
         if held is None or held.proposal.last_certificate.vote.block_id != parent.block_id:
             return "wrong_last_certificate"
+    if header.last_cert_height < last_certified(state, parent):
+        return "wrong_last_certificate_height"
     if header.time_ms <= parent.time_ms:
         return "time_not_increasing"
     if not max(parent.exec_height, slot.height - params.exec_lag) <= header.exec_height <= slot.height - 1:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from consensus.bodies import transactions_in_flight
 from consensus.effects import BuildBlock
 from consensus.events import BlockBuilt, Mode, WorkChanged
 from consensus.messages import PrePrepare, Proposal
-from consensus.normal import OWN_RETRY_MS, consider, hold, parent_of, timely
+from consensus.normal import OWN_RETRY_MS, consider, hold, last_certified, parent_of, timely
 from consensus.repair import ask_proposal
 from consensus.slots import Slot, Stage, new_slot
 from consensus.state import Build, ReplicaState, Work, primary_of
 from consensus.step import NS, Step, signers_mask
 from consensus.validate import bound, parse_header
+from consensus.viewchange import suspect_censorship
 from ledger.block import block_id
 from ledger.certificate import Vote
 
@@ -86,9 +88,14 @@ def _fresh(step: Step, height: int) -> None:
     parent = parent_of(state, height)
     if parent is None or throttled(state) or state.executed < parent.exec_height:
         return  # after a restart our results must first reach what the parent certifies (P31)
+    if state.tip.height < last_certified(state, parent):
+        return  # a repeated parent may know more certificates than we do yet (P30f)
     proof = proof_due(state) and height == state.tip.height + 1 and step.now >= proof_at(state)
-    if not proof and (state.work.count == 0 or step.now < batch_deadline(step, height)):
-        return
+    if not proof:
+        if parent.block_id == state.barren or unordered(state, height) == 0:
+            return
+        if step.now < batch_deadline(step, height):
+            return
     if parent.time_ms + 1 > step.wall + step.params.precision_ms:  # P146: the parent is ahead of our clock
         state.pace.hold_until_ns = step.now + OWN_RETRY_MS * NS
         return
@@ -104,8 +111,18 @@ def _fresh(step: Step, height: int) -> None:
             max_size_bytes=max(64 * 1024, step.params.max_block_bytes * cap // step.params.max_block_txs),
             max_txs=cap,
             allow_empty=proof,
+            taken=transactions_in_flight(state, parent.block_id),
         )
     )
+
+
+def unordered(state: ReplicaState, height: int) -> int:
+    """Return about how many waiting transactions are in no block in flight below `height`."""
+    count = state.work.count
+    for at in range(state.tip.height + 1, height):
+        held = state.blocks.get(state.slots[at].block_id) if at in state.slots else None
+        count -= held.header.tx_count if held is not None else 0
+    return max(0, count)
 
 
 def batch_deadline(step: Step, height: int) -> int:
@@ -116,10 +133,10 @@ def batch_deadline(step: Step, height: int) -> int:
         if work.count >= BUSY_WAIT_TXS:
             return step.now
         return pace.last_commit_ns + BUSY_WAIT_MS * min(pace.last_txs, BUSY_TXS) // BUSY_TXS * NS
-    if work.count >= pace.cap_txs:
+    if unordered(state, height) >= pace.cap_txs:
         return step.now
     wait = min(max(pace.latency_ns // step.params.window, BATCH_MIN_MS * NS), BATCH_MAX_MS * NS)
-    return work.oldest_ns + wait
+    return max(work.oldest_ns, pace.last_sent_ns) + wait  # what waited before the last block was sent is in it
 
 
 def on_block_built(step: Step, event: BlockBuilt) -> None:
@@ -137,8 +154,10 @@ def on_block_built(step: Step, event: BlockBuilt) -> None:
     slot = state.slots.get(height)
     if parent.block_id != build.parent_id or (slot is not None and slot.block_id):
         return
-    if event.proposal is None:
-        state.work = Work()  # nothing eligible until the mempool says otherwise
+    if event.proposal is None:  # nothing eligible until the mempool says otherwise
+        state.barren = build.parent_id
+        if height == state.tip.height + 1:
+            state.work = Work()
         if build.proof:
             state.pace.hold_until_ns = step.now + OWN_RETRY_MS * NS
         return
@@ -177,5 +196,7 @@ def _own(step: Step, slot: Slot, unsigned: PrePrepare) -> None:
 
 def on_work_changed(step: Step, event: WorkChanged) -> None:
     """The mempool tells its state; only the latest counts."""
-    step.state.work = Work(event.count, event.size_bytes, event.oldest_ns, event.overdue)
+    step.state.barren = b""
+    step.state.work = Work(event.count, event.size_bytes, event.oldest_ns)
     step.dirty = True
+    suspect_censorship(step, event.overdue)

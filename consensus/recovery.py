@@ -173,7 +173,7 @@ def _deliver_again(step: Step) -> None:
             header.height if header.tx_count else state.tip.work_height,
         )
         step.deliver(reference, certificate)
-        state.tip, state.tip_certificate = reference, certificate
+        state.tip, state.tip_certificate, state.tip_last_cert = reference, certificate, header.last_cert_height
         state.recent[header.height] = Recent(certificate, reference, None, step.now)
         state.pace.last_txs = header.tx_count
         ours = state.exec_roots.get(header.exec_height)

@@ -148,9 +148,10 @@ def _send_slot(step: Step, peer: int, status: Status) -> None:
     """The slot after the tip, unless it is so young that its messages are still on their way."""
     state = step.state
     height = state.tip.height + 1
-    again = state.reproposals.get(height)
-    if again is not None and not status.has_proposal and primary_of(state, height) == peer:
-        _send_origin(step, peer, again)
+    if not status.has_proposal:
+        for at in sorted(state.reproposals):
+            if primary_of(state, at) == peer:
+                _send_origin(step, peer, state.reproposals[at])
     slot = state.slots.get(height)
     if slot is None or step.now - slot.since_ns < step.params.status_ms * NS // 4:
         return
@@ -202,14 +203,17 @@ def _origin(state: ReplicaState, block_id: bytes) -> PreparedCertificate | None:
 
 
 def ask_proposal(step: Step, height: int) -> None:
-    """We must repeat a block we do not hold: show it, by a STATUS, to the members that signed for it (P57)."""
+    """We must repeat a block we do not hold: show it, by a STATUS, to the members that signed for it (P57).
+
+    The answer brings all blocks of O that are ours to repeat; a later one that is still missing is asked for again.
+    """
     state = step.state
-    if state.proposal_asked:
+    if state.asked_height >= height:
         return
     certificate = _origin(state, state.reproposals[height])
     if certificate is None:
         return
-    state.proposal_asked = True
+    state.asked_height = height
     for signer in indexes(signers_mask(certificate)):
         if signer != state.me:
             send_status(step, signer)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from consensus.events import Mode, Timer
 from consensus.propose import proof_due, throttled
-from consensus.state import ReplicaState, primary_of
+from consensus.state import ReplicaState, leader_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +70,11 @@ def why(state: ReplicaState, now: int) -> StallView:
         f=state.members.f,
         q=state.members.q,
         reachable=reachable,
-        primary=primary_of(state, state.height + 1),
+        primary=leader_of(state),
         in_target_view=sum(1 for peer in state.peers if peer.known_view >= state.view),
         waiting_for=_waiting_for(state, reachable),
         slot_reason=slot.reason if slot is not None else "",
-        suspecting=state.suspecting,
+        suspecting=state.suspecting or state.censored,
         timer=timer if armed is not None else None,
         deadline_ns=max(0, armed.deadline_ns - now) if armed is not None else -1,
         pending=state.work.count,
@@ -97,7 +97,7 @@ def _member(state: ReplicaState, index: int, now: int) -> MemberView:
         height=state.tip.height if own else (status.committed_height if status is not None else 0),
         executed=state.executed if own else peer.executed,
         heard_ns=now - peer.heard_ns if peer.heard_ns else -1,
-        suspects=state.suspecting if own else peer.suspects >= state.view,
+        suspects=state.suspecting or state.censored if own else peer.suspects >= state.view,
     )
 
 

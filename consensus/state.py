@@ -189,7 +189,6 @@ class Work:
     count: int = 0
     size_bytes: int = 0
     oldest_ns: int = 0
-    overdue: bool = False
 
 
 @dataclass(slots=True)
@@ -209,7 +208,10 @@ class ReplicaState:
     """Everything a replica knows. `height` is the committed height h; votes at or below it are over (P36).
 
     `tip` is the last block whose body is here as well; it is below `height` only after a restart in which the
-    journal is ahead of all stored blocks. `reproposals` is O of the current view, `base` its base height (P55).
+    journal is ahead of all stored blocks. `tip_last_cert` is the height whose certificate the tip carries, 0 if not
+    known. `reproposals` is O of the current view, `base` its base height (P55). `asked_height` is the highest block of
+    O that was asked for. `censored`: a transaction was passed over by the present primary (P132). On top of the block
+    `barren` the mempool had nothing to propose.
     """
 
     config: ReplicaConfig
@@ -226,6 +228,7 @@ class ReplicaState:
     pace: Pace
     peers: list[Peer]
     base: int = 0
+    tip_last_cert: int = 0
     reproposals: dict[int, bytes] = field(default_factory=dict)
     slots: dict[int, Slot] = field(default_factory=dict)
     blocks: dict[bytes, Held] = field(default_factory=dict)
@@ -240,9 +243,10 @@ class ReplicaState:
     target_changes: dict[int, ViewChange] = field(default_factory=dict)
     backoff: int = 0
     suspecting: bool = False
+    censored: bool = False
     silent_primary: bool = False
     heard_primary_ns: int = 0
-    proposal_asked: bool = False
+    asked_height: int = 0
     accused: dict[tuple[str, int], int] = field(default_factory=dict)
     # journal
     lsn: int = 0
@@ -257,6 +261,7 @@ class ReplicaState:
     verified: dict[SignatureItem, None] = field(default_factory=dict)
     request: int = 0
     build: Build | None = None
+    barren: bytes = b""
     work: Work = field(default_factory=Work)
     gap_ns: int = -1
     sync_height: int = 0
@@ -289,3 +294,10 @@ class ReplicaState:
 def primary_of(state: ReplicaState, height: int) -> int:
     """Return the primary of `height` in the current view (P77)."""
     return state.members.primary(state.view, height, state.base)
+
+
+def leader_of(state: ReplicaState) -> int:
+    """Return the member that is waited for: the primary of the next height, or who has to open the target view."""
+    if state.mode is Mode.CHANGING:
+        return state.members.collector(state.view)  # base* of that view is not known yet (P77)
+    return primary_of(state, state.height + 1)

@@ -15,7 +15,8 @@ from consensus.commit import resume_sync
 from consensus.effects import StartTimer, StopTimer
 from consensus.events import Mode, Timer, TimerFired, Verdict
 from consensus.messages import Heartbeat
-from consensus.propose import batch_deadline, proof_at, proof_due, throttled
+from consensus.normal import parent_of
+from consensus.propose import batch_deadline, proof_at, proof_due, throttled, unordered
 from consensus.repair import broadcast_status
 from consensus.slots import Stage
 from consensus.state import Armed, ReplicaState, primary_of
@@ -179,7 +180,7 @@ def _propose_at(step: Step) -> int:
     """Return when this primary should look again, or 0 when no clock is waited for (P45, P146)."""
     state = step.state
     height = state.tip.height + 1
-    if state.mode is not Mode.NORMAL or state.build is not None or primary_of(state, height) != state.me:
+    if state.mode is not Mode.NORMAL or state.build is not None:
         return 0
     while height <= state.tip.height + step.params.window:
         slot = state.slots.get(height)
@@ -188,11 +189,14 @@ def _propose_at(step: Step) -> int:
         height += 1
     else:
         return 0
+    if primary_of(state, height) != state.me:
+        return 0
     if height in state.reproposals:
         return state.pace.hold_until_ns
     if proof_due(state) and height == state.tip.height + 1:
         return max(state.pace.hold_until_ns, proof_at(state))
-    if state.work.count == 0:
+    parent = parent_of(state, height)
+    if parent is None or parent.block_id == state.barren or unordered(state, height) == 0:
         return 0
     return max(state.pace.hold_until_ns, batch_deadline(step, height))
 

@@ -54,10 +54,21 @@ def suspect(step: Step) -> None:
     review(step)
 
 
-def repeat_suspicion(step: Step) -> None:
-    """Every STATUS_MS until a commit or leaving (P51)."""
+def suspect_censorship(step: Step, overdue: bool) -> None:
+    """The mempool says whether the primary passed a transaction over; commits of others end nothing (P51, P132)."""
     state = step.state
-    if state.suspecting and state.mode is Mode.NORMAL:
+    rising = overdue and not state.censored
+    state.censored = overdue
+    if rising and state.mode is Mode.NORMAL:
+        step.count("suspected_censorship")
+        step.broadcast(Suspect(state.members.epoch, state.view))
+        review(step)
+
+
+def repeat_suspicion(step: Step) -> None:
+    """Every STATUS_MS until a commit or leaving; for a censored transaction until that one commits (P51)."""
+    state = step.state
+    if (state.suspecting or state.censored) and state.mode is Mode.NORMAL:
         step.broadcast(Suspect(state.members.epoch, state.view))
 
 
@@ -102,7 +113,7 @@ def review(step: Step) -> None:
     against = 0
     for index, peer in enumerate(state.peers):
         if index == state.me:
-            against += state.suspecting
+            against += state.suspecting or state.censored
         else:
             recent = peer.suspects >= state.view and step.now - peer.suspected_ns < ttl
             against += recent or peer.known_view > state.view
@@ -148,8 +159,9 @@ def _move(step: Step, view: int, mode: Mode) -> None:
     state.slots = {}
     state.reproposals = {}
     state.build = None
-    state.suspecting = state.silent_primary = False
-    state.proposal_asked = False
+    state.suspecting = state.silent_primary = state.censored = False
+    state.asked_height = 0
+    state.barren = b""
     state.heard_primary_ns = step.now
     state.restart_progress = True
     if state.me >= 0:

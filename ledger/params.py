@@ -16,7 +16,7 @@ class Params(Wire, frozen=True):
 
     window: int = 1
     exec_lag: int = 8
-    rotate_every: int = 0
+    rotate_every: int = 64
     t0_ms: int = 2_000
     t_cap_ms: int = 30_000
     status_ms: int = 1_000
@@ -38,9 +38,9 @@ class Params(Wire, frozen=True):
     def check(self) -> None:
         """Raise `InvalidGenesis` naming the first parameter outside its bounds."""
         bounds = {
-            "window": (1, 1),  # larger windows arrive with the next slice of the protocol
+            "window": (1, min(4, self.exec_lag // 2)),  # so that a proposer never outruns its own results (P31, P48)
             "exec_lag": (2, 8),
-            "rotate_every": (0, 0),
+            "rotate_every": (0, 4_096),
             "t0_ms": (200, 10_000),
             "t_cap_ms": (4 * self.t0_ms, 3_600_000),
             "status_ms": (200, 10_000),

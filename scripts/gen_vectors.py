@@ -75,6 +75,8 @@ CHAIN = bytes([0x11]) * 32
 SEED = bytes([0x22]) * 32
 DEK = bytes([0x33]) * 32
 DOC = bytes([0x44]) * 16
+PARAMS = Params(rotate_every=0)
+"""The parameters of one genesis; a new default of some later version changes no bytes here."""
 KEYS = [SigningKey(bytes([byte]) * 32) for byte in (0x55, 0x56, 0x57, 0x58)]
 
 Vectors = dict[str, Any]
@@ -145,7 +147,7 @@ def identities() -> Vectors:
             "commitment": legal_commitment(SEED, "Muster GmbH", identifiers),
         },
         "members_hash": {"members": members, "hash": members_hash(members)},
-        "params_hash": {"params": encode(Params()), "hash": Params().hash()},
+        "params_hash": {"params": encode(PARAMS), "hash": PARAMS.hash()},
         "proof_of_possession": {
             "kind": "consensus",
             "owner": node,
@@ -288,7 +290,7 @@ def blocks() -> Vectors:
     genesis = genesis_certificate(bytes([9]) * 32)
     header = Header(
         1, CHAIN, 0, 2, bytes([8]) * 32, list_root(ids), len(ids), 900, 1_780_000_000_000, 1, 1, executed,
-        members, members, EMPTY_LIST_ROOT, 0, certificate_hash(genesis), Params().hash(),
+        members, members, EMPTY_LIST_ROOT, 0, certificate_hash(genesis), PARAMS.hash(),
     )  # fmt: skip
     raw = encode(header)
     vote = Vote(0, 3, 2, block_id(raw))

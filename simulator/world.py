@@ -14,6 +14,7 @@ from typing import Final
 
 from consensus.events import Mode
 from consensus.membership import membership
+from consensus.state import leader_of
 from ledger.certificate import faults as tolerated
 from ledger.certificate import quorum
 from node.core import effects as ne
@@ -224,9 +225,12 @@ class World:
         if name not in PLACES:
             return name
         states = [daemon.replica_state for daemon in self.daemons if daemon.honest]
-        view = max((state.view for state in states if state is not None), default=0)
+        known = max(
+            (state for state in states if state is not None), key=lambda state: (state.view, state.height), default=None
+        )
         members = membership(self.league.epoch, self.league.chain_id, self.league.params.rotate_every)
-        return self.league.firms[members.collector(view + PLACES.index(name))].name
+        first = 0 if known is None else members.rotation.index(leader_of(known))
+        return self.league.firms[members.collector(first + PLACES.index(name))].name
 
     def start(self, daemon: Daemon) -> None:
         """Start a process that is down."""

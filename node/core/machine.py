@@ -16,6 +16,7 @@ from consensus import effects as ce
 from consensus import events as cv
 from consensus.events import EpochSpec, Lsn, ReplicaConfig
 from consensus.replica import Replica
+from consensus.state import primary_of
 from consensus.step import VoteSigner
 from ledger.block import EMPTY_LIST_ROOT, PROTOCOL_VERSION, BlockRef, Header, block_id, header_codec
 from ledger.certificate import CommitCertificate
@@ -59,7 +60,7 @@ class NodeCore:
         self._now = 0
         self._wall = 0
         self._halted = False
-        self._gap: tuple[BlockRef, CommitCertificate] | None = None
+        self._led: tuple[int, int] | None = None
 
     # -- the door ----------------------------------------------------------------------------------------------
 
@@ -70,6 +71,7 @@ class NodeCore:
         self._now, self._wall = event.now, event.wall
         handler = _HANDLERS[type(event)]
         out: list[ne.NodeEffect] = handler(self, event)
+        self._follow_primary()
         if self._config is not None and self.mempool.changed:
             out += self._consensus(self.mempool.work(self._now, self._wall))
         return out
@@ -87,6 +89,7 @@ class NodeCore:
             read=self._context.read,
             next_token=self._next_token,
             height=event.tip.height,
+            executed=event.executed[-1][0],
             time_ms=event.tip.time_ms,
         )
         self.chain = Chain(event.tip, event.executed[-1][0], dict(event.executed))
@@ -135,8 +138,7 @@ class NodeCore:
         self.sync.transactions_verified(event.token, event.verdicts)
         out = self.mempool.verified(event.now, event.token, event.verdicts)
         out += self._arm_gossip() + self._arm_forward()
-        for candidate_id, proposal in self.mempool.completed():
-            verdict, reason = self.mempool.check(candidate_id, proposal)
+        for candidate_id, verdict, reason in self.mempool.completed():
             out += self._consensus(
                 cv.BlockChecked(now=self._now, wall=self._wall, block_id=candidate_id, verdict=verdict, reason=reason)
             )
@@ -151,6 +153,7 @@ class NodeCore:
 
     def _executed(self, event: nv.BlockExecuted) -> list[ne.NodeEffect]:
         out = self.chain.finished(event.height, event.exec_root)
+        self.mempool.executed = event.height
         if stop := self._divergence():
             return stop
         return out + self._consensus(
@@ -217,7 +220,7 @@ class NodeCore:
             case ce.VerifySignatures():
                 out.append(ne.VerifyVotes(token=effect.token * 2, items=effect.items))
             case ce.CheckBlock():
-                verdict, reason = self.mempool.check(effect.block_id, effect.proposal)
+                verdict, reason = self.mempool.check(effect.block_id, effect.proposal, effect.taken)
                 events.append(
                     cv.BlockChecked(now=now, wall=wall, block_id=effect.block_id, verdict=verdict, reason=reason)
                 )
@@ -258,15 +261,29 @@ class NodeCore:
             # Committed, but the block is not here: a certificate overtook the bodies, or they were lost with the
             # unflushed end of the store. Certified blocks of the others fill the gap.
             return self.sync.start(ref.height, (), self.chain.tip) + self._arm_sync()
-        return self._append(ref, candidate, effect.certificate, effect.after)
+        return self._append(ref, candidate, effect.certificate, effect.after, live=True)
 
     def _append(
-        self, ref: BlockRef, candidate: Candidate, certificate: CommitCertificate, after: Lsn
+        self, ref: BlockRef, candidate: Candidate, certificate: CommitCertificate, after: Lsn, live: bool
     ) -> list[ne.NodeEffect]:
         out = self.chain.deliver(ref, candidate, certificate, after)
         if out:
+            if live:
+                self.mempool.passed(self._now, candidate)
             self.mempool.committed(candidate)
         return out + self._divergence()
+
+    def _follow_primary(self) -> None:
+        """Tell the mempool when another member proposes: by a view change, or by planned rotation (P77, P132)."""
+        if self._config is None:
+            return
+        state = self.replica.state
+        if state.mode is cv.Mode.CHANGING:
+            return  # nobody proposes now; patience begins with the view
+        turn = (state.view, primary_of(state, state.height + 1))
+        if turn != self._led:
+            self._led = turn
+            self.mempool.new_turn(self._now, turn[1], state.backoff)
 
     def _divergence(self) -> list[ne.NodeEffect]:
         """Halt when a certified header names another result than ours (P83): going on would serve a wrong state."""
@@ -281,7 +298,7 @@ class NodeCore:
         blocks, out = self.sync.take(self.chain.tip)
         for block in blocks:
             self.mempool.adopt(block.ref.block_id, block.candidate)
-            out += self._append(block.ref, block.candidate, block.certificate, Lsn(0))
+            out += self._append(block.ref, block.candidate, block.certificate, Lsn(0), live=False)
         if blocks:
             last = blocks[-1]
             out += self._consensus(

@@ -11,6 +11,7 @@ becomes a failed receipt, so replicas cannot disagree about a block (P32).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -26,7 +27,16 @@ from ledger.params import Params
 from ledger.registry.lookup import NonceWindow, SoundSigners, check_signers, nonce_free, read_nonces
 from ledger.state import Reader
 from ledger.transaction import Transaction, check_expiry, decode_transaction, envelope_hash
-from node.core.effects import Answer, BroadcastPeer, NodeEffect, Penalty, SubmitResult, Tally, VerifyTransactions
+from node.core.effects import (
+    Answer,
+    BroadcastPeer,
+    NodeEffect,
+    Penalty,
+    SendPeer,
+    SubmitResult,
+    Tally,
+    VerifyTransactions,
+)
 from node.core.messages import Bodies, TxBatch
 
 POOL_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -44,6 +54,14 @@ BLOCK_TXS: Final = 500
 at every member (performance section 5). The primary's own policy, not a rule."""
 KEPT_BLOCKS: Final = 4
 """Committed blocks whose bodies stay in memory for members that are about to ask for them."""
+OPEN_TXS: Final = 64
+"""A block with fewer transactions had room: no correct primary lowers its cap further (P46)."""
+OPEN_BYTES: Final = 32 * 1024
+"""The same for bytes: half of the smallest cap, because the next in line may have been a large one."""
+OVERTAKEN_BLOCKS: Final = 20
+"""So many full blocks with transactions that came later say what one block with room says (P132)."""
+ELIGIBLE_CHECKS: Final = 64
+"""Transactions looked up in the state in one round of `forward`; a bound on its work, one is enough to suspect."""
 REFUSED_MAX: Final = 10_000
 """Remembered hashes of envelopes whose signatures were bad, so that a repeat costs no verification."""
 
@@ -55,6 +73,20 @@ class Waiting:
     tx: Transaction
     origin: int
     since_ns: int
+
+
+@dataclass(slots=True)
+class Owed:
+    """How a waiting transaction is passed on (P132).
+
+    `due_ns` and `wait_ns`: when next, and the pause after that, which doubles. `turn`: the turn of the primary that
+    was handed it last, at `handed_ns`; -1 while nobody was.
+    """
+
+    due_ns: int
+    wait_ns: int
+    turn: int = -1
+    handed_ns: int = 0
 
 
 @dataclass(slots=True)
@@ -84,6 +116,7 @@ class _Absent:
     """A proposal that waits for bodies, and the ids that did not arrive yet."""
 
     proposal: Proposal
+    taken: tuple[bytes, ...]
     ids: dict[bytes, None]
 
 
@@ -106,6 +139,8 @@ class Mempool:
     read: Callable[[], Reader]
     next_token: Callable[[], int]
     height: int = 0
+    executed: int = 0
+    """Height of the state that `read` gives; the shell moves both together."""
     time_ms: int = 0
     waiting: dict[bytes, Waiting] = field(default_factory=dict)
     recent: dict[bytes, int] = field(default_factory=dict)
@@ -126,8 +161,21 @@ class Mempool:
     _bodies: dict[bytes, Transaction] = field(default_factory=dict)
     _outbox: list[bytes] = field(default_factory=list)
     _outbox_bytes: int = 0
-    _owed: dict[bytes, int] = field(default_factory=dict)
-    """Waiting ids and the time at which each is passed on again (P132)."""
+    _owed: dict[bytes, Owed] = field(default_factory=dict)
+    """Every waiting id, in the order of arrival."""
+    _overdue: dict[bytes, None] = field(default_factory=dict)
+    """What the present primary passed over (P132)."""
+    _superseded: dict[bytes, int] = field(default_factory=dict)
+    """Waiting transactions whose nonce a committed one has, and its height: they can only fail, so nobody waits."""
+    _turn: int = 0
+    _primary: int = -1
+    _turn_ns: int = 0
+    """Number, member and beginning of the present primary's turn."""
+    _patience_ns: int = 0
+    _room_ns: int = 0
+    """When the last block with room was committed here."""
+    _newest: deque[int] = field(default_factory=lambda: deque(maxlen=OVERTAKEN_BLOCKS))
+    """For the last full blocks: when the youngest of their transactions had come in here."""
     _bytes: int = 0
     _held_bytes: int = 0
     """Bytes of what waits and of what is at the verifier; the quotas count both."""
@@ -151,7 +199,7 @@ class Mempool:
             key = envelope_hash(envelope)
             known = self._hashes.get(key)
             if known is not None:
-                self._owed[known] = 0  # its first holder may be gone: this node vouches for it now
+                self._owed[known].due_ns = 0  # its first holder may be gone: this node vouches for it now
                 effects += self._settle(token, position, SubmitResult(tx_id=known, code="", detail="already waiting"))
                 continue
             try:
@@ -251,24 +299,62 @@ class Mempool:
         self._outbox_bytes = 0
         return effects
 
-    def forward(self, now: int) -> list[NodeEffect]:
-        """Pass on again what is still not ordered: after FWD_MS what was admitted here, after REQ_MS the rest (P132).
+    def new_turn(self, now: int, primary: int, exponent: int) -> None:
+        """Another member proposes now: it is handed what waits, and patience begins anew (P132).
 
-        Gossip is sent once and may be lost with a link or a peer; what a node accepted must reach the primary all
-        the same (U19). At most one frame a time.
+        `exponent` is the back-off of the replica: after view changes in a row patience grows, up to T_CAP.
         """
-        size = 0
-        for tx_id, due in self._owed.items():
-            if due > now:
+        self._turn += 1
+        self._primary, self._turn_ns = primary, now
+        params = self.params
+        self._patience_ns = min(params.req_ms << exponent, max(params.req_ms, params.t_cap_ms)) * _NS
+        self.changed = self.changed or bool(self._overdue)
+        self._overdue.clear()
+
+    def forward(self, now: int) -> list[NodeEffect]:
+        """Pass on what is still not ordered, and notice what the primary passes over (P132).
+
+        FWD_MS after admission a body goes to the primary, so that nobody can raise a suspicion by telling only some
+        members. What was admitted here goes to everybody after that: gossip is sent once and may be lost with a link
+        or a peer (U19). A transaction is overdue when the primary has had it for REQ_MS and blocks with room, or many
+        full ones, went by without it; then all get it, and the replica suspects. At most one frame a round each.
+        """
+        handed: list[bytes] = []
+        size = checks = 0
+        fwd_ns = self.params.fwd_ms * _NS
+        fresh_turn = now >= self._turn_ns + fwd_ns
+        for tx_id, owed in self._owed.items():
+            due = owed.due_ns <= now or (fresh_turn and -1 < owed.turn < self._turn)
+            late = owed.turn == self._turn and now - owed.handed_ns >= self._patience_ns
+            if not (due or late) or size >= BATCH_BYTES:
                 continue
             entry = self.waiting[tx_id]
-            self._owed[tx_id] = self._passed_on_again(now, entry.origin)
-            self._outbox.append(entry.tx.envelope)
-            size += len(entry.tx.envelope)
-            if size >= BATCH_BYTES:
-                break
-        self._outbox_bytes += size
-        return self.gossip()
+            if tx_id in self._superseded and not self._revived(tx_id, entry.tx):
+                owed.due_ns = now + self.params.req_ms * _NS
+                continue
+            if late and checks < ELIGIBLE_CHECKS and self._passed_over(owed.handed_ns):
+                checks += 1
+                if tx_id not in self._overdue and self._eligible(entry.tx):
+                    self._overdue[tx_id] = None
+                    self.changed = due = True
+            if not due:
+                continue
+            owed.due_ns, owed.wait_ns = now + owed.wait_ns, min(2 * owed.wait_ns, self.params.req_ms * _NS)
+            if self._primary in (self.own, -1):
+                continue
+            envelope = entry.tx.envelope
+            size += len(envelope)
+            if tx_id in self._overdue or (entry.origin == self.own and owed.turn == self._turn):
+                self._outbox.append(envelope)
+                self._outbox_bytes += len(envelope)
+            else:
+                handed.append(envelope)
+            if owed.turn != self._turn:
+                owed.turn, owed.handed_ns = self._turn, now
+        effects: list[NodeEffect] = []
+        if handed:
+            effects.append(SendPeer(to=self._primary, message=TxBatch(tuple(handed)), after=_AT_ONCE))
+        return effects + self.gossip()
 
     @property
     def owes(self) -> bool:
@@ -286,11 +372,20 @@ class Mempool:
         return self._bytes
 
     def work(self, now: int, wall: int) -> WorkChanged:
-        """Return what the replica needs to know about the pool (P45)."""
+        """Return what the replica needs to know about the pool (P45, P65, P132)."""
         self.changed = False
-        oldest = next(iter(self.waiting.values())).since_ns if self.waiting else 0
+        oldest = 0
+        for tx_id, entry in self.waiting.items():
+            if tx_id not in self._superseded:
+                oldest = entry.since_ns
+                break
         return WorkChanged(
-            now=now, wall=wall, count=len(self.waiting), size_bytes=self._bytes, oldest_ns=oldest, overdue=False
+            now=now,
+            wall=wall,
+            count=len(self.waiting) - len(self._superseded),
+            size_bytes=self._bytes,
+            oldest_ns=oldest,
+            overdue=bool(self._overdue),
         )
 
     # -- proposals ---------------------------------------------------------------------------------------------
@@ -298,23 +393,27 @@ class Mempool:
     def build(self, request: BuildBlock, header_base: Header, wall: int) -> Proposal | None:
         """Return a proposal of the oldest transactions that fit, or None when there is nothing to propose.
 
+        What the uncommitted ancestors hold is left out (P30i). The first transaction is taken even if it is larger
+        than the size asked for, up to the hard cap: a lowered cap must not stop the queue behind it for ever.
         `header_base` brings the fields that the chain knows (epoch, hashes, executed height and root).
         """
         ids: list[bytes] = []
         chosen: list[Transaction] = []
         size = gas = 0
         most = min(request.max_txs, BLOCK_TXS)
+        taken = dict.fromkeys(request.taken)
         for tx_id, entry in self.waiting.items():
             body = entry.tx.body
+            length = len(entry.tx.envelope)
             if len(ids) == most:
                 break
-            if body.valid_until_height < request.height:
+            if tx_id in taken or body.valid_until_height < request.height or length > self.params.max_block_bytes:
                 continue
-            if size + len(entry.tx.envelope) > request.max_size_bytes or gas + body.gas_limit > self._gas_max:
+            if (ids and size + length > request.max_size_bytes) or gas + body.gas_limit > self._gas_max:
                 break
             ids.append(tx_id)
             chosen.append(entry.tx)
-            size += len(entry.tx.envelope)
+            size += length
             gas += body.gas_limit
         if not ids and not request.allow_empty:
             return None
@@ -342,10 +441,13 @@ class Mempool:
         self.candidates[block_id(raw)] = Candidate(header, raw, tuple(ids), tuple(chosen))
         return Proposal(raw, tuple(ids), request.last_certificate)
 
-    def check(self, candidate_id: bytes, proposal: Proposal) -> tuple[Verdict, str]:
-        """Tell whether a proposal is acceptable here: bodies, roots, sizes, expiry, duplicates (P30i, LR2)."""
+    def check(self, candidate_id: bytes, proposal: Proposal, taken: tuple[bytes, ...]) -> tuple[Verdict, str]:
+        """Tell whether a proposal is acceptable here: bodies, roots, sizes, expiry, duplicates (P30i, LR2).
+
+        `taken`: ids in its uncommitted ancestors; repeating one of them is a duplicate as well.
+        """
         if candidate_id in self.candidates:
-            return self._recheck(self.candidates[candidate_id])
+            return self._recheck(self.candidates[candidate_id], taken)
         try:
             header = header_codec.decode(proposal.header)
         except LedgerError:
@@ -368,11 +470,11 @@ class Mempool:
             else:
                 found.append(tx)
         if absent:
-            self._missing[candidate_id] = _Absent(proposal, dict.fromkeys(absent))
+            self._missing[candidate_id] = _Absent(proposal, taken, dict.fromkeys(absent))
             return Verdict.MISSING, "bodies"
         self._missing.pop(candidate_id, None)
         candidate = Candidate(header, proposal.header, ids, tuple(found))
-        verdict, reason = self._recheck(candidate)
+        verdict, reason = self._recheck(candidate, taken)
         if verdict is Verdict.OK:
             self.candidates[candidate_id] = candidate
         return verdict, reason
@@ -387,12 +489,14 @@ class Mempool:
             return ()
         return tuple(tx_id for tx_id in entry.ids if tx_id not in self._ids_in_check and self._body(tx_id) is None)
 
-    def completed(self) -> list[tuple[bytes, Proposal]]:
-        """Return proposals whose last missing body arrived since; each is reported once."""
-        done = [(candidate_id, entry.proposal) for candidate_id, entry in self._missing.items() if not entry.ids]
-        for candidate_id, _ in done:
-            del self._missing[candidate_id]
-        return done
+    def completed(self) -> list[tuple[bytes, Verdict, str]]:
+        """Return the verdicts on proposals whose last missing body arrived since; each is reported once."""
+        done = [candidate_id for candidate_id, entry in self._missing.items() if not entry.ids]
+        verdicts: list[tuple[bytes, Verdict, str]] = []
+        for candidate_id in done:
+            entry = self._missing.pop(candidate_id)
+            verdicts.append((candidate_id, *self.check(candidate_id, entry.proposal, entry.taken)))
+        return verdicts
 
     def bodies(self, tx_ids: Iterable[bytes], limit_bytes: int) -> tuple[bytes, ...]:
         """Return the envelopes held for `tx_ids`, as many as fit."""
@@ -438,6 +542,9 @@ class Mempool:
         self.time_ms = candidate.header.time_ms
         self._state = None
         for tx in candidate.transactions:
+            rival = self._nonces.get((tx.body.signers[0].user_id, tx.body.nonce))
+            if rival is not None and rival != tx.tx_id:
+                self._superseded[rival] = self.height
             self._drop(tx.tx_id)
             self.remember(tx.tx_id, tx.body.valid_until_height)
             self._bodies.pop(tx.tx_id, None)
@@ -462,8 +569,47 @@ class Mempool:
     def _gas_max(self) -> int:
         return self.params.max_block_gas
 
+    def passed(self, now: int, candidate: Candidate) -> None:
+        """A block was proposed and committed just now: remember whether it could have held more (P132).
+
+        Called before `committed`, and not for what comes by sync: that says nothing about the present primary.
+        """
+        params, header = self.params, candidate.header
+        gas = sum(tx.body.gas_limit for tx in candidate.transactions)
+        few = header.tx_count < min(OPEN_TXS, params.max_block_txs)
+        if few and header.size_bytes < OPEN_BYTES and gas + params.max_tx_gas <= params.max_block_gas:
+            self._room_ns = now
+            return
+        held = [self.waiting[tx_id].since_ns for tx_id in candidate.tx_ids if tx_id in self.waiting]
+        self._newest.append(max(held, default=0))
+
+    def _passed_over(self, handed_ns: int) -> bool:
+        """Tell whether blocks went by that should have held what the primary has had since `handed_ns` (P132)."""
+        if self._room_ns > handed_ns:
+            return True
+        return len(self._newest) == OVERTAKEN_BLOCKS and min(self._newest) > handed_ns
+
+    def _eligible(self, tx: Transaction) -> bool:
+        """Tell whether a correct primary would take `tx` now: signers and nonce against the executed state (P132)."""
+        if check_signers(self.read(), tx, self.height + 1, self.time_ms, {}):
+            return False
+        return self._nonce_open(tx)
+
+    def _nonce_open(self, tx: Transaction) -> bool:
+        return nonce_free(read_nonces(self.read(), tx.body.signers[0].user_id), tx.body.nonce)
+
+    def _revived(self, tx_id: bytes, tx: Transaction) -> bool:
+        """Tell, and note, that the rival of `tx` did not use up the nonce after all: its signer was bad (LR3)."""
+        if self.executed < self._superseded[tx_id] or not self._nonce_open(tx):
+            return False
+        del self._superseded[tx_id]
+        self.changed = True
+        return True
+
     def _admissible(self, envelope: bytes, origin: int | None = None) -> Transaction:
         tx = decode_transaction(envelope, self.chain_id)
+        if len(envelope) > self.params.max_block_bytes:
+            raise InvalidTransaction("size", f"{len(envelope)} bytes, a block holds {self.params.max_block_bytes}")
         check_expiry(tx.body, self.height + 1, self.params)
         if tx.tx_id in self.waiting or tx.tx_id in self.recent:
             return tx
@@ -537,14 +683,11 @@ class Mempool:
         del self._submissions[token]
         return [Answer(token=token, results=tuple(item for item in submission.results if item is not None))]
 
-    def _passed_on_again(self, now: int, origin: int) -> int:
-        wait_ms = self.params.fwd_ms if origin == self.own else self.params.req_ms
-        return now + wait_ms * 1_000_000
-
     def _insert(self, now: int, tx: Transaction, origin: int) -> None:
         size = len(tx.envelope)
         self.waiting[tx.tx_id] = Waiting(tx, origin, now)
-        self._owed[tx.tx_id] = self._passed_on_again(now, origin)
+        fwd_ns = self.params.fwd_ms * _NS
+        self._owed[tx.tx_id] = Owed(now + fwd_ns, fwd_ns)
         self._lapsing.setdefault(tx.body.valid_until_height, []).append(tx.tx_id)
         self._hashes[tx.envelope_hash] = tx.tx_id
         self._nonces[(tx.body.signers[0].user_id, tx.body.nonce)] = tx.tx_id
@@ -558,6 +701,8 @@ class Mempool:
             return
         tx, size = entry.tx, len(entry.tx.envelope)
         self._owed.pop(tx_id, None)
+        self._overdue.pop(tx_id, None)
+        self._superseded.pop(tx_id, None)
         self._hashes.pop(tx.envelope_hash, None)
         place = (tx.body.signers[0].user_id, tx.body.nonce)
         if self._nonces.get(place) == tx_id:
@@ -591,11 +736,12 @@ class Mempool:
                 wanted = True
         return wanted
 
-    def _recheck(self, candidate: Candidate) -> tuple[Verdict, str]:
+    def _recheck(self, candidate: Candidate, taken: tuple[bytes, ...]) -> tuple[Verdict, str]:
         height = candidate.header.height
+        above = dict.fromkeys(taken)
         size = gas = 0
         for tx in candidate.transactions:
-            if tx.tx_id in self.recent and height > self.height:
+            if tx.tx_id in above or (tx.tx_id in self.recent and height > self.height):
                 return Verdict.INVALID, "duplicate"
             try:
                 check_expiry(tx.body, height, self.params)
@@ -621,3 +767,5 @@ _QUOTA_TEXT: Final = "the pool or the company's share of it is full; wait for th
 _CONFLICT_TEXT: Final = "the nonce is used by another waiting transaction of the first signer"
 _DETAILS: Final = {"mempool_full": _QUOTA_TEXT, "conflict": _CONFLICT_TEXT}
 _AT_ONCE: Final = Lsn(0)
+_NS: Final = 1_000_000
+"""Nanoseconds in a millisecond."""

@@ -10,6 +10,7 @@ from typing import Final
 from simulator.byzantine.bad_new_view import BadNewView
 from simulator.byzantine.bad_proposal import BadProposal
 from simulator.byzantine.base import Attacker
+from simulator.byzantine.censor import Censor
 from simulator.byzantine.delay_votes import DelayVotes
 from simulator.byzantine.equivocate import Equivocate
 from simulator.byzantine.fake_certificate import FakeCertificate
@@ -33,6 +34,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
     for kind in (
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
+        Censor,
     )
 }  # fmt: skip
 

@@ -89,6 +89,8 @@ GENESIS = bytes([9]) * 32
 GENESIS_ROOT = H(Tag.EXEC, ZERO_HASH, ZERO_HASH, EMPTY_LIST_ROOT)
 WALL0 = 1_800_000_000_000
 JOURNAL = b"journal-of-tests"
+WINDOW = 1
+"""Blocks in flight in a world that is given no parameters; the fixture `window` changes it."""
 
 SIGNED = (PrePrepare, Prepare, Commit, ViewChange, NewView)
 
@@ -211,7 +213,7 @@ class World:
     ) -> None:
         self.n = n
         self.keys = Keys(n, real)
-        self.params = params or Params()
+        self.params = params or Params(window=WINDOW)
         self.disk_ns, self.delay_ns = disk_ns, delay_ns
         self.now = 0
         self.heap: list[tuple[int, int, Callable[[], None]]] = []
@@ -706,6 +708,9 @@ class World:
         if type(message) not in SIGNED or message.sender != node.index:
             return
         waiting = [(one.lsn, one.record) for one in node.writing + node.unwritten]
+        if isinstance(message, PrePrepare | Prepare | Commit):
+            top = node.replica.state.height + self.params.window
+            assert message.vote.height <= top, "I15: a vote beyond the window"
         for lsn, record in reversed(node.journal + waiting):
             if message in told_by(record):
                 assert lsn <= after, "I11: leaves before its record"

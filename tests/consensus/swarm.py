@@ -15,15 +15,28 @@ from ledger.certificate import Vote
 from ledger.codec import encode
 from ledger.params import Params
 
-QUICK = Params(t0_ms=400, t_cap_ms=3000, status_ms=200, suspect_ttl_ms=600, hb_ms=500)
 KINDS = ["PrePrepare", "Prepare", "Commit", "ViewChange", "NewView", "Status", "Committed", "Prepared"]
 
 
-def crashes(seed: int) -> bool:
+def quick(window: int = 1, rotate_every: int = 0) -> Params:
+    """Short timers; small blocks when several may be in flight, so that they are."""
+    return Params(
+        window=window,
+        rotate_every=rotate_every,
+        t0_ms=400,
+        t_cap_ms=3000,
+        status_ms=200,
+        suspect_ttl_ms=600,
+        hb_ms=500,
+        max_block_txs=5_000 if window == 1 else 1,
+    )
+
+
+def crashes(seed: int, window: int = 1, rotate_every: int = 0) -> bool:
     """Loss, duplication, reordering, cuts, crashes and restarts; then healing. True if all caught up."""
     chance = random.Random(seed)
     n = chance.choice([4, 4, 5, 6, 7])
-    world = World(n, params=QUICK, disk_ns=chance.choice([0, MS // 5, 2 * MS]))
+    world = World(n, params=quick(window, rotate_every), disk_ns=chance.choice([0, MS // 5, 2 * MS]))
     loss = chance.choice([0, 0.02, 0.1, 0.3])
     twice = chance.choice([0, 0.1])
     slowest = chance.choice([2, 20, 200, 600])
@@ -47,7 +60,7 @@ def crashes(seed: int) -> bool:
     dead: list[int] = []
     for _ in range(12):
         if chance.random() < 0.8:
-            world.submit(chance.randrange(1, 4), to=chance.sample(range(n), chance.randrange(1, n + 1)))
+            world.submit(chance.randrange(1, 4) * window, to=chance.sample(range(n), chance.randrange(1, n + 1)))
         if chance.random() < crash_rate:
             if dead and chance.random() < 0.6:
                 world.restart(dead.pop(0))
@@ -116,11 +129,11 @@ class Liars:
         return self.world.pre_prepare(frm, message.vote.view, proposal)
 
 
-def lies(seed: int) -> bool:
+def lies(seed: int, window: int = 1, rotate_every: int = 0) -> bool:
     """Up to f liars on a lossy network, then a good one. True if the correct members commit again."""
     chance = random.Random(seed)
     n = chance.choice([4, 4, 5, 6, 7])
-    world = World(n, params=QUICK, disk_ns=chance.choice([0, MS // 5]))
+    world = World(n, params=quick(window, rotate_every), disk_ns=chance.choice([0, MS // 5]))
     liars = Liars(world, chance, chance.sample(range(n), (n - 1) // 3))
     world.twist = liars
     check = world._check_left
@@ -128,7 +141,7 @@ def lies(seed: int) -> bool:
     loss, slowest = chance.choice([0, 0.05, 0.2]), chance.choice([2, 20, 200])
     world.rule = lambda *_: None if chance.random() < loss else chance.randrange(1, slowest + 1) * MS
     for _ in range(10):
-        world.submit(chance.randrange(1, 4))
+        world.submit(chance.randrange(1, 4) * window)
         world.run(chance.randrange(20, 1200))
     world.rule = lambda *_: 2 * MS
     correct = [node for node in world.nodes if node.index not in liars.members]

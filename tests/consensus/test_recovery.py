@@ -14,6 +14,8 @@ from consensus.replica import Replica
 from ledger.certificate import genesis_certificate
 from ledger.codec import encode
 
+pytestmark = pytest.mark.usefixtures("window")
+
 
 def own(world: World, index: int, kinds: tuple[type, ...], since: int = 0) -> list[bytes]:
     """Distinct signed messages of `index` that left it, in order."""

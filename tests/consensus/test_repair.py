@@ -9,6 +9,8 @@ from consensus.events import Mode
 from consensus.messages import Commit, Committed, NewView, Prepare, Prepared, PrePrepare, Status, ViewChange
 from ledger.certificate import verify_commit_certificate
 
+pytestmark = pytest.mark.usefixtures("window")
+
 
 def test_a_laggard_gets_the_commit_certificate() -> None:
     world = World(4)
@@ -156,7 +158,7 @@ def test_p36_late_votes_are_answered_once_per_period() -> None:
         world.inject(1, 0, world.commit(1, world.nodes[0].chain[-1].certificate.vote))
     world.run(1)
     assert world.sent["Committed"] == 1
-    for _ in range(6):
+    for _ in range(4 + 2 * world.params.window):
         world.submit(1)
         world.run(100)
     world.store(0)

@@ -11,17 +11,21 @@ import pytest
 import swarm
 from pbft_harness import World
 
+RUNS = [(1, 0, first) for first in range(0, 60, 10)]
+RUNS += [(2, 0, 100), (4, 0, 110), (1, 2, 120), (2, 3, 130), (4, 1, 140)]
+"""Blocks in flight, blocks between planned rotations, first seed."""
 
-@pytest.mark.parametrize("first", range(0, 60, 10))
-def test_scenario_86_crashes_and_a_bad_network(first: int) -> None:
+
+@pytest.mark.parametrize(("window", "rotate_every", "first"), RUNS)
+def test_scenario_86_crashes_and_a_bad_network(window: int, rotate_every: int, first: int) -> None:
     for seed in range(first, first + 10):
-        assert swarm.crashes(seed), f"seed {seed} did not recover"
+        assert swarm.crashes(seed, window, rotate_every), f"seed {seed} did not recover"
 
 
-@pytest.mark.parametrize("first", range(0, 60, 10))
-def test_scenario_86_liars(first: int) -> None:
+@pytest.mark.parametrize(("window", "rotate_every", "first"), RUNS)
+def test_scenario_86_liars(window: int, rotate_every: int, first: int) -> None:
     for seed in range(first, first + 10):
-        assert swarm.lies(seed), f"seed {seed} did not recover"
+        assert swarm.lies(seed, window, rotate_every), f"seed {seed} did not recover"
 
 
 def story() -> str:

@@ -14,6 +14,8 @@ from ledger.block import BlockRef, block_id
 from ledger.certificate import Vote, genesis_certificate
 from ledger.params import Params
 
+pytestmark = pytest.mark.usefixtures("window")
+
 
 def later_primary(world: World) -> int:
     return world.state(0).members.collector(1)

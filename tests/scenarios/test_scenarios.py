@@ -1,6 +1,7 @@
 """Every scenario file beside this test holds: safety always, liveness after healing, and what it expects.
 
-The number in a file's name is that of the consensus design. Each runs with two seeds; the swarm covers the rest.
+The number in a file's name is that of the consensus design. Each runs with two seeds, and with two and four blocks in
+flight (slice 2); the swarm covers the rest.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from simulator.world import World
 FILES = sorted(Path(__file__).parent.glob("*.toml"))
 
 
-@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize(("window", "seed"), [(0, 1), (0, 2), (2, 3), (4, 4)])
 @pytest.mark.parametrize("path", FILES, ids=[path.stem for path in FILES])
-def test_scenario(path: Path, seed: int) -> None:
-    result = World(load(str(path)), seed).run()
-    assert result.ok, f"{result.violation}; repeat: python -m simulator run {path} --seed {seed}"
+def test_scenario(path: Path, window: int, seed: int) -> None:
+    """`window` 0: as the file says."""
+    override = f"consensus.window={window}" if window else ""
+    result = World(load(str(path), [override] if override else []), seed).run()
+    again = f"python -m simulator run {path} --seed {seed}" + (f" --set {override}" if override else "")
+    assert result.ok, f"{result.violation}; repeat: {again}"
     assert result.committed > 0
 
 
