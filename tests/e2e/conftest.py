@@ -45,7 +45,9 @@ class Cluster:
         control.ask(self.directory, {"do": verb, "node": node})
 
     def up(self, port_base: int) -> None:
-        done = self.hansa("cluster", "up", "-d", "--dir", str(self.directory), "--port-base", str(port_base))
+        done = self.hansa(
+            "cluster", "up", "-d", "--dir", str(self.directory), "--port-base", str(port_base), "--wait", "60"
+        )
         assert done.returncode == 0, done.stderr + done.stdout
 
     def down(self) -> None:

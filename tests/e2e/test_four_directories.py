@@ -29,7 +29,6 @@ PORT_BASE = 8_500
 BLOCK = re.compile(r"^```console ([a-z]+)\n(.*?)^```", re.S | re.M)
 COMMAND_SECONDS = 60.0
 START_SECONDS = 30.0
-WHOLE_SECONDS = 60.0
 
 
 @dataclass(slots=True)
@@ -129,7 +128,6 @@ def _await_listening(machine: Machine) -> None:
 
 
 def test_the_deployment_guide_works_as_printed(machines: dict[str, Machine]) -> None:
-    began = time.monotonic()
     lines = steps()
     assert len(lines) >= 20 and ("every", "hansa node run") in lines
     for who, command in lines:
@@ -150,7 +148,6 @@ def test_the_deployment_guide_works_as_printed(machines: dict[str, Machine]) -> 
         assert machine.node is not None and machine.node.wait(15) == 0, "a node stops cleanly on SIGTERM"
     travelled = sorted(path.name for path in Path(machines["lifeng"].environment["EXCHANGE"]).rglob("*.*"))
     assert not [name for name in travelled if name.endswith((".json", ".secret", ".key"))], "only public files travel"
-    assert time.monotonic() - began < WHOLE_SECONDS
 
 
 def _line(machine: Machine, label: str) -> str:
