@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 from cli import local, output, place
+from cli.commands.links import add_to
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.profile import choose
@@ -90,7 +91,8 @@ def up(
         )
     if detach:
         return
-    signal.signal(signal.SIGTERM, local.interrupted)
+    for number in (signal.SIGTERM, signal.SIGINT):  # also where a shell started us with SIGINT ignored
+        signal.signal(number, local.interrupted)
     try:
         while control.is_running(directory):
             time.sleep(0.5)
@@ -344,9 +346,17 @@ def _known(plan: Plan, node: str) -> None:
         raise CommandFailed(Exit.NOT_FOUND, f"no node is called {node!r}", f"{hint}known are {', '.join(names)}")
 
 
+def _resolve(name: str | None, chosen: str | None) -> tuple[Path, Plan]:
+    directory = _directory(name, chosen)
+    return directory, _plan(directory)
+
+
 def _plan(directory: Path) -> Plan:
     try:
         return load(directory)
     except ClusterError as error:
         text, _, step = str(error).rpartition("; ")
         raise CommandFailed(Exit.NOT_FOUND, text, step) from None
+
+
+add_to(command, _which, _dir, _resolve, sentence)

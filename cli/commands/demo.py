@@ -74,7 +74,8 @@ def _run(
     *,
     once: bool,
 ) -> Exit:
-    signal.signal(signal.SIGTERM, local.interrupted)
+    for number in (signal.SIGTERM, signal.SIGINT):  # also where a shell started us with SIGINT ignored
+        signal.signal(number, local.interrupted)
     resumed = (directory / "cluster.json").exists()
     started = time.monotonic()
     plan = local.prepare(directory, name, local.DEMO_CAST, seed, port_base)

@@ -137,3 +137,23 @@ async def test_a_clock_that_is_far_off_is_named_and_stops_nobody(cluster: Cluste
     finally:
         settings.write_text(text, encoding="utf-8")
         cluster.act("restart", "qiming")
+
+
+async def test_a_partition_stops_both_sides_without_a_fork_and_heals(cluster: Cluster) -> None:
+    client, actor = await actor_of(cluster, "lifeng")
+    buyer = cluster.nodes["qiming"].plan.company_id
+    cut = cluster.hansa(
+        "cluster", "partition", "lifeng,qiming", "/", "falkenberg,chenghu", "--dir", str(cluster.directory)
+    )
+    assert cut.returncode == 0, cut.stderr
+    assert cut.stdout.count("2 of 4") == 2, "each side says why it stands still"
+    waiting = await issue(actor, buyer, 401)
+    assert (await client.wait(waiting, seconds=3))["state"] == "pending"
+    healed = cluster.hansa("cluster", "heal", "--dir", str(cluster.directory))
+    assert "4 of 4" in healed.stdout
+    found = await client.wait(waiting, seconds=30)
+    if found["state"] == "pending":
+        found = await client.wait(waiting, seconds=30)
+    assert found["outcome"] == "ok", "what was submitted meanwhile commits after the repair"
+    await settled(cluster, list(cluster.nodes))
+    await client.__aexit__(None, None, None)

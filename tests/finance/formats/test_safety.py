@@ -103,9 +103,9 @@ HOSTILE: dict[str, tuple[bytes, str]] = {
 @pytest.mark.parametrize("name", sorted(HOSTILE))
 def test_x49_a_hostile_file_is_refused_by_name(name: str) -> None:
     data, message = HOSTILE[name]
-    started = time.perf_counter()
+    started = time.process_time()
     result = read(data)
-    assert time.perf_counter() - started < SECONDS_MAX
+    assert time.process_time() - started < SECONDS_MAX
     assert result.items == () and result.refused == ()
     assert [(issue.severity, issue.field, issue.message) for issue in result.issues] == [("error", "file", message)]
 
@@ -147,9 +147,9 @@ CROWDED = {
 
 @pytest.mark.parametrize("name", sorted(CROWDED))
 def test_x49_a_crowded_document_ends_with_named_errors(name: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     result = read(ubl(CROWDED[name]), None, ReadOptions(strict=False))
-    assert time.perf_counter() - started < SECONDS_MAX
+    assert time.process_time() - started < SECONDS_MAX
     assert result.items == () and result.errors
     assert len(result.issues) < 600 and all(len(issue.excerpt) <= 60 for issue in result.issues)
 
