@@ -149,7 +149,7 @@ async def test_c30_open_streams_do_not_delay_the_end_of_a_node(world: Any) -> No
         ]
         began = time.monotonic()
         await runner.cleanup()
-        assert time.monotonic() - began < 0.4
+        assert time.monotonic() - began < 5, "without the cancelling it would wait a minute for its readers"
         for answer in answers:
             assert b"retry" in await answer.content.read()
 
