@@ -14,11 +14,10 @@ from typing import Final
 
 import click
 
+from cli import VERSION
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 
-VERSION: Final = "0.1.0"
-"""The same as that of the node; written here so that `hansa --version` imports nothing."""
 _GROUPS: Final = {
     "audit": ("cli.commands.audit", "Make and check proof packs."),
     "bench": ("cli.commands.bench", "Measure a four-company network on this machine."),
@@ -40,6 +39,7 @@ _GROUPS: Final = {
     "state": ("cli.commands.state", "Read the ledger's state with proof."),
     "token": ("cli.commands.token", "Tokens for the node's API."),
     "tx": ("cli.commands.tx", "Compose, sign, submit and follow transactions."),
+    "user": ("cli.commands.user", "People who may sign for this company."),
     "verify": ("cli.commands.verify", "Check a proof without trusting any node."),
     "version": ("cli.commands.version", "Print the versions of program, protocol and Python."),
     "whoami": ("cli.commands.whoami", "Print which person, company and token a command acts with."),

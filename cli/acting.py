@@ -60,8 +60,13 @@ class Actor:
         *,
         prefer: Sequence[str] = (),
         others: Sequence[Wallet] = (),
+        elsewhere: Sequence[SignerRef] = (),
     ) -> tuple[txfile.TxFile, list[tuple[Wallet, Signing]]]:
-        """Return the unsigned transaction and who signs it; `others` are companies that sign the same roles too."""
+        """Return the unsigned transaction and who signs it here.
+
+        `others` are companies whose people sign the same roles here too; `elsewhere` are signers whose keys lie on
+        another machine.
+        """
         if not self._chain_id:
             await self.open()
         signings: list[tuple[Wallet, Signing]] = []
@@ -75,8 +80,9 @@ class Actor:
         status = await self.client.get("v1/status")
         body = TxBody(
             version=TX_VERSION,
-            signers=tuple(
-                SignerRef(signing.person.user_id, signing.capacity, signing.company_id) for _, signing in signings
+            signers=(
+                *(SignerRef(signing.person.user_id, signing.capacity, signing.company_id) for _, signing in signings),
+                *elsewhere,
             ),
             nonce=nonce,
             valid_until_height=int(status["height_committed"]) + VALID_BLOCKS,

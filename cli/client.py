@@ -44,6 +44,8 @@ _NEXT: Final = {
     "internal": "look at the log of the node, and report the request id",
 }
 """What to do where a problem names no step of its own: code -> sentence for somebody at a terminal (U16)."""
+_OWN_WORDS: Final = ("unauthenticated",)
+"""Codes whose step the node tells to programs: it speaks of headers."""
 
 
 class Client:
@@ -184,7 +186,8 @@ def _failure(status: int, problem: dict[str, Any]) -> CommandFailed:
         line = f"{error.get('pointer', '')}: {error.get('msg', '')}" if isinstance(error, dict) else str(error)
         if line != text:
             text += f"\n  {line}"
-    return CommandFailed(code, _as_options(text), str(problem.get("next") or _NEXT.get(name, "")), problem or None)
+    told = "" if name in _OWN_WORDS else problem.get("next")
+    return CommandFailed(code, _as_options(text), str(told or _NEXT.get(name, "")), problem or None)
 
 
 def _as_options(text: str) -> str:

@@ -176,13 +176,16 @@ async def wait_ready(nodes: Sequence[LocalNode], seconds: float) -> dict[str, st
     """Wait until every node answers and sees a quorum; return the reason of each that does not, by name."""
     deadline = time.monotonic() + seconds
     waiting = {node.plan.name: "it does not answer yet" for node in nodes}
+    chain = _chain_of(nodes[0].home)
 
     async def watch(node: LocalNode) -> None:
         while time.monotonic() < deadline:
             try:
                 async with node.client(5.0) as client:
                     status = await client.get("v1/status", retry=False)
-                reasons = status.get("not_ready", [])
+                reasons = list(status.get("not_ready", []))
+                if status.get("chain_id") != chain:  # keys are a function of the seed, so only the chain tells
+                    reasons = [f"a node of another network answers at port {node.plan.api_port}"]
                 if not reasons:
                     waiting.pop(node.plan.name, None)
                     return
@@ -244,6 +247,14 @@ def remember_profiles(nodes: Sequence[LocalNode], cluster: str) -> Path | None:
 def discard(directory: Path) -> None:
     """Remove a cluster's folder."""
     shutil.rmtree(directory, ignore_errors=True)
+
+
+def _chain_of(home: Path) -> str:
+    """Return the chain id that the genesis file in `home` founds."""
+    from ledger.genesis import chain_id, genesis_codec, genesis_file_codec
+
+    file = genesis_file_codec.decode((home / "genesis.hansa").read_bytes())
+    return chain_id(genesis_codec.decode(file.document)).hex()
 
 
 def _user_of(home: Path, label: str) -> str:

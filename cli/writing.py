@@ -16,6 +16,7 @@ from cli.calls import ACTS
 from cli.client import Client
 from cli.profile import Session, command_options, run
 from cli.wallet import Wallet
+from ledger.transaction import SignerRef
 
 wait_option: Callable[[Any], Any] = click.option(
     "--wait",
@@ -59,10 +60,12 @@ class Writing:
         *,
         homes: Sequence[str] = (),
         named: tuple[str, str, str] | None = None,
+        elsewhere: Callable[[Actor], Awaitable[Sequence[SignerRef]]] | None = None,
     ) -> None:
         """Compose, sign, submit and wait for `act`; print what happened with `said`.
 
-        `arguments` may ask the node first. With -q the id of what was made is printed, or that of the transaction.
+        `arguments` may ask the node first, as may `elsewhere`: signers on other machines, for --generate-only.
+        With -q the id of what was made is printed, or that of the transaction.
         """
 
         async def work(client: Client) -> dict[str, Any]:
@@ -72,7 +75,8 @@ class Writing:
             wanted = ACTS[act]
             given = arguments(actor)
             args = await given if isinstance(given, Awaitable) else given
-            file, signings = await actor.compose(wanted, args, prefer=self.people, others=others)
+            absent = await elsewhere(actor) if elsewhere else ()
+            file, signings = await actor.compose(wanted, args, prefer=self.people, others=others, elsewhere=absent)
             if self.generate_only:
                 txfile.write(Path(self.generate_only), file)
                 return {"id": file.tx_id.hex(), "state": "unsigned", "file": self.generate_only}

@@ -79,7 +79,11 @@ def up(
         flags = _flags(directory)
         click.echo(f"  Data     {directory} (kept; hansa cluster purge{flags} removes it)")
         click.echo(f"  Profile  {name!r} is now current" if profile else "  Profile  not written: no writable home")
-        click.echo(f"  Try      hansa invoice list · hansa node status · hansa cluster kill {nodes[-1].plan.name}")
+        if profile:
+            click.echo(f"  Try      hansa invoice list · hansa node status · hansa cluster kill {nodes[-1].plan.name}")
+        else:
+            click.echo(f"  Try      HANSA_TOKEN={nodes[0].token} hansa invoice list --home {nodes[0].home}")
+            click.echo(f"           hansa cluster kill {nodes[-1].plan.name} --dir {directory}")
         click.echo(f"  Started in {seconds:.1f} s.")
     if failed:
         for node, reason in failed.items():

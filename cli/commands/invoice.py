@@ -14,12 +14,14 @@ import click
 
 from cli import amounts, companies, output, place
 from cli.acting import Actor
+from cli.calls import ACTS
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.importing import Imported, import_files
 from cli.profile import Session, command_options, run
 from cli.writing import Writing, amount_of, result_of, write_options
+from ledger.transaction import SignerRef
 
 _OBJECT_ID: Final = re.compile(r"[a-z]{3}-[a-z0-9]{1,40}", re.ASCII)
 _FIGURES: Final = (
@@ -296,24 +298,53 @@ def pay(writing: Writing, invoice_id: str, amount: str, bank: str | None) -> Non
 @click.argument("second", metavar="OTHER-ID")
 @click.argument("amount")
 @click.option("--other-home", help="Home of the other company, when its people sign here too.")
+@click.option(
+    "--other-person",
+    "other_people",
+    multiple=True,
+    metavar="USER-ID",
+    help="Who signs for the other company on its own machine: its preparer, then its approver (hansa user list).",
+)
 @write_options
-def set_off(writing: Writing, first: str, second: str, amount: str, other_home: str | None) -> None:
+def set_off(
+    writing: Writing, first: str, second: str, amount: str, other_home: str | None, other_people: tuple[str, ...]
+) -> None:
     """End equal parts of two opposite invoices (both companies sign, F94).
 
-    Without --other-home use --generate-only and let the other company sign the file.
+    Where the other company signs on its own machine, name its two people and use --generate-only: each company signs
+    the file with hansa tx sign, and either hands it in with hansa tx submit.
 
     \b
     hansa invoice set-off inv-… inv-… "500.00 EUR" --other-home ../bolt
+    hansa invoice set-off inv-… inv-… "500.00 EUR" --other-person u… --other-person u… --generate-only set-off.tx
     """
-    if not other_home and not writing.generate_only:
+    roles = ACTS["set_off"].roles
+    if bool(other_home) == bool(other_people):
         raise CommandFailed(
-            Exit.USAGE, "a set-off needs the people of both companies", "name --other-home, or use --generate-only"
+            Exit.USAGE,
+            "a set-off needs the people of both companies",
+            "name --other-home when they sign here, or --other-person twice with --generate-only",
         )
+    if other_people and (len(other_people) != len(roles) or not writing.generate_only):
+        raise CommandFailed(
+            Exit.USAGE,
+            f"{len(other_people)} persons of the other company are named, and they do not sign here",
+            f"name {len(roles)} with --other-person (preparer, then approver), and a file with --generate-only",
+        )
+
+    async def absent(actor: Actor) -> Sequence[SignerRef]:
+        invoice = await actor.client.get(f"v1/invoices/{quote(first, safe='')}")
+        sides = (str(invoice["seller"]["id"]), str(invoice["buyer"]["id"]))
+        other = next(side for side in sides if side != actor.wallet.company_id)
+        return [SignerRef(user, capacity, other) for user, (_, capacity) in zip(other_people, roles, strict=True)]
+
     writing.carry_out(
         "set_off",
         lambda actor: [first, second, amounts.parse_amount(amount, actor.currencies)],
         lambda found: f"{amount_of(found)} of {first} and {second} are set off",
         homes=[other_home] if other_home else [],
+        named=_named(first),
+        elsewhere=absent if other_people else None,
     )
 
 

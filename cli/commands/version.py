@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from cli import output, place
+from cli import VERSION, output, place
 
 
 @click.command("version")
@@ -19,7 +19,6 @@ def command(form: str) -> None:
     hansa version -o json
     """
     from ledger.block import PROTOCOL_VERSION
-    from node.service import VERSION
 
     running = ".".join(map(str, sys.version_info[:3]))
     document = {"schema": "hansa.version/1", "version": VERSION, "protocol": PROTOCOL_VERSION, "python": running}

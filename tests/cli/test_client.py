@@ -79,6 +79,14 @@ async def test_u48_what_is_retryable_is_tried_again_with_the_same_request(node: 
     assert node.asked == ["POST /v1/transactions", "POST /v1/transactions"]
 
 
+async def test_the_step_after_a_missing_token_is_one_for_people(node: Node) -> None:
+    node.answers = [
+        (401, {"code": "unauthenticated", "detail": "a token is needed", "next": "Send 'Authorization: …'"})
+    ]
+    failure = await refusal(node)
+    assert "hansa login" in failure.next_step and failure.document()["next"] == failure.next_step
+
+
 async def test_field_errors_are_told_once_and_in_the_words_of_the_command_line(node: Node) -> None:
     errors = [{"pointer": "?as_of", "msg": "no such day"}, {"pointer": "/amount", "msg": "too long"}]
     node.answers = [(422, {"code": "invalid", "detail": "?as_of: no such day", "errors": errors})]

@@ -9,9 +9,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 
-from cli import local
+from cli import local, trust
 from cli.commands.cluster import banner
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
@@ -149,6 +152,29 @@ def test_a_refusal_of_the_supervisor_is_handed_on(tmp_path: Path) -> None:
         assert refused.value.text == "no node is called 'x'" and refused.value.next_step == "the cluster has a, b"
     with supervisor(tmp_path, b'{"nodes": []}\n'):
         assert control.ask(tmp_path, {"do": "status"}) == {"nodes": []}
+
+
+async def test_c12_a_node_of_another_network_on_the_same_port_is_not_taken_for_ours(
+    founded: tuple[Path, Plan], tmp_path: Path
+) -> None:
+    answer = {"not_ready": [], "chain_id": "00" * 32}
+
+    async def status(_: web.Request) -> web.Response:
+        return web.json_response(answer)
+
+    application = web.Application()
+    application.router.add_get("/v1/status", status)
+    server = TestServer(application)
+    await server.start_server()
+    directory, plan = founded
+    here = msgspec.structs.replace(plan.nodes[0], api_port=server.port)
+    node = local.LocalNode(plan=here, home=directory / here.home, token="hansa_x_y")
+    assert "another network answers at port" in (await local.wait_ready([node], 0.3))["lifeng"]
+    answer["chain_id"] = trust.load(directory / here.home / "genesis.hansa").chain_id.hex()
+    assert await local.wait_ready([node], 5) == {}
+    answer["not_ready"] = ["syncing"]
+    assert (await local.wait_ready([node], 0.3))["lifeng"].startswith("syncing; last log line: ")
+    await server.close()
 
 
 def test_a_deep_folder_has_a_short_socket(tmp_path: Path) -> None:

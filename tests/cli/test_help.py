@@ -36,7 +36,7 @@ TREE = (
     "key list", "key show", "key new-secret", "genesis new", "genesis sign", "genesis finalize", "genesis inspect",
     "node run", "node status", "node why", "node peers",
     "tx call", "tx sign", "tx submit", "tx show", "tx wait", "tx decode", "state get",
-    "token create", "token list", "token revoke", "company list",
+    "token create", "token list", "token revoke", "company list", "user list",
     "invoice import", "invoice list", "invoice show", "invoice receive", "invoice accept", "invoice reject",
     "invoice dispute", "invoice drop-dispute", "invoice credit", "invoice pay", "invoice set-off", "invoice export",
     "payment list", "payment show", "payment release", "payment confirm", "payment fail", "limit list", "limit set",

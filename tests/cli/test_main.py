@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.__main__ import VERSION, _wants_json
+from cli import VERSION
+from cli.__main__ import _wants_json
 from cli.exit_codes import Exit
 from cli.failure import PROBLEM_SCHEMA, CommandFailed
 from node import service
@@ -103,6 +106,22 @@ def test_what_the_operating_system_refuses_is_told_without_a_traceback(
     done = command("init", "Acme", "--development", "--home", str(tmp_path / "file" / "home"))
     assert done.code == Exit.FAILED
     assert "Not a directory" in done.err and "Traceback" not in done.err and "Next: " in done.err
+
+
+def test_u18_an_interrupted_command_ends_with_130_and_one_word(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        child = subprocess.Popen(
+            [sys.executable, "-m", "cli", "invoice", "list", "--api", address],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)},
+        )  # fmt: skip
+        silent.settimeout(30)
+        link, _ = silent.accept()
+        with link:
+            link.recv(1)
+            child.send_signal(signal.SIGINT)
+            out, err = child.communicate(timeout=30)
+    assert (child.returncode, out, err.strip()) == (Exit.INTERRUPTED, "", "interrupted")
 
 
 def test_a_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:

@@ -71,10 +71,10 @@ def environment(tmp: Path) -> dict[str, str]:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Cluster]:
-    """Four companies, ready; the port range depends on the module so that two runs do not meet."""
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """Four companies, ready; the port range depends on the process so that two runs do not meet."""
     tmp = tmp_path_factory.mktemp("e2e")
     running = Cluster(tmp / "net", environment(tmp))
-    running.up(21_000 + 200 * (sum(request.module.__name__.encode()) % 50))
+    running.up(21_000 + 40 * (os.getpid() % 220))
     yield running
     running.down()

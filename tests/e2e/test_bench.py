@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -18,8 +19,8 @@ MEASURE = """
 import json, sys
 from pathlib import Path
 from cli.bench.run import Settings, measure
-settings = Settings(mode="test", makers=4, warm_s=1, window_s=2, paced_s=2, loads=(0.5,), port_base=30_500,
-                    directory=Path(sys.argv[1]))
+settings = Settings(mode="test", makers=4, warm_s=3, window_s=2, paced_s=2, loads=(0.5,), batch=64, in_flight=3,
+                    port_base=int(sys.argv[2]), directory=Path(sys.argv[1]))
 print(json.dumps(measure(settings, lambda text: print(text, file=sys.stderr)).as_json()))
 """
 KEYS = (
@@ -30,9 +31,10 @@ KEYS = (
 
 
 def test_e40_a_short_run_reports_every_figure_and_ends_with_equal_roots(tmp_path: Path) -> None:
+    port_base = str(30_000 + 40 * (os.getpid() % 60))
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, str(tmp_path)],
-        capture_output=True, text=True, env=environment(tmp_path), cwd=ROOT, timeout=120, check=False,
+        [sys.executable, "-c", MEASURE, str(tmp_path), port_base],
+        capture_output=True, text=True, env=environment(tmp_path), cwd=ROOT, timeout=150, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout)

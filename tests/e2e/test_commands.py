@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import stat
 from collections.abc import Iterator
@@ -62,7 +63,9 @@ class Desk:
         """Return the JSON of a command that must succeed."""
         done = self.try_(*arguments, "-o", "json")
         assert done.code == 0, f"{self.name}: {arguments}\n{done.err}"
-        return done.json
+        found = done.json
+        assert re.fullmatch(r"hansa\.[a-z-]+/1", found["schema"]), arguments  # U11
+        return found
 
     def refused(self, *arguments: str) -> tuple[int, Any]:
         """Return exit code and problem of a command that must fail; stdout stays empty."""
@@ -208,7 +211,7 @@ def test_ageing_is_as_of_a_date_and_the_figures_are_proven(trade: Trade) -> None
     assert seller.refused("ledger", "balance", "--as-of", "yesterday")[0] == Exit.USAGE
 
 
-def test_a_dispute_a_credit_note_and_a_set_off_change_what_is_open(trade: Trade) -> None:
+def test_a_dispute_a_credit_note_and_a_set_off_change_what_is_open(trade: Trade, tmp_path: Path) -> None:
     seller, buyer = trade["falkenberg"], trade["lifeng"]
     buyer.do("invoice", "accept", trade.parts)
     buyer.do("invoice", "accept", trade.spares)
@@ -228,6 +231,16 @@ def test_a_dispute_a_credit_note_and_a_set_off_change_what_is_open(trade: Trade)
     done = buyer.try_(*set_off, "--other-home", str(seller.home))
     assert done.code == 0 and "500.00 EUR of" in done.out
     assert buyer.open(trade.machine) == "500.00 EUR" and buyer.open(trade.spares) == "2609.90 EUR"
+    people = {item["label"]: item["user"] for item in seller.do("user", "list")["items"]}
+    assert buyer.refused(*set_off, "--other-person", people["clerk"])[0] == Exit.USAGE, "two people, and a file"
+    file = str(tmp_path / "set-off.tx")
+    apart = ("--other-person", people["clerk"], "--other-person", people["manager"], "--generate-only", file)
+    buyer.do(*set_off[:-1], "100.00 EUR", *apart)
+    for desk, left in ((buyer, 2), (seller, 0)):
+        sign = ("tx", "sign", file, "--as", "clerk", "--as", "manager", "--home", str(desk.home), "-o", "json")
+        assert len(_plain(*sign).json["missing"]) == left, "each company signs on its own machine"
+    assert seller.do("tx", "submit", file)["transaction"]["outcome"] == "ok"
+    assert buyer.open(trade.machine) == "400.00 EUR" and seller.open(trade.spares) == "2509.90 EUR"
     timeline = [moment["event"] for moment in buyer.invoice(trade.spares)["timeline"]]
     assert timeline[:3] == ["invoices.Issued", "invoices.Received", "invoices.Accepted"]
     assert buyer.refused("invoice", "reject", trade.parts)[0] == Exit.REJECTED, "accepted is accepted"

@@ -25,7 +25,8 @@ pytestmark = pytest.mark.e2e
 DOCUMENT = ROOT / "docs" / "deploy.md"
 MACHINES = ("lifeng", "falkenberg", "qiming", "chenghu")
 ADDRESSES = {f"192.0.2.{number}0": name for number, name in enumerate(MACHINES, start=1)}
-PORT_BASE = 8_500
+PORT_BASE = 8_500 + 40 * (os.getpid() % 100)
+"""A function of the process, so that two runs on one machine do not meet."""
 BLOCK = re.compile(r"^```console ([a-z]+)\n(.*?)^```", re.S | re.M)
 COMMAND_SECONDS = 60.0
 START_SECONDS = 30.0
