@@ -1,6 +1,7 @@
 """Contract files on disk and the contracts they use, in the order in which they compile (L45).
 
-A used contract is looked for among the files that were named, then beside the file, then in the shipped library.
+A used contract is looked for among the files that were named, then beside the file, then in the shipped library. The
+version that another replaces is looked for in the same places, by its name and number (L61).
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cli import place
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+from cli.phrases import advice
 
 if TYPE_CHECKING:
     from contracts.interface import Interface
@@ -35,7 +37,20 @@ class Problem:
     def words(self) -> str:
         """Return the message as compilers print it."""
         where = f"{self.file}:{self.line}:{self.column}: {self.code}: {self.text}"
-        return f"{where}\n    {self.source_line}\n    {' ' * (self.column - 1)}^" if self.source_line else where
+        shown = f"{where}\n    {self.source_line}\n    {' ' * (self.column - 1)}^" if self.source_line else where
+        step = advice(self.code)
+        return f"{shown}\n    {step}" if step else shown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The first lines of a file. `kind`: contract or tests; `replaces`: the version before, 0 for none."""
+
+    kind: str
+    name: str
+    uses: tuple[str, ...]
+    version: int
+    replaces: int
 
 
 class SourceRefused(Exception):
@@ -55,7 +70,7 @@ class Unit:
     source: bytes
     is_tests: bool
     used: tuple[tuple[str, str, bytes], ...]
-    """(name, file, source)"""
+    """(name, file, source); a name that comes again is a version that replaces the one before."""
 
     @property
     def sources(self) -> tuple[tuple[str, bytes], ...]:
@@ -66,36 +81,40 @@ class Unit:
 def read_unit(path: Path, others: Sequence[Path] = ()) -> Unit:
     """Return a contract or test file with everything it uses; raise `SourceRefused` for what does not parse."""
     named: dict[str, Path] = {}
+    versions: dict[str, int] = {}
     for other in others:
         if other != path:
-            kind, name, _ = _head(other, place.read_bytes(other, "contract"))
-            if kind == "contract":
-                named[name] = other
+            head = _head(other, place.read_bytes(other, "contract"))
+            if head.kind == "contract" and (head.name not in named or head.version > versions[head.name]):
+                named[head.name], versions[head.name] = other, head.version
     source = place.read_bytes(path, "contract")
-    kind, name, uses = _head(path, source)
+    own = _head(path, source)
     used: dict[str, tuple[str, bytes]] = {}
-    wanted = (name,) if kind == "tests" else uses
+    wanted = (own.name,) if own.kind == "tests" else own.uses
     for item in wanted:
-        _gather(item, path, named, used, (name,) if kind == "contract" else ())
-    return Unit(
-        path=path,
-        name=name,
-        source=source,
-        is_tests=kind == "tests",
-        used=tuple((item, file, text) for item, (file, text) in used.items()),
-    )
+        _gather(item, path, named, used, (own.name,) if own.kind == "contract" else ())
+    parts: list[tuple[str, str, bytes]] = []
+    for item, (file, text) in used.items():
+        parts += _chain(Path(file), text, others)
+        parts.append((item, file, text))
+    if own.kind == "contract":
+        parts += _chain(path, source, others)
+    return Unit(path=path, name=own.name, source=source, is_tests=own.kind == "tests", used=tuple(parts))
 
 
 def compile_unit(unit: Unit, currencies: Mapping[str, int]) -> tuple[Code, dict[str, Interface]]:
     """Return the compiled contract (of a test file: the tested one) and all interfaces; raise `SourceRefused`."""
     from contracts.errors import SourceError
-    from contracts.runtime import load
+    from contracts.runtime import load, replace_version
 
     codes: dict[str, Code] = {}
     parts = [*unit.used] if unit.is_tests else [*unit.used, (unit.name, str(unit.path), unit.source)]
     for name, file, source in parts:
         try:
-            codes[name] = load(source, {earlier: code.interface for earlier, code in codes.items()}, currencies)
+            if name in codes:
+                codes = replace_version(codes, source)
+            else:
+                codes[name] = load(source, {earlier: code.interface for earlier, code in codes.items()}, currencies)
         except SourceError as error:
             raise refused(file, source, error) from None
     return codes[unit.name], {name: code.interface for name, code in codes.items()}
@@ -123,8 +142,7 @@ def _gather(
             Exit.REJECTED, f"contracts use each other in a circle: {' -> '.join((*path, name))}", "break the circle"
         )
     where, source = _find(name, near, named)
-    _, _, uses = _head(where, source)
-    for item in uses:
+    for item in _head(where, source).uses:
         _gather(item, where, named, used, (*path, name))
     used[name] = (str(where), source)
 
@@ -147,8 +165,37 @@ def _find(name: str, near: Path, named: Mapping[str, Path]) -> tuple[Path, bytes
     )
 
 
-def _head(path: Path, source: bytes) -> tuple[str, str, tuple[str, ...]]:
-    """Return ("contract" or "tests", name, names of used contracts)."""
+def _chain(path: Path, source: bytes, others: Sequence[Path]) -> list[tuple[str, str, bytes]]:
+    """Return the versions before a source, the first first, as (name, file, source)."""
+    head = _head(path, source)
+    found: list[tuple[str, str, bytes]] = []
+    while head.replaces:
+        wanted = (head.name, head.replaces)
+        candidates = [*others, *sorted(path.parent.glob("*" + SUFFIX))]
+        earlier = next((file for file in candidates if file != path and _is_version(file, wanted)), None)
+        if earlier is None:
+            raise CommandFailed(
+                Exit.NOT_FOUND,
+                f"{path} replaces version {head.replaces} of {head.name}, and no file named or beside it holds that",
+                f"name the file of version {head.replaces} too",
+            )
+        text = place.read_bytes(earlier, "contract")
+        found.insert(0, (head.name, str(earlier), text))
+        head = _head(earlier, text)
+    return found
+
+
+def _is_version(file: Path, wanted: tuple[str, int]) -> bool:
+    """Tell whether a file holds a contract of this name and version; a file that does not parse does not."""
+    try:
+        head = _head(file, place.read_bytes(file, "contract"))
+    except SourceRefused:
+        return False
+    return (head.name, head.version) == wanted
+
+
+def _head(path: Path, source: bytes) -> Head:
+    """Return what the first lines of a file say."""
     from contracts.errors import SourceError
     from contracts.syntax import tree
     from contracts.syntax.parse import parse
@@ -158,5 +205,6 @@ def _head(path: Path, source: bytes) -> tuple[str, str, tuple[str, ...]]:
     except SourceError as error:
         raise refused(str(path), source, error) from None
     if isinstance(file, tree.Contract):
-        return "contract", file.name, tuple(use.name for use in file.uses)
-    return "tests", file.contract, ()
+        uses = tuple(use.name for use in file.uses)
+        return Head(kind="contract", name=file.name, uses=uses, version=file.version, replaces=file.replaces)
+    return Head(kind="tests", name=file.contract, uses=(), version=0, replaces=0)

@@ -12,12 +12,13 @@ from __future__ import annotations
 from typing import Final
 
 ABORT_CODES: Final = (
-    "require_failed", "invariant_failed",
-    "not_authorised", "bad_argument", "missing_row", "row_exists", "limit_exceeded", "text_too_long", "overflow",
-    "divide_by_zero", "currency_mismatch", "date_range", "out_of_gas", "memory_budget", "write_budget", "event_budget",
+    "require_failed", "ensure_failed", "invariant_failed",
+    "not_authorised", "bad_argument", "missing_row", "row_exists", "missing_key", "none_value", "index_range",
+    "limit_exceeded", "list_full", "map_full", "text_too_long", "overflow", "divide_by_zero", "bad_weights",
+    "currency_mismatch", "date_range", "out_of_gas", "memory_budget", "write_budget", "event_budget",
     "unknown_method",
 )  # fmt: skip
-"""Every code an abort of this stage can carry (L66); the first two are the program's own."""
+"""Every code an abort can carry (L66); the first three are the program's own."""
 
 TEXT_MAX: Final = 200
 """Code points of the text of an abort (L67)."""

@@ -19,7 +19,7 @@ class Signer(NamedTuple):
 class Call:
     """One invocation; `args` in wire form (L12)."""
 
-    kind: Literal["action", "query"]
+    kind: Literal["action", "query", "schedule"]
     contract: str
     method: str
     args: tuple[Any, ...]

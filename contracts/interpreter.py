@@ -10,21 +10,26 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from contracts import ir
+from contracts.containers import entry_part, pay_for_key
 from contracts.errors import Aborted
 from contracts.gas import (
     EMIT_BYTES,
     INDEX_ENTRY,
     INVARIANT,
+    LOOP_TURN,
     QUESTION,
     QUESTIONS_PER_DEMAND,
     READ,
     SCAN_KEY,
     WRITE_BYTES,
+    map_turns,
 )
 from contracts.interface import Interface
-from contracts.keys import ENTRY
+from contracts.keys import ENTRY, Lift
 from contracts.machine import Frame, Run, Step, Touched, Unit, Value
+from contracts.schedules import Entry, armed_day, field_day
 from contracts.shapes import Callee, Shapes, reader
+from contracts.types import ELEMENT_BYTES
 from contracts.values import after_prefix
 from ledger.codec import encode
 from ledger.money import CurrencyTable
@@ -32,6 +37,10 @@ from ledger.receipt import ContractEvent
 
 Write = Callable[[Run, bytes, Any, Any], None]
 """(run, state key, row before or None, row after or None)"""
+
+
+Watch = Callable[[Unit, ir.Statement, Frame], None]
+"""Called before a statement runs, in tools only."""
 
 
 class Machine:
@@ -45,6 +54,7 @@ class Machine:
         self.checks: dict[int, list[Callable[[Run, Touched], None]]] = {}
         """Tests of one written row, by table (L49)."""
         self.sums: list[Callable[[Run, Sequence[Touched]], None]] = []
+        self.schedules: dict[str, tuple[ir.Schedule, Callable[[Frame], None]]] = {}
 
 
 def build(
@@ -52,12 +62,13 @@ def build(
     interface: Interface,
     currencies: CurrencyTable,
     outside: Mapping[tuple[str, str], Callee],
+    watch: Watch | None = None,
 ) -> Machine:
     """Return the machine of one contract; the routines of the contracts it uses are in `outside`."""
     unit = Unit(module, interface, currencies)
     callees = [Callee(len(routine.params), routine.slots) for routine in module.routines]
     shapes = Shapes(unit, callees, dict(outside))
-    statements = StatementClosures(shapes)
+    statements = StatementClosures(shapes) if watch is None else WatchedClosures(shapes, watch)
     for routine, callee in zip(module.routines, callees, strict=True):
         callee.enter = statements.routine(routine)
     machine = Machine(unit, callees, shapes)
@@ -66,6 +77,8 @@ def build(
             machine.checks.setdefault(item.table, []).append(statements.each(item))
         else:
             machine.sums.append(statements.total(item))
+    if isinstance(module, ir.Extended):
+        machine.schedules = {item.name: (item, statements.schedule(item)) for item in module.schedules}
     return machine
 
 
@@ -97,6 +110,8 @@ class StatementClosures:
 
     def routine(self, routine: ir.Routine) -> Callable[[Frame], None]:
         body = self.block(routine.body)
+        if isinstance(routine, ir.Assured):
+            body = self.assured(routine, body)
         if not routine.demands:
             return body
         authorise = self.authority(routine)
@@ -133,6 +148,35 @@ class StatementClosures:
 
         return authorise
 
+    def assured(self, routine: ir.Assured, body: Step) -> Step:
+        """Return the body with what it keeps before and what is tested when it ends, also by `return` (L48)."""
+        unit, charge, line = self.unit, routine.old_charge, routine.line
+        olds = [(slot, self.value(value)) for slot, value in routine.olds]
+        ensures = [
+            (item.line, item.charge, self.value(item.condition), item.reason, item.text_charge, self.value(item.text))
+            for item in routine.ensures
+        ]
+
+        def run_assured(f: Frame) -> None:
+            run: Run = f[0]
+            run.gas -= charge
+            if run.gas < 0:
+                raise unit.spent(run, line)
+            for slot, value in olds:
+                f[slot] = value(f)
+            body(f)
+            for at, units, condition, reason, text_units, text in ensures:
+                run.gas -= units
+                if run.gas < 0:
+                    raise unit.spent(run, at)
+                if not condition(f):
+                    run.gas -= text_units
+                    if run.gas < 0:
+                        raise unit.spent(run, at)
+                    raise unit.abort("ensure_failed", at, text(f), reason)
+
+        return run_assured
+
     # -- blocks
 
     def block(self, block: ir.Block) -> Step:
@@ -168,7 +212,7 @@ class StatementClosures:
         unit = self.unit
         ending: Step | None = None
         straight = list(statements)
-        if straight and isinstance(straight[-1], ir.If | ir.For | ir.Return):
+        if straight and isinstance(straight[-1], ir.If | ir.For | ir.Loop | ir.Return):
             ending = self.statement(straight.pop())
         steps = [self.statement(item) for item in straight if not isinstance(item, ir.Pass)]
 
@@ -205,6 +249,14 @@ class StatementClosures:
                 return self._require(item)
             case ir.Emit():
                 return self._emit(item)
+            case ir.SetElement():
+                return self._set_entry(item) if item.kind.kind == "map" else self._set_element(item)
+            case ir.Append():
+                return self._append(item)
+            case ir.Remove():
+                return self._remove(item)
+            case ir.Loop():
+                return self._loop(item)
             case _:
                 return lambda _: None
 
@@ -271,6 +323,103 @@ class StatementClosures:
 
         return if_
 
+    # -- lists and maps
+
+    def _set_element(self, item: ir.SetElement) -> Step:
+        slot, key, value, unit, line = item.slot, self.value(item.key), self.value(item.value), self.unit, item.line
+
+        def set_element(f: Frame) -> None:
+            new, at, found = value(f), key(f), f[slot]
+            if not 0 <= at < len(found):
+                raise unit.abort("index_range", line, f"there is no place {at} in a list of {len(found)}")
+            found[at] = new
+
+        return set_element
+
+    def _set_entry(self, item: ir.SetElement) -> Step:
+        slot, key, value, unit, line = item.slot, self.value(item.key), self.value(item.value), self.unit, item.line
+        part, size = entry_part(unit, item.kind), item.kind.size
+
+        def set_entry(f: Frame) -> None:
+            new, name, found = value(f), key(f), f[slot]
+            run: Run = f[0]
+            place = part(name)
+            pay_for_key(unit, run, line, place)
+            if place not in found:
+                if len(found) >= size:
+                    raise unit.abort("map_full", line, f"the map holds {size} entries already")
+                run.memory -= 48
+                if run.memory < 0:
+                    raise unit.spent(run, line)
+            found[place] = (name, new)
+
+        return set_entry
+
+    def _append(self, item: ir.Append) -> Step:
+        slot, size, value, unit, line = item.slot, item.size, self.value(item.value), self.unit, item.line
+
+        def append(f: Frame) -> None:
+            new, found = value(f), f[slot]
+            if len(found) >= size:
+                raise unit.abort("list_full", line, f"the list holds {size} values already")
+            run: Run = f[0]
+            run.memory -= ELEMENT_BYTES
+            if run.memory < 0:
+                raise unit.spent(run, line)
+            found.append(new)
+
+        return append
+
+    def _remove(self, item: ir.Remove) -> Step:
+        slot, key, unit, line = item.slot, self.value(item.key), self.unit, item.line
+        part = entry_part(unit, item.kind)
+
+        def remove(f: Frame) -> None:
+            place = part(key(f))
+            pay_for_key(unit, f[0], line, place)
+            if f[slot].pop(place, None) is None:
+                raise unit.abort("missing_key", line, "the map has no such key")
+
+        return remove
+
+    def _loop(self, item: ir.Loop) -> Step:
+        """Return a loop over what is fixed when it begins: a list, the entries of a map by key, 0 .. n - 1 (L33)."""
+        source, body, unit, line = self.value(item.source), self.block(item.body), self.unit, item.line
+        slot, second, bound, kind = item.slot, item.second, item.bound, item.kind.kind
+
+        def pay(run: Run, units: int) -> None:
+            run.gas -= units
+            if run.gas < 0:
+                raise unit.spent(run, line)
+
+        if kind == "map":
+
+            def over_map(f: Frame) -> Any:
+                found = source(f)
+                pay(f[0], map_turns(len(found)))
+                for place in sorted(found):
+                    f[slot], f[second] = found[place]
+                    if body(f):
+                        return True
+                return None
+
+            return over_map
+
+        def over_list(f: Frame) -> Any:
+            found = source(f)
+            if kind == "int":
+                if found > bound:
+                    raise unit.abort("limit_exceeded", line, f"the range has {found} turns, the limit is {bound}")
+                found = range(found)
+            pay(f[0], LOOP_TURN * len(found))
+            for value in found:
+                f[slot] = value
+                if body(f):
+                    return True
+            return None
+
+        return over_list
+
     # -- tables
 
     def _writer(self, table: int, line: int) -> Write:
@@ -278,6 +427,22 @@ class StatementClosures:
         unit, shape = self.unit, self.unit.formats[table]
         indexes = shape.index_keys
         watched = table in unit.watched
+        armed = [(item.name, item.field + 1, item.days) for item in unit.armed.get(table, ())]
+        key_from = len(shape.prefix)
+
+        def follow(run: Run, key: bytes, before: Any, now: Any) -> None:
+            """Arm, move or remove the entries of the schedules that follow a date of the row (L53)."""
+            earliest = run.host.day + 1 if run.scheduled else 0
+            for name, at, days in armed:
+                old, new = field_day(before, at), field_day(now, at)
+                if before is not None and now is not None and old == new:
+                    continue
+                entry, day = Entry(unit.name, name, key[key_from:]), armed_day(new, days, earliest)
+                changed = entry.remove(run.host) if day is None else entry.arm(run.host, day)
+                run.gas -= INDEX_ENTRY * changed
+                run.row_bytes_left -= changed * len(entry.name)
+                if run.gas < 0 or run.row_bytes_left < 0:
+                    raise unit.spent(run, line)
 
         def write(run: Run, key: bytes, before: Any, now: Any) -> None:
             data = b"" if now is None else encode(now)
@@ -312,6 +477,8 @@ class StatementClosures:
                 host.delete(entry)
             for entry in new:
                 host.put(entry, ENTRY)
+            if armed:
+                follow(run, key, before, now)
             if watched:
                 touched = run.touched.get(key)
                 if touched is None:
@@ -325,11 +492,11 @@ class StatementClosures:
         shape = self.unit.formats[item.table]
         filling = self.shapes.fill([(at + 1, value) for at, value in item.values])
         blank, slots, rest = filling.template(shape.size), filling.slots, filling.rest
-        blank[0] = ir.LAYOUT
+        blank[0] = shape.layout
         write, read = self._writer(item.table, item.line), reader(self.unit, item.table, item.line)
         row_key, unit, line, replace = shape.row_key, self.unit, item.line, item.replace
         name = self.unit.module.tables[item.table].name
-        compares = bool(shape.index_keys) or item.table in unit.watched
+        compares = bool(shape.index_keys) or item.table in unit.watched or item.table in unit.armed
 
         def insert(f: Frame) -> None:
             row = blank.copy()
@@ -483,6 +650,37 @@ class StatementClosures:
 
         return emit
 
+    # -- schedules and upgrades
+
+    def schedule(self, item: ir.Schedule) -> Callable[[Frame], None]:
+        """Return the body of a schedule, after its `where` on the row as it now is (L55)."""
+        unit, line, charge, body = self.unit, item.line, item.charge, self.block(item.body)
+        where = None if item.where is None else self.value(item.where)
+
+        def fire(f: Frame) -> None:
+            run: Run = f[0]
+            run.gas -= charge
+            if run.gas < 0:
+                raise unit.spent(run, line)
+            if where is None or where(f):
+                body(f)
+
+        return fire
+
+    def lift(self, item: ir.Migration) -> Lift:
+        """Return what makes a row of the layout before one of this layout (L62)."""
+        unit, line, charge, layout = self.unit, item.line, item.charge, item.layout
+        values = [self.value(value) for value in item.values]
+
+        def lift(run: Any, row: tuple[Any, ...]) -> tuple[Any, ...]:
+            run.gas -= charge
+            if run.gas < 0:
+                raise unit.spent(run, line)
+            frame = [run, None, row]
+            return (layout, *[value(frame) for value in values])
+
+        return lift
+
     # -- invariants
 
     def each(self, item: ir.EachInvariant) -> Callable[[Run, Touched], None]:
@@ -523,6 +721,37 @@ class StatementClosures:
                 raise unit.abort("invariant_failed", line, "the sum changes, and it must not", name)
 
         return test
+
+
+class WatchedClosures(StatementClosures):
+    """The same closures, each with one call before it. Gas and results are those of the plain ones (L65)."""
+
+    def __init__(self, shapes: Shapes, watch: Watch) -> None:
+        super().__init__(shapes)
+        self.watch = watch
+
+    def statement(self, item: ir.Statement) -> Step:
+        step, watch, unit = super().statement(item), self.watch, self.unit
+
+        def watched(f: Frame) -> Any:
+            watch(unit, item, f)
+            return step(f)
+
+        return watched
+
+    def _run(self, charge: ir.Charge | None, statements: Sequence[ir.Statement]) -> Step:
+        """Keep `pass` too, so that a line with nothing to do counts as reached."""
+        quiet = [item for item in statements if isinstance(item, ir.Pass)]
+        step, watch, unit = super()._run(charge, statements), self.watch, self.unit
+        if not quiet:
+            return step
+
+        def watched(f: Frame) -> Any:
+            for item in quiet:
+                watch(unit, item, f)
+            return step(f)
+
+        return watched
 
 
 def _assign(

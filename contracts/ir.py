@@ -18,7 +18,7 @@ from ledger.crypto.hashing import H, Tag
 
 FIRST_SLOT: Final = 2
 LAYOUT: Final = 1
-"""Layout number in the rows of this stage; it grows with upgrades (L62)."""
+"""Layout number in the rows of a first version; it grows when an upgrade adds fields (L62)."""
 
 
 class Node(Wire, frozen=True, tag=True, tag_field="node"):
@@ -88,6 +88,58 @@ class Product(Expr, frozen=True):
     operands: tuple[Expr, ...]
 
 
+class Unrounded(Expr, frozen=True):
+    """A numerator of `width` bits over a positive denominator of `below` bits, 0 when it is 1 (L21)."""
+
+    below: int
+
+
+class Lift(Unrounded, frozen=True):
+    """An exact value as an unrounded one: over 1, or a rate over 10 ** places."""
+
+    of: Expr
+
+
+class RatioSum(Unrounded, frozen=True):
+    line: int
+    sign: int
+    left: Expr
+    right: Expr
+
+
+class RatioProduct(Unrounded, frozen=True):
+    """`left` times or divided by `right`, both unrounded; money divided by money is a number."""
+
+    line: int
+    divide: bool
+    left: Expr
+    right: Expr
+
+
+class RatioCompare(Expr, frozen=True):
+    line: int
+    op: str
+    left: Expr
+    right: Expr
+
+
+class YearFraction(Unrounded, frozen=True):
+    """Days between two dates over the days of a year (L25)."""
+
+    count: str
+    start: Expr
+    end: Expr
+
+
+class Round(Expr, frozen=True):
+    """`mode`: half_up, half_even or down; the result has `places` decimals (L23)."""
+
+    line: int
+    mode: str
+    places: int
+    of: Expr
+
+
 class Fit(Expr, frozen=True):
     """A store: the value must lie in its type (L19, L14)."""
 
@@ -143,6 +195,66 @@ class ZeroOf(Expr, frozen=True):
     of: Expr
 
 
+class MaybeRow(Expr, frozen=True):
+    """`Table[key]?`"""
+
+    line: int
+    table: int
+    keys: tuple[Expr, ...]
+
+
+class IsNone(Expr, frozen=True):
+    of: Expr
+
+
+class ListOf(Expr, frozen=True):
+    items: tuple[Expr, ...]
+
+
+class RecordOf(Expr, frozen=True):
+    """`order`: the field of each value as written (L18)."""
+
+    order: tuple[int, ...]
+    items: tuple[Expr, ...]
+
+
+class EmptyMap(Expr, frozen=True):
+    pass
+
+
+class Copy(Expr, frozen=True):
+    """A list or map of its own; `own` makes one that a variable may change, else one that nothing changes (L13)."""
+
+    line: int
+    own: bool
+    of: Expr
+
+
+class Element(Expr, frozen=True):
+    """`list[i]`."""
+
+    line: int
+    of: Expr
+    at: Expr
+
+
+class Entry(Expr, frozen=True):
+    """`map[k]`, or `map[k]?` when `maybe`."""
+
+    line: int
+    maybe: bool
+    of: Expr
+    key: Expr
+
+
+class Within(Expr, frozen=True):
+    """`value in list` or `key in map`."""
+
+    line: int
+    value: Expr
+    of: Expr
+
+
 class Join(Expr, frozen=True):
     line: int
     parts: tuple[Expr, ...]
@@ -175,6 +287,20 @@ class Builtin(Expr, frozen=True):
 def children(expr: Expr) -> tuple[Expr, ...]:
     """Return the expressions directly inside `expr`, in the order of evaluation."""
     match expr:
+        case Lift(of=inner) | Round(of=inner) | IsNone(of=inner) | Copy(of=inner):
+            return (inner,)
+        case MaybeRow(keys=items) | ListOf(items=items) | RecordOf(items=items):
+            return items
+        case RatioSum() | RatioProduct() | RatioCompare():
+            return (expr.left, expr.right)
+        case YearFraction():
+            return (expr.start, expr.end)
+        case Element():
+            return (expr.of, expr.at)
+        case Entry():
+            return (expr.of, expr.key)
+        case Within():
+            return (expr.value, expr.of)
         case Field(row=inner) | Fit(value=inner) | CompareZero(money=inner) | HasRole(party=inner):
             return (inner,)
         case Negate(operand=inner) | Not(operand=inner) | Part(of=inner) | ZeroOf(of=inner):
@@ -278,6 +404,38 @@ class For(Statement, frozen=True):
     body: Block
 
 
+class SetElement(Statement, frozen=True):
+    """`slot[key] = value` on a list or a map; the value is evaluated first (L18)."""
+
+    slot: int
+    kind: Type
+    key: Expr
+    value: Expr
+
+
+class Append(Statement, frozen=True):
+    slot: int
+    size: int
+    value: Expr
+
+
+class Remove(Statement, frozen=True):
+    slot: int
+    kind: Type
+    key: Expr
+
+
+class Loop(Statement, frozen=True):
+    """Over a list (`kind` list), a map in key order (`slot` key, `second` value) or 0 .. n - 1 (`kind` int)."""
+
+    slot: int
+    second: int
+    kind: Type
+    bound: int
+    source: Expr
+    body: Block
+
+
 class Return(Statement, frozen=True):
     value: Expr | None
 
@@ -322,6 +480,11 @@ class EnumDecl(Node, frozen=True):
     values: tuple[str, ...]
 
 
+class RecordDecl(Node, frozen=True):
+    name: str
+    fields: tuple[tuple[str, Type], ...]
+
+
 class EachInvariant(Node, frozen=True):
     """`row` stands in the first slot."""
 
@@ -362,6 +525,52 @@ class Routine(Node, frozen=True):
     body: Block
 
 
+class Ensure(Node, frozen=True):
+    """Tested when the action ends; `charge` pays for the condition, `text_charge` for the text (L48)."""
+
+    line: int
+    charge: int
+    condition: Expr
+    reason: str
+    text_charge: int
+    text: Expr
+
+
+class Assured(Routine, frozen=True):
+    """An action with `ensure`. `olds`: (slot, value) kept after the demands and before the body."""
+
+    old_charge: int
+    olds: tuple[tuple[int, Expr], ...]
+    ensures: tuple[Ensure, ...]
+
+
+class Migration(Node, frozen=True):
+    """`values`: one for each field of this version's table; the older row stands in the first slot (L62). `layout` is
+    the one of the rows it makes."""
+
+    line: int
+    table: int
+    layout: int
+    charge: int
+    values: tuple[Expr, ...]
+
+
+class Schedule(Node, frozen=True):
+    """`kind`: row, day or month; `days` after the date in `field`, or the day of the month. `where` and `body` find the
+    row in the first slot; `charge` pays for `where` (L53-L55)."""
+
+    kind: str
+    name: str
+    line: int
+    table: int
+    field: int
+    days: int
+    slots: int
+    charge: int
+    where: Expr | None
+    body: Block
+
+
 class Module(Node, frozen=True):
     """One contract. Routines stand in an order in which each calls only earlier ones."""
 
@@ -374,6 +583,17 @@ class Module(Node, frozen=True):
     events: tuple[EventDecl, ...]
     invariants: tuple[EachInvariant | SumInvariant, ...]
     routines: tuple[Routine, ...]
+
+
+class Extended(Module, frozen=True):
+    """A module with records, an upgrade, schedules or readers. A contract without them stays a `Module`, so that what
+    was pinned before they existed keeps its hash. `readers`: (table, party fields), no fields for everyone."""
+
+    records: tuple[RecordDecl, ...]
+    replaces: int
+    migrations: tuple[Migration, ...]
+    schedules: tuple[Schedule, ...]
+    readers: tuple[tuple[int, tuple[int, ...]], ...]
 
 
 def ir_hash(module: Module) -> bytes:

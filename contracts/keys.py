@@ -6,16 +6,16 @@ index entry's key ends with the row's key parts, so the row is found without rea
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
 
 from contracts.errors import ContractFault
-from contracts.ir import LAYOUT, TableDecl
+from contracts.ir import TableDecl
 from contracts.limits import KEY_BYTES, ROW_BYTES
-from contracts.types import key_bytes, memory_bytes, wire_bytes
-from contracts.values import KeyPart, after_prefix, key_part, skip_key_part, stored_type
+from contracts.types import KEY_KINDS, Many, key_bytes, memory_bytes, wire_bytes
+from contracts.values import KeyPart, Names, after_prefix, key_part, measure, skip_key_part, stored_type
 from ledger.codec import encode
 
 ENTRY: Final = encode(None)
@@ -27,27 +27,43 @@ def table_prefix(space: bytes, contract: str, table: str) -> bytes:
     return space + bytes([len(contract)]) + contract.encode("ascii") + bytes([len(table)]) + table.encode("ascii")
 
 
+Lift = Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]
+"""(run, row of one layout) -> row of the next."""
+
+_FIRST: Final = msgspec.msgpack.Decoder(list[Any])
+
+
 class RowFormat:
     """Encoders and decoders of one table, built once.
 
+    `older` are the tables of the layouts before this one, the first first; `lifts` makes a row of one layout one of the
+    next (L62), and is set once its closures are built.
     `decode` and `encode` work on row tuples [layout, field ...]. `read_memory` is the fixed part of the counted
     memory of a row (G6); each byte of the stored form adds four, which covers its texts.
     """
 
-    def __init__(self, contract: str, decl: TableDecl, enums: Mapping[tuple[str, str], Sequence[str]]) -> None:
+    def __init__(self, contract: str, decl: TableDecl, names: Names, older: Sequence[TableDecl] = ()) -> None:
         self.contract = contract
         self.table = decl.name
         self.prefix = table_prefix(b"t", contract, decl.name)
         self.span = (self.prefix, after_prefix(self.prefix))
-        parts: list[KeyPart] = [key_part(kind, enums) if keyable(kind.kind) else _no_key for _, kind in decl.fields]
+        parts: list[KeyPart] = [
+            key_part(kind, names.enums) if keyable(kind.kind) else _no_key for _, kind in decl.fields
+        ]
         self.field_parts: tuple[KeyPart, ...] = tuple(parts)
         self.key_parts: tuple[KeyPart, ...] = tuple(parts[: decl.keys])
         self.keys = decl.keys
         self.size = len(decl.fields) + 1
-        self.read_memory = 16 + sum(memory_bytes(kind) for _, kind in decl.fields if kind.kind != "text")
-        self.decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(
-            tuple[(int, *(stored_type(kind) for _, kind in decl.fields))]  # type: ignore[misc]  # built from the schema
+        plain = [kind for _, kind in decl.fields if kind.kind != "text" and not isinstance(kind, Many)]
+        self.read_memory = 16 + sum(memory_bytes(kind) for kind in plain)
+        self.measures = tuple(
+            (at + 1, measure(kind, names)) for at, (_, kind) in enumerate(decl.fields) if isinstance(kind, Many)
         )
+        """(place, counted memory) of the fields whose parts are counted one by one."""
+        self.layout = len(older) + 1
+        self.decoder = _decoder(decl, names)
+        self.older = tuple(_decoder(item, names) for item in older)
+        self.lifts: tuple[Lift, ...] = ()
         self.index_columns = decl.indexes
         self.index_prefixes = tuple(
             table_prefix(b"x", contract, decl.name) + bytes([number]) for number in range(len(decl.indexes))
@@ -68,13 +84,25 @@ class RowFormat:
         return self.key(row[1 : self.keys + 1])
 
     def decode(self, value: bytes) -> tuple[Any, ...]:
-        """Return the row tuple; other bytes are damage, never an abort (H4)."""
+        """Return the row tuple as it is stored; other bytes are damage, never an abort (H4)."""
+        layout = self.layout
+        decoder = self.decoder
         try:
-            row: tuple[Any, ...] = self.decoder.decode(value)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            if self.older:
+                layout = _FIRST.decode(value)[0]
+                if 0 < layout < self.layout:
+                    decoder = self.older[layout - 1]
+            row: tuple[Any, ...] = decoder.decode(value)
+        except (msgspec.DecodeError, UnicodeDecodeError, IndexError) as error:
             raise ContractFault(f"a stored row of {self.contract}.{self.table} does not decode: {error}") from None
-        if row[0] != LAYOUT:
+        if row[0] != layout or layout > self.layout:
             raise ContractFault(f"a stored row of {self.contract}.{self.table} has layout {row[0]}")
+        return row
+
+    def lifted(self, run: Any, row: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return a row in this layout; `run` pays for each layout it passes (L62)."""
+        while row[0] < self.layout:
+            row = self.lifts[row[0] - 1](run, row)
         return row
 
     def row_key_of_entry(self, index: int, entry: bytes) -> bytes:
@@ -92,13 +120,20 @@ class RowFormat:
         return lambda row: prefix + b"".join(part(row[at]) for part, at in every)
 
 
+def _decoder(decl: TableDecl, names: Names) -> msgspec.msgpack.Decoder[Any]:
+    """Return the decoder of the rows of one layout."""
+    return msgspec.msgpack.Decoder(
+        tuple[(int, *(stored_type(kind, names) for _, kind in decl.fields))]  # type: ignore[misc]  # built from the schema
+    )
+
+
 def keyable(kind: str) -> bool:
     """Tell whether values of this kind may stand in a key or index (L36)."""
-    return kind != "money"
+    return kind in KEY_KINDS
 
 
 def _no_key(_: Any) -> bytes:
-    raise ContractFault("money has no key bytes")
+    raise ContractFault("only the types of L36 have key bytes")
 
 
 def size_problem(contract: str, decl: TableDecl) -> str:

@@ -29,13 +29,20 @@ CHAIN_OPERANDS: Final = 64
 PARAMETERS: Final = 16
 FIELDS: Final = 64
 TABLES: Final = 64
+RECORDS: Final = 64
 ENUM_VALUES: Final = 64
 INDEXES: Final = 4
+SCHEDULES: Final = 16
+TABLE_SCHEDULES: Final = 4
 DEMANDS: Final = 8
 
 # worst case of one step
 TEXT_CHARS: Final = 4_096
 SCAN_BOUND: Final = 1_000
+LIST_BOUND: Final = 1_000
+"""Values of a list, entries of a map, turns of a range."""
+TYPE_DEPTH: Final = 4
+RATE_PLACES: Final = 12
 ROW_BYTES: Final = 16 * 1024
 KEY_BYTES: Final = 480
 """Any state key, contract and table names included, at four bytes a code point: the ordered store ends at 511."""

@@ -1,6 +1,6 @@
 """Puts a charge at the start of every run of statements without branch or loop (G1, G2).
 
-Door: `lower(module) -> Module`. A run ends with the `if` or `for` it leads to, and pays for its first condition or for
+Door: `lower(module) -> Module`. A run ends with the `if` or loop it leads to, and pays for its first condition or for
 the beginning of its scan. Nothing else changes, so the checked tree and the lowered one mean the same.
 """
 
@@ -9,21 +9,40 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from contracts import ir
-from contracts.gas import EMIT, INVARIANT, SCAN, STEP, WRITE, price
+from contracts.gas import EMIT, INVARIANT, LIST_CHANGE, LOOP, MAP_STEP, SCAN, STEP, WRITE, price
 
 
 def lower(module: ir.Module) -> ir.Module:
     """Return `module` with charges."""
-    return replace(
+    lowered = replace(
         module,
         invariants=tuple(_invariant(item) for item in module.invariants),
         routines=tuple(_routine(item) for item in module.routines),
     )
+    if isinstance(lowered, ir.Extended):
+        return replace(
+            lowered,
+            migrations=tuple(
+                replace(item, charge=sum(price(value) for value in item.values)) for item in lowered.migrations
+            ),
+            schedules=tuple(_schedule(item) for item in lowered.schedules),
+        )
+    return lowered
+
+
+def _schedule(item: ir.Schedule) -> ir.Schedule:
+    return replace(item, charge=STEP if item.where is None else STEP + price(item.where), body=_block(item.body))
 
 
 def _routine(item: ir.Routine) -> ir.Routine:
     parts = [part for demand in item.demands for part in (demand.party, demand.apart) if part is not None]
-    return replace(item, charge=sum(price(part) for part in parts), body=_block(item.body))
+    lowered = replace(item, charge=sum(price(part) for part in parts), body=_block(item.body))
+    if isinstance(lowered, ir.Assured):
+        ensures = tuple(
+            replace(one, charge=STEP + price(one.condition), text_charge=price(one.text)) for one in lowered.ensures
+        )
+        return replace(lowered, old_charge=sum(price(value) for _, value in lowered.olds), ensures=ensures)
+    return lowered
 
 
 def _invariant(item: ir.EachInvariant | ir.SumInvariant) -> ir.EachInvariant | ir.SumInvariant:
@@ -40,7 +59,7 @@ def _block(block: ir.Block) -> ir.Block:
         cost, lowered = _statement(statement)
         run.append(lowered)
         units += cost
-        if isinstance(lowered, ir.If | ir.For):
+        if isinstance(lowered, ir.If | ir.For | ir.Loop):
             done += [ir.Charge(run[0].line, units), *run]
             run, units = [], 0
     if run:
@@ -72,6 +91,15 @@ def _statement(item: ir.Statement) -> tuple[int, ir.Statement]:
             charge = 0 if scan.filter is None else STEP + price(scan.filter)
             lowered = replace(item, scan=replace(scan, filter_charge=charge), body=_block(item.body))
             return SCAN + sum(price(start) for start in scan.starts), lowered
+        case ir.SetElement():
+            step = LIST_CHANGE if item.kind.kind == "list" else MAP_STEP
+            return step + price(item.key) + price(item.value), item
+        case ir.Append():
+            return LIST_CHANGE + price(item.value), item
+        case ir.Remove():
+            return MAP_STEP + price(item.key), item
+        case ir.Loop():
+            return LOOP + price(item.source), replace(item, body=_block(item.body))
         case _:
             return STEP, item
 

@@ -15,7 +15,7 @@ from contracts.host import Host
 from contracts.interface import Interface
 from contracts.keys import RowFormat
 from contracts.limits import TX_EVENT_BYTES, TX_EVENTS, TX_MEMORY_BYTES, TX_ROW_BYTES, TX_ROWS
-from contracts.values import date_text
+from contracts.values import Names, date_text
 from ledger.crypto.hashing import H, Tag
 from ledger.money import CurrencyTable
 from ledger.receipt import ContractEvent
@@ -38,12 +38,13 @@ class Run:
     """Budgets, events and written rows of one call from outside. A budget below zero is spent."""
 
     __slots__ = (
-        "caller", "counter", "event_bytes_left", "events", "events_left", "gas", "height", "host", "memory",
-        "row_bytes_left", "rows_left", "sender", "touched",
+        "_today", "caller", "counter", "event_bytes_left", "events", "events_left", "gas", "height", "host", "memory",
+        "row_bytes_left", "rows_left", "scheduled", "sender", "touched",
     )  # fmt: skip
 
-    def __init__(self, host: Host, gas: int) -> None:
+    def __init__(self, host: Host, gas: int, scheduled: bool = False) -> None:
         self.host = host
+        self.scheduled = scheduled
         self.gas = gas
         self.memory = TX_MEMORY_BYTES
         self.rows_left = TX_ROWS
@@ -56,10 +57,14 @@ class Run:
         signers = host.signers
         self.sender, self.caller = (signers[0].user, signers[0].company) if signers else ("", "")
         self.height = host.height
+        self._today = ""
 
     @property
     def today(self) -> str:
-        return date_text(self.host.day)
+        """The date of the block, worked out once."""
+        if not self._today:
+            self._today = date_text(self.host.day)
+        return self._today
 
     def new_id(self, prefix: str) -> str:
         """Return a fresh id of this transaction (finance F4): prefix, `-`, 26 base32 characters."""
@@ -90,6 +95,7 @@ class Unit:
         self.version = module.version
         self.interface = interface
         self.currencies = currencies
+        self.names: Names = interface.names()
         self.formats: tuple[RowFormat, ...] = tuple(interface.formats[decl.name] for decl in module.tables)
         self.watched: dict[int, bool] = {}
         """Tables that an invariant speaks of."""
@@ -98,10 +104,19 @@ class Unit:
                 self.watched[item.table] = True
             else:
                 self.watched.update((table, True) for _, table, _ in item.terms)
+        self.armed: dict[int, list[ir.Schedule]] = {}
+        """Schedules that follow a date of a table."""
+        for schedule in module.schedules if isinstance(module, ir.Extended) else ():
+            if schedule.kind == "row":
+                self.armed.setdefault(schedule.table, []).append(schedule)
 
     def abort(self, code: str, line: int, text: str = "", reason: str = "") -> Aborted:
         """Return the exception that ends the run at `line` of this contract."""
         return Aborted(code, reason, self.name, self.version, line, text)
+
+    def mismatch(self, line: int, left: str, right: str) -> Aborted:
+        """Return the abort for two currencies that meet (L22)."""
+        return self.abort("currency_mismatch", line, f"{left} and {right} cannot meet in one sum or comparison")
 
     def spent(self, run: Run, line: int) -> Aborted:
         """Return the abort for whichever budget is below zero; gas comes first."""

@@ -13,7 +13,16 @@ from contracts import ir
 from contracts.errors import SourceError, quote
 from contracts.interface import Interface
 from contracts.keys import keyable, size_problem
-from contracts.limits import CHAIN_OPERANDS, ENUM_VALUES, FIELDS, INT_MAX, USES_CHAIN
+from contracts.limits import (
+    CHAIN_OPERANDS,
+    ENUM_VALUES,
+    FIELDS,
+    INT_MAX,
+    ROW_BYTES,
+    TX_EVENT_BYTES,
+    TYPE_DEPTH,
+    USES_CHAIN,
+)
 from contracts.syntax import tree
 from contracts.types import (
     BOOL,
@@ -23,15 +32,24 @@ from contracts.types import (
     MONEY,
     NOTHING,
     PLAIN,
+    RATIO,
     Type,
+    list_of,
+    map_of,
+    option,
+    parts_of,
+    rate,
+    record_of,
+    row_of,
     text,
+    wire_bytes,
 )
-from contracts.values import DAY_LAST, date_text, day_of
+from contracts.values import DAY_LAST, Names, date_text, day_of
 from ledger.money import CurrencyTable
 from ledger.registry.records import COMPANY_ROLES, PEOPLE_ROLES
 
-CLOSED_TYPES: Final = {"CompanyRole": COMPANY_ROLES}
-"""Predefined lists that are used like an enum, in built-ins only."""
+CLOSED_TYPES: Final = {"CompanyRole": COMPANY_ROLES, "DayCount": ("act_360", "act_365", "thirty_360")}
+"""Predefined lists that are used like an enum, in built-ins only (L25, L29)."""
 
 RESERVED_CONTRACTS: Final = ("registry", "access", "governance")
 """Names that lead to the ledger itself (LR1)."""
@@ -48,6 +66,8 @@ class Head:
     index: int = -1
     effect: int = 0
     needs_caller: bool = False
+    names: dict[int, tuple[str, Type]] = field(default_factory=dict)
+    """Name and type of each slot, for traces."""
 
 
 @dataclass(slots=True)
@@ -59,14 +79,50 @@ class Declarations:
     currencies: CurrencyTable
     consts: dict[str, ir.Const] = field(default_factory=dict)
     enums: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    records: dict[tuple[str, str], tuple[tuple[str, Type], ...]] = field(default_factory=dict)
+    """(name, type) of the fields of a record, by (contract, name), used contracts included."""
     tables: dict[str, tuple[int, ir.TableDecl]] = field(default_factory=dict)
     events: dict[str, tuple[int, ir.EventDecl]] = field(default_factory=dict)
     heads: dict[str, Head] = field(default_factory=dict)
 
     def type_of(self, ref: tree.TypeRef) -> Type:
         """Return the type a reference names."""
-        if ref.kind == "text":
-            return text(ref.size)
+        return self.depth_checked(ref, self._type_of(ref))
+
+    def depth_checked(self, ref: tree.TypeRef, found: Type) -> Type:
+        if self.depth(found) > TYPE_DEPTH:
+            raise fail(ref, "depth", f"types are at most {TYPE_DEPTH} levels deep")
+        return found
+
+    def depth(self, kind: Type) -> int:
+        """Return how many types stand inside each other: 1 for a plain one."""
+        inner = parts_of(kind)
+        if kind.kind == "record":
+            inner = tuple(item for _, item in self.records[kind.contract, kind.name])
+        return 1 + max((self.depth(item) for item in inner), default=0)
+
+    def names(self) -> Names:
+        """Return what the types mean, for readers and key bytes."""
+        return Names(self.enums, {key: tuple(kind for _, kind in items) for key, items in self.records.items()})
+
+    def _type_of(self, ref: tree.TypeRef) -> Type:
+        match ref.kind:
+            case "text":
+                return text(ref.size)
+            case "rate":
+                return rate(ref.size)
+            case "option" | "list":
+                inner = self.type_of(ref.parts[0])
+                if inner.kind == "map":
+                    raise fail(ref.parts[0], "wrong_type", "a map is a local variable only (section 5)")
+                return option(inner) if ref.kind == "option" else list_of(inner, ref.size)
+            case "map":
+                key, inner = self.type_of(ref.parts[0]), self.type_of(ref.parts[1])
+                if not keyable(key.kind):
+                    raise fail(ref.parts[0], "wrong_type", f"{key} may not be a key (L36)")
+                if inner.kind == "map":
+                    raise fail(ref.parts[1], "wrong_type", "a map is a local variable only (section 5)")
+                return map_of(key, inner, ref.size)
         if ref.kind:
             return PLAIN[ref.kind]
         name, owner = ref.name, self.contract.name
@@ -76,9 +132,11 @@ class Declarations:
             owner = ref.contract
         if (owner, name) in self.enums:
             return Type("enum", 0, owner, name)
+        if (owner, name) in self.records:
+            return record_of(owner, name, [kind for _, kind in self.records[owner, name]])
         if self.table_fields(owner, name) is not None:
-            return Type("row", 0, owner, name)
-        raise fail(ref, "undeclared", f"`{quote(name)}` is no enum or table of {owner}")
+            return row_of(owner, name)
+        raise fail(ref, "undeclared", f"`{quote(name)}` is no enum, record or table of {owner}")
 
     def table_fields(self, owner: str, name: str) -> tuple[tuple[str, Type], ...] | None:
         """Return (name, type) of the fields of a table, own or of a used contract."""
@@ -108,12 +166,20 @@ def resolve(contract: tree.Contract, used: Mapping[str, Interface], currencies: 
     _check_names(contract)
     for interface in found.used.values():
         found.enums.update(interface.all_enums)
+        found.records.update(interface.all_records)
     for enum in contract.enums:
         _enum(found, enum)
+    for record in contract.records:
+        items = _fields(found, record.fields, "a record")
+        if 3 + sum(wire_bytes(kind) for _, kind in items) > ROW_BYTES:
+            raise fail(record, "limit", f"a record can have more than {ROW_BYTES} bytes")
+        found.records[contract.name, record.name] = items
     for number, table in enumerate(contract.tables):
         found.tables[table.name] = (number, _table(found, table))
     for number, event in enumerate(contract.events):
         items = _fields(found, event.fields, "an event")
+        if 5 + sum(wire_bytes(kind) for _, kind in items) > TX_EVENT_BYTES:
+            raise fail(event, "limit", f"an event can have more than {TX_EVENT_BYTES} bytes")
         found.events[event.name] = (number, ir.EventDecl(event.name, items))
     for const in contract.consts:
         found.consts[const.name] = _const(found, const)
@@ -148,14 +214,16 @@ def _check_names(contract: tree.Contract) -> None:
     types: list[tuple[str, tree.Node]] = [(item.name, item) for item in contract.enums]
     types += [(item.name, item) for item in contract.tables]
     types += [(item.name, item) for item in contract.events]
+    types += [(item.name, item) for item in contract.records]
     types.sort(key=lambda pair: pair[1].line)
     for name, node in types:
-        if name in CLOSED_TYPES or name == "DayCount":
+        if name in CLOSED_TYPES:
             raise fail(node, "predefined_name", f"`{name}` is predefined")
     _unique(types, "type")
     names: list[tuple[str, tree.Node]] = [(item.name, item) for item in contract.uses]
     names += [(item.name, item) for item in contract.consts]
     names += [(item.name, item) for item in contract.routines]
+    names += [(item.name, item) for item in contract.schedules]
     names.sort(key=lambda pair: pair[1].line)
     _unique(names, "name")
     for name, node in names:
@@ -173,14 +241,27 @@ def _enum(found: Declarations, enum: tree.EnumType) -> None:
 def _fields(found: Declarations, items: Sequence[tree.Field], what: str) -> tuple[tuple[str, Type], ...]:
     _unique(((item.name, item) for item in items), "field")
     types = []
-    rows = [table.name for table in found.contract.tables]
     for item in items:
-        own = not item.type.contract and item.type.name in rows
-        kind = None if own else found.type_of(item.type)
-        if kind is None or kind.kind == "row":
-            raise fail(item.type, "wrong_type", f"a field of {what} holds no row")
+        _holds_no_row(found, item.type, what)
+        kind = found.type_of(item.type)
+        if kind.kind == "map":
+            raise fail(item.type, "wrong_type", f"a field of {what} holds no map; a map is a local variable only")
         types.append((item.name, kind))
     return tuple(types)
+
+
+def _holds_no_row(found: Declarations, ref: tree.TypeRef, what: str) -> None:
+    """Refuse a table, also inside a list or option, and a record that is not declared above (L13)."""
+    for part in ref.parts:
+        _holds_no_row(found, part, what)
+    own = "" if ref.contract or ref.kind else ref.name
+    if any(table.name == own for table in found.contract.tables) or found.table_fields(ref.contract, ref.name):
+        raise fail(ref, "wrong_type", f"a field of {what} holds no row")
+    known = (found.contract.name, own) in found.records
+    if not known and any(record.name == own for record in found.contract.records):
+        raise fail(
+            ref, "recursion", f"`{own}` is declared further down; a record holds only what stands above it (L13)"
+        )
 
 
 def _table(found: Declarations, table: tree.Table) -> ir.TableDecl:
@@ -218,12 +299,16 @@ def _head(found: Declarations, routine: tree.Routine) -> Head:
     params = []
     for item in routine.params:
         kind = found.type_of(item.type)
-        if kind.kind == "row" and routine.kind != "function":
+        if _row_inside(kind) and routine.kind != "function":
             raise fail(item.type, "wrong_type", "only functions take rows; pass the key and read the row")
+        if kind.kind == "map":
+            raise fail(item.type, "wrong_type", "a map is a local variable only and is not passed")
         params.append((item.name, kind))
     result = NOTHING if routine.result is None else found.type_of(routine.result)
-    if result.kind == "row" and routine.kind == "action":
+    if _row_inside(result) and routine.kind == "action":
         raise fail(routine, "wrong_type", "an action returns no row; return its key")
+    if result.kind == "map":
+        raise fail(routine, "wrong_type", "a map is a local variable only and is not returned")
     head = Head(routine, tuple(params), result)
     for demand in routine.demands or ():
         if isinstance(demand, tree.ContractDemand):
@@ -234,6 +319,10 @@ def _head(found: Declarations, routine: tree.Routine) -> Head:
         elif demand.role not in PEOPLE_ROLES:
             raise fail(demand, "unknown_role", f"`{demand.role}` is none of {', '.join(PEOPLE_ROLES)}")
     return head
+
+
+def _row_inside(kind: Type) -> bool:
+    return kind.kind == "row" or any(_row_inside(part) for part in parts_of(kind))
 
 
 # -- constants ---------------------------------------------------------------------------------------------------
@@ -248,7 +337,18 @@ def _const(found: Declarations, const: tree.Const) -> ir.Const:
         return value
     if wanted.kind == "text" == value.type.kind and value.type.size <= wanted.size:
         return ir.Const(wanted, 0, value.value)
+    scaled = rescaled(value, wanted)
+    if scaled is not None:
+        return scaled
     raise fail(const, "wrong_type", f"the constant is {wanted}, its value is {value.type}")
+
+
+def rescaled(value: ir.Const, wanted: Type) -> ir.Const | None:
+    """Return a rate literal with the places of `wanted`, or None when it is none or not exact (L14)."""
+    if wanted.kind != "rate" or value.type.kind != "rate" or value.type.size > wanted.size:
+        return None
+    scaled: int = value.value * 10 ** (wanted.size - value.type.size)
+    return ir.Const(wanted, max(1, scaled.bit_length()), scaled) if -INT_MAX <= scaled <= INT_MAX else None
 
 
 def constant(found: Declarations, expr: tree.Expr) -> ir.Const:
@@ -262,8 +362,12 @@ def constant(found: Declarations, expr: tree.Expr) -> ir.Const:
             inner = constant(found, expr.operand)
             if inner.type == INT:
                 return _int(expr, -inner.value)
+            if inner.type.kind == "rate":
+                return ir.Const(inner.type, inner.width, -inner.value)
             if inner.type == MONEY:
                 return ir.Const(MONEY, 63, (inner.value[0], -inner.value[1]))
+        case tree.Product() if "/" in expr.signs:
+            raise fail(expr, "not_constant", f"a constant is not divided; {RATIO} is kept nowhere (L21)")
         case tree.Product():
             total = 1
             for operand in expr.operands:
@@ -316,6 +420,8 @@ def literal(found: Declarations, expr: tree.Expr) -> ir.Const | None:
     match expr:
         case tree.Int(value=value):
             return ir.Const(INT, max(1, value.bit_length()), value)
+        case tree.Rate(value=value, places=places):
+            return ir.Const(rate(places), max(1, value.bit_length()), value)
         case tree.Bool(value=flag):
             return ir.Const(BOOL, 0, flag)
         case tree.Date(iso=iso):
@@ -345,7 +451,12 @@ def enum_value(found: Declarations, expr: tree.Member) -> ir.Const | None:
             return None
     values = found.enums.get((owner, name))
     if values is None:
-        if name in found.tables or name in CLOSED_TYPES or found.table_fields(owner, name) is not None:
+        if (
+            name in found.tables
+            or name in CLOSED_TYPES
+            or (owner, name) in found.records
+            or found.table_fields(owner, name) is not None
+        ):
             return None
         raise fail(expr.of, "undeclared", f"`{quote(name)}` is no enum of {owner}")
     if expr.name not in values:

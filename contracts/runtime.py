@@ -1,23 +1,25 @@
 """Load a source, link the active contracts, run a call (contracts section 17).
 
-Doors: `load`, `link`, `program`, and `Program.execute` for a call by a transaction, `Program.query` for a reader.
+Doors: `load`, `link`, `program`, and `Program.execute` for a call by a transaction, `Program.query` for a reader;
+`replace_version` for the program after an upgrade (L61); `Program.due`, `fire` and `park` for schedules (L53-L55).
 Nothing is kept between calls except compiled code (H9). Only an abort becomes an outcome; any other exception leaves
 and stops the node (D3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from contracts import ir
 from contracts.check import check
+from contracts.cost import Cost
 from contracts.errors import Aborted, LinkError, SourceError
-from contracts.gas import ARGUMENT_BYTES, CALL_OUT, Worst
-from contracts.host import Host, Outcome
+from contracts.gas import ARGUMENT_BYTES, CALL_OUT, READ, Worst
+from contracts.host import Call, Host, Outcome
 from contracts.interface import EventSchema, Field, Interface, MethodSchema, TableSchema
-from contracts.interpreter import Machine, build, settle_invariants
+from contracts.interpreter import Machine, StatementClosures, Watch, build, settle_invariants
 from contracts.keys import RowFormat
 from contracts.limits import (
     CALL_LEVELS,
@@ -31,13 +33,15 @@ from contracts.limits import (
     TX_ROWS,
 )
 from contracts.lower import lower
-from contracts.machine import Run
+from contracts.machine import Run, Unit
 from contracts.resolve import resolve
-from contracts.shapes import Callee
+from contracts.schedules import Entry, due_entries, next_day
+from contracts.shapes import Callee, Shapes, reader
 from contracts.syntax import tree
 from contracts.syntax.parse import parse
-from contracts.types import NOTHING, Type, memory_bytes
-from contracts.values import Reading, argument_reader
+from contracts.types import NOTHING, Type, parts_of
+from contracts.upgrade import Older
+from contracts.values import WRONG, Measure, Names, Reading, argument_reader, measure
 from ledger.codec import encode
 from ledger.money import CurrencyTable
 from ledger.receipt import Abort
@@ -54,6 +58,11 @@ class Code:
     used: Mapping[str, bytes]
     """code_id of each used contract it was compiled against."""
     currencies: CurrencyTable
+    older: Mapping[str, tuple[ir.TableDecl, ...]] = field(default_factory=dict)
+    """The layouts before the one of today, by table, the first first (L62)."""
+    lift_costs: Mapping[str, Cost] = field(default_factory=dict)
+    replaced: Code | None = None
+    """The version it was compiled to follow, for compiling it again against other versions of what it uses."""
 
     @property
     def name(self) -> str:
@@ -64,41 +73,137 @@ class Code:
         return self.module.version
 
 
-def load(source: bytes, used: Mapping[str, Interface], currencies: CurrencyTable) -> Code:
-    """Compile `source` against the interfaces of the contracts it uses; raise `SourceError` at the first error."""
+def load(source: bytes, used: Mapping[str, Interface], currencies: CurrencyTable, replaced: Code | None = None) -> Code:
+    """Compile `source` against the interfaces of the contracts it uses; raise `SourceError` at the first error.
+
+    `replaced` is the version that a source with `replaces` continues (L61); a first version takes none.
+    """
     file = parse(source)
     if not isinstance(file, tree.Contract):
         raise SourceError("syntax", 1, 1, "this is a file of tests, not a contract")
     declarations = resolve(file, used, currencies)
-    module = lower(check(declarations))
-    worst = Worst(module, declarations.used)
-    interface = _interface(source, file, module, declarations.used, worst)
+    before = replaced if file.replaces else None
+    module = lower(check(declarations, None if before is None else older_of(before)))
+    older = _layouts(module, before)
+    costs = _lift_costs(module, declarations.used, before)
+    worst = Worst(module, declarations.used, costs)
+    interface = _interface(source, file, module, declarations.used, worst, older)
     _check_worst_cases(file, interface)
-    return Code(
-        source, file, module, interface, {name: item.code_id for name, item in declarations.used.items()}, currencies
-    )
+    _build_lifts(module, interface, currencies, before)
+    uses = {name: item.code_id for name, item in declarations.used.items()}
+    return Code(source, file, module, interface, uses, currencies, older, costs, before)
+
+
+# -- upgrades ------------------------------------------------------------------------------------------------------
+
+
+def older_of(code: Code) -> Older:
+    """Return what the checker must know of a version that is replaced."""
+    interface = code.interface
+    layouts = {decl.name: len(code.older.get(decl.name, ())) + 1 for decl in code.module.tables}
+    tables = {decl.name: decl for decl in code.module.tables}
+    return Older(code.version, tables, interface.enums, interface.all_records, layouts)
+
+
+def _layouts(module: ir.Module, before: Code | None) -> dict[str, tuple[ir.TableDecl, ...]]:
+    """Return the older layouts of each table: those the replaced version knew, and its own where fields were added."""
+    if before is None or not isinstance(module, ir.Extended):
+        return {}
+    found = {name: decls for name, decls in before.older.items() if decls}
+    for item in module.migrations:
+        name = module.tables[item.table].name
+        old = next(decl for decl in before.module.tables if decl.name == name)
+        found[name] = (*found.get(name, ()), old)
+    return found
+
+
+def _lift_costs(module: ir.Module, used: Mapping[str, Interface], before: Code | None) -> dict[str, Cost]:
+    """Return the worst case of lifting a row through all its layouts, by table."""
+    if before is None or not isinstance(module, ir.Extended):
+        return {}
+    found = dict(before.lift_costs)
+    plain = Worst(module, used)
+    for item in module.migrations:
+        name = module.tables[item.table].name
+        found[name] = found.get(name, Cost()) + plain.lift(item)
+    return found
+
+
+def _build_lifts(module: ir.Module, interface: Interface, currencies: CurrencyTable, before: Code | None) -> None:
+    """Give each table the closures that lift its rows: those of the replaced version, then its own (L62)."""
+    if before is None or not isinstance(module, ir.Extended):
+        return
+    for name, shape in before.interface.formats.items():
+        interface.formats[name].lifts = shape.lifts
+    closures = StatementClosures(Shapes(Unit(module, interface, currencies), (), {}))
+    for item in module.migrations:
+        shape = interface.formats[module.tables[item.table].name]
+        shape.lifts = (*shape.lifts, closures.lift(item))
+
+
+def replace_version(codes: Mapping[str, Code], source: bytes) -> dict[str, Code]:
+    """Return the active contracts after `source` replaces the version of its name (L59, L61).
+
+    Contracts that use it, directly or through others, are compiled again, because they now run against the new version
+    (L44). Raises `SourceError` for the new source, `LinkError` naming a contract that no longer fits.
+    """
+    file = parse(source)
+    old = codes.get(file.name) if isinstance(file, tree.Contract) else None
+    if not isinstance(file, tree.Contract) or old is None:
+        raise SourceError("version", 1, 1, "no active contract has this name, so there is nothing to replace")
+    if file.replaces != old.version:
+        raise SourceError(
+            "version", file.line, file.column, f"version {old.version} is active, and it replaces another"
+        )
+    found: dict[str, Code] = {}
+    changed: list[str] = []
+    for name in _link_order(codes):
+        code = codes[name]
+        interfaces = {earlier: item.interface for earlier, item in found.items()}
+        if name == file.name:
+            found[name] = load(source, interfaces, code.currencies, code)
+            changed.append(name)
+        elif any(used in changed for used in code.used):
+            try:
+                found[name] = load(code.source, interfaces, code.currencies, code.replaced)
+            except SourceError as error:
+                raise LinkError(name, f"it no longer fits version {file.version} of {file.name}: {error}") from None
+            changed.append(name)
+        else:
+            found[name] = code
+    for name in found[file.name].used:
+        if name not in found:
+            raise LinkError(file.name, f"the used contract {name} is not active")
+    return found
 
 
 def program(sources: Sequence[tuple[str, bytes]], currencies: CurrencyTable) -> Program:
-    """Load sources in an order in which each uses only earlier ones, and link them."""
+    """Load sources in an order in which each uses only earlier ones, and link them.
+
+    A name that comes again is a version that replaces the one before.
+    """
     codes: dict[str, Code] = {}
     for name, source in sources:
+        if name in codes:
+            codes = replace_version(codes, source)
+            continue
         code = load(source, {earlier: item.interface for earlier, item in codes.items()}, currencies)
         if code.name != name:
             raise LinkError(name, f"the source calls itself {code.name}")
-        if name in codes:
-            raise LinkError(name, "there are two contracts of this name")
         codes[name] = code
     return link(codes)
 
 
-def link(codes: Mapping[str, Code]) -> Program:
-    """Return the program of the active contracts; raise `LinkError` when they do not fit together (L44, L45)."""
+def link(codes: Mapping[str, Code], watch: Watch | None = None) -> Program:
+    """Return the program of the active contracts; raise `LinkError` when they do not fit together (L44, L45).
+
+    `watch` is for tools: it is called before each statement.
+    """
     machines: dict[str, Machine] = {}
     outside: dict[tuple[str, str], Callee] = {}
     for name in _link_order(codes):
         code = codes[name]
-        machine = build(code.module, code.interface, code.currencies, outside)
+        machine = build(code.module, code.interface, code.currencies, outside, watch)
         machines[name] = machine
         for routine, callee in zip(code.module.routines, machine.callees, strict=True):
             if routine.kind != "function":
@@ -152,6 +257,85 @@ class Program:
         """Run an action as `execute` does, also one that only contracts may call. For tests of programs (L64)."""
         return self._call("action", contract, method, args, host, gas_limit, by_contract=True)
 
+    # -- schedules
+
+    def arm(self, host: Host) -> None:
+        """Arm every `every` schedule that has no entry yet; the ledger calls this where contracts become active."""
+        for name, machine in sorted(self.machines.items()):
+            for item, _ in machine.schedules.values():
+                entry = Entry(name, item.name, b"")
+                day = next_day(item.kind, item.days, host.day)
+                if item.kind != "row" and day is not None and entry.standing(host) is None:
+                    entry.arm(host, day)
+
+    def due(self, host: Host, count: int) -> tuple[Call, ...]:
+        """Return at most `count` entries to run now, in order: date, contract, schedule, key (L54). Reads only.
+
+        For each, the ledger calls `take`, opens a layer, calls `fire`, and after an abort drops the layer and calls
+        `park`. The rest waits for the next block.
+        """
+        found = due_entries(host, host.day, count)
+        return tuple(Call("schedule", entry.contract, entry.schedule, (entry.key, day)) for day, entry in found)
+
+    def take(self, call: Call, host: Host) -> None:
+        """Remove the entry of `call` before it runs, whatever comes of it (L55)."""
+        Entry(call.contract, call.method, call.args[0]).remove(host)
+
+    def fire(self, call: Call, host: Host, gas_limit: int) -> Outcome:
+        """Run a schedule in the version active now, on the row as it now is. Writes go to `host` (H2).
+
+        `host.signers` is empty. An entry whose schedule no longer exists ends with `unknown_method` and is dropped.
+        """
+        machine = self.machines.get(call.contract)
+        found = None if machine is None else machine.schedules.get(call.method)
+        if machine is None or found is None:
+            version = self.codes[call.contract].version if call.contract in self.codes else 0
+            return _aborted(
+                "unknown_method", call.contract, version, "there is no such schedule any more", 0, "schedule"
+            )
+        item, enter = found
+        run = Run(host, gas_limit, scheduled=True)
+        try:
+            run.gas -= CALL_OUT
+            frame: list[Any] = [run, None, *([None] * (item.slots - ir.FIRST_SLOT))]
+            alive = True
+            if item.kind == "row":
+                row = self._row_of(machine, item, call.args[0], run)
+                alive, frame[ir.FIRST_SLOT] = row is not None, row
+            if run.gas < 0:
+                raise machine.unit.spent(run, item.line)
+            if alive:
+                enter(frame)
+            if run.touched:
+                settle_invariants(self.machines, run)
+        except Aborted as end:
+            used = gas_limit if end.code == "out_of_gas" else gas_limit - run.gas
+            abort = Abort(end.code, end.reason, end.contract, end.version, end.line, end.text)
+            return Outcome(abort, used, (), None, machine.unit.version)
+        day = next_day(item.kind, item.days, host.day)
+        if item.kind != "row" and day is not None:
+            Entry(call.contract, call.method, b"").arm(host, day)
+        return Outcome(None, gas_limit - run.gas, tuple(run.events), None, machine.unit.version)
+
+    def _row_of(self, machine: Machine, item: ir.Schedule, key: bytes, run: Run) -> Any:
+        shape = machine.unit.formats[item.table]
+        run.gas -= READ
+        return reader(machine.unit, item.table, item.line)(run, shape.prefix + key)
+
+    def park(self, call: Call, host: Host, abort: Abort) -> None:
+        """Keep the entry of an aborted call with its reason; it is not repeated (L55)."""
+        if abort.reason != "schedule" or abort.code != "unknown_method":
+            Entry(call.contract, call.method, call.args[0]).park(host, call.args[1], abort.code, abort.reason)
+
+    def rearm(self, contract: str, schedule: str, key: bytes, host: Host) -> bool:
+        """Let a parked entry run again on the next day with blocks; the order of governance of L55."""
+        entry = Entry(contract, schedule, key)
+        standing = entry.standing(host)
+        if standing is None or not standing[1]:
+            return False
+        entry.arm(host, host.day)
+        return True
+
     def _call(
         self,
         kind: str,
@@ -192,26 +376,24 @@ class _Entry:
         self.routine = routine
         self.callee = callee
         kinds = [kind for _, kind in routine.params]
-        self.readers: list[tuple[str, Reading, bool]] = [
-            (name, argument_reader(kind, code.interface.all_enums, code.currencies), kind.kind == "text")
-            for name, kind in routine.params
+        names = code.interface.names()
+        self.readers: list[tuple[str, Reading, Measure]] = [
+            (name, argument_reader(kind, names, code.currencies), measure(kind, names)) for name, kind in routine.params
         ]
-        self.fixed_memory = sum(16 if kind.kind == "text" else memory_bytes(kind) for kind in kinds)
         self.blanks = [None] * (routine.slots - ir.FIRST_SLOT - len(kinds))
-        self.returns_row = routine.result.kind == "row"
+        self.shown = _outside(routine.result)
 
     def frame(self, run: Run, args: Sequence[Any]) -> list[Any]:
         """Return the frame of a call; a wrong argument aborts before anything runs (L12)."""
         if len(args) != len(self.readers):
             raise self._bad(f"{len(self.readers)} arguments are expected, {len(args)} are given")
         values = []
-        memory = self.fixed_memory
-        for value, (name, read, is_text) in zip(args, self.readers, strict=True):
+        memory = 0
+        for value, (name, read, count) in zip(args, self.readers, strict=True):
             found = read(value)
-            if found is None:
+            if found is WRONG:
                 raise self._bad(f"`{name}` is not of its type")
-            if is_text:
-                memory += 4 * len(found)
+            memory += count(found)
             values.append(found)
         size = len(encode(values))
         if size > TX_ARGUMENT_BYTES:
@@ -224,10 +406,24 @@ class _Entry:
 
     def result(self, value: Any) -> Any:
         """Return the result in wire form; a row loses its layout number."""
-        return tuple(value[1:]) if self.returns_row else value
+        return value if self.shown is None else self.shown(value)
 
     def _bad(self, text: str) -> Aborted:
         return Aborted("bad_argument", "", self.code.name, self.code.version, self.routine.line, text)
+
+
+def _outside(kind: Type) -> Callable[[Any], Any] | None:
+    """Return what turns a value into its wire form: rows lose their layout; None when nothing changes."""
+    if kind.kind == "row":
+        return lambda row: tuple(row[1:])
+    inner = [_outside(part) for part in parts_of(kind)]
+    shown = inner[0] if inner else None
+    if shown is None:
+        return None
+    each = shown
+    if kind.kind == "option":
+        return lambda value: None if value is None else each(value)
+    return lambda values: tuple([each(value) for value in values])
 
 
 def _aborted(code: str, contract: str, version: int, text: str, gas_used: int, reason: str = "") -> Outcome:
@@ -246,13 +442,24 @@ def _fields(items: Sequence[tuple[str, Type]]) -> tuple[Field, ...]:
 
 
 def _interface(
-    source: bytes, file: tree.Contract, module: ir.Module, used: Mapping[str, Interface], worst: Worst
+    source: bytes,
+    file: tree.Contract,
+    module: ir.Module,
+    used: Mapping[str, Interface],
+    worst: Worst,
+    older: Mapping[str, Sequence[ir.TableDecl]],
 ) -> Interface:
     enums = {item.name: item.values for item in module.enums}
     every: dict[tuple[str, str], tuple[str, ...]] = {}
     for interface in used.values():
         every.update(interface.all_enums)
     every.update({(module.name, name): values for name, values in enums.items()})
+    records: dict[tuple[str, str], tuple[tuple[str, Type], ...]] = {}
+    for interface in used.values():
+        records.update(interface.all_records)
+    if isinstance(module, ir.Extended):
+        records.update({(module.name, item.name): item.fields for item in module.records})
+    names = Names(every, {key: tuple(kind for _, kind in items) for key, items in records.items()})
     authority = {item.name: item.authority for item in file.routines}
     actions: dict[str, MethodSchema] = {}
     queries: dict[str, MethodSchema] = {}
@@ -269,13 +476,19 @@ def _interface(
             worst.levels[at],
         )
         (actions if routine.kind == "action" else queries)[routine.name] = schema
+    readers = dict(module.readers) if isinstance(module, ir.Extended) else {}
     tables = {
         decl.name: TableSchema(
             _fields(decl.fields[: decl.keys]),
             _fields(decl.fields),
             tuple(tuple(decl.fields[at][0] for at in columns) for columns in decl.indexes),
+            None if number not in readers else tuple(decl.fields[at][0] for at in readers[number]),
         )
-        for decl in module.tables
+        for number, decl in enumerate(module.tables)
+    }
+    schedules = {
+        name: MethodSchema((), None, "", cost.gas, None, cost, levels)
+        for name, (cost, levels) in worst.schedules.items()
     }
     return Interface(
         name=module.name,
@@ -287,21 +500,24 @@ def _interface(
         events={decl.name: EventSchema(_fields(decl.fields)) for decl in module.events},
         actions=actions,
         queries=queries,
+        schedules=schedules,
         enums=enums,
         all_enums=every,
+        all_records=records,
         chain=1 + max((interface.chain for interface in used.values()), default=0),
         row_checks=worst.row_checks,
-        formats={decl.name: RowFormat(module.name, decl, every) for decl in module.tables},
+        formats={decl.name: RowFormat(module.name, decl, names, older.get(decl.name, ())) for decl in module.tables},
     )
 
 
 def _check_worst_cases(file: tree.Contract, interface: Interface) -> None:
     """Refuse an entry whose worst case is above the limits of a transaction (section 14)."""
-    places = {item.name: item for item in file.routines}
-    for name, schema in [*interface.actions.items(), *interface.queries.items()]:
+    places: dict[str, tree.Node] = {item.name: item for item in file.routines}
+    places.update({item.name: item for item in file.schedules})
+    for name, schema in [*interface.actions.items(), *interface.queries.items(), *interface.schedules.items()]:
         place = places[name]
         cost = schema.cost
-        gas_limit = TX_GAS if name in interface.actions else QUERY_GAS
+        gas_limit = QUERY_GAS if name in interface.queries else TX_GAS
         for what, worst, limit in (
             ("gas", schema.worst_gas, gas_limit),
             ("bytes of memory", cost.memory, TX_MEMORY_BYTES),

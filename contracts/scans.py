@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from contracts import ir
+from contracts.keys import keyable
 from contracts.limits import INT_BITS
 from contracts.types import BOOL, INT
 
@@ -56,7 +57,7 @@ def plan(
 def _bound(at: int, condition: ir.Expr, row_slot: int) -> _Bound | None:
     match condition:
         case ir.Compare(line=line, op=op, left=ir.Field(row=ir.Slot(at=slot), at=field), right=right):
-            if slot == row_slot and op != "!=" and not _mentions(right, row_slot) and right.type.kind != "money":
+            if slot == row_slot and op != "!=" and not _mentions(right, row_slot) and keyable(right.type.kind):
                 return _Bound(at, line, field - 1, op, right)
         case ir.Field(row=ir.Slot(at=slot), at=field) if slot == row_slot:
             return _Bound(at, 0, field - 1, "==", ir.Const(BOOL, 0, True))

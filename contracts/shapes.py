@@ -11,13 +11,12 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from contracts import ir
-from contracts.errors import Aborted
+from contracts import calendar, containers, ir, unrounded
 from contracts.gas import ARGUMENT_BYTES, CHARS_BUILT, CHARS_COMPARED, QUESTION, READ_BYTES, argument_bytes
 from contracts.limits import INT_MAX
 from contracts.machine import Frame, Run, Unit, Value
-from contracts.types import CURRENCY
-from contracts.values import DAY_LAST, date_text, day_of, render
+from contracts.types import CURRENCY, Many
+from contracts.values import DAY_LAST, date_text, day_of, measure, render
 
 Entry = Callable[[Frame], None]
 """Runs a routine in a frame whose parameters are set; the result is left in slot 1."""
@@ -26,6 +25,12 @@ Operation = Callable[[Any, Any], Any]
 
 _COMPARE: Final[dict[str, Operation]] = {
     "==": operator.eq, "!=": operator.ne, "<": operator.lt, "<=": operator.le, ">": operator.gt, ">=": operator.ge,
+}  # fmt: skip
+
+
+_DATE_FUNCTIONS: Final[dict[str, Callable[[str], Any]]] = {
+    "end_of_month": calendar.end_of_month, "weekday": calendar.weekday, "year_of": lambda iso: int(iso[:4]),
+    "month_of": lambda iso: int(iso[5:7]), "day_of": lambda iso: int(iso[8:]),
 }  # fmt: skip
 
 
@@ -167,7 +172,8 @@ class Shapes:
             ir.CompareZero: self._compare_zero, ir.OneOf: self._one_of, ir.DayShift: self._day_shift,
             ir.Exists: self._exists, ir.ReadRow: self._read_row, ir.HasRole: self._has_role,
             ir.ZeroOf: self._zero_of, ir.Join: self._join, ir.Invoke: self._invoke, ir.CallOut: self._call_out,
-            ir.Builtin: self._builtin,
+            ir.Builtin: self._builtin, ir.MaybeRow: self._maybe_row,
+            **unrounded.makers(unit, self.value), **containers.makers(unit, self.value),
         }  # fmt: skip
 
     def value(self, expr: ir.Expr) -> Value:
@@ -257,7 +263,7 @@ class Shapes:
 
     def _negate(self, expr: ir.Negate) -> Value:
         inner = self.value(expr.operand)
-        if expr.type.kind == "int":
+        if expr.type.kind != "money":
             return lambda f: -inner(f)
 
         def negate(f: Frame) -> tuple[str, int]:
@@ -272,14 +278,14 @@ class Shapes:
 
             def add(a: tuple[str, int], b: tuple[str, int]) -> tuple[str, int]:
                 if a[0] != b[0]:
-                    raise _currencies(unit, line, a, b)
+                    raise unit.mismatch(line, a[0], b[0])
                 return (a[0], a[1] + b[1])
 
             return add
 
         def subtract(a: tuple[str, int], b: tuple[str, int]) -> tuple[str, int]:
             if a[0] != b[0]:
-                raise _currencies(unit, line, a, b)
+                raise unit.mismatch(line, a[0], b[0])
             return (a[0], a[1] - b[1])
 
         return subtract
@@ -331,13 +337,13 @@ class Shapes:
 
     def _fit(self, expr: ir.Fit) -> Value:
         inner, unit, line, kind = self.value(expr.value), self.unit, expr.line, expr.type
-        if kind.kind == "int":
+        if kind.kind in ("int", "rate"):
 
             def fit_int(f: Frame) -> int:
                 value: int = inner(f)
                 if -INT_MAX <= value <= INT_MAX:
                     return value
-                raise unit.abort("overflow", line, "the result is outside the range of int")
+                raise unit.abort("overflow", line, f"the result is outside the range of {kind.kind}")
 
             return fit_int
         if kind.kind == "money":
@@ -390,13 +396,15 @@ class Shapes:
 
         def money(a: tuple[str, int], b: tuple[str, int]) -> Any:
             if a[0] != b[0]:
-                raise _currencies(unit, line, a, b)
+                raise unit.mismatch(line, a[0], b[0])
             return plain(a[1], b[1])
 
         return money
 
     def _compare(self, expr: ir.Compare) -> Value:
         kind = expr.left.type
+        if "option" in (kind.kind, expr.right.type.kind):
+            return self._compare_options(expr)
         sizes = (kind.size, expr.right.type.size)
         op = self._comparison(kind.kind, expr.op, expr.line, sizes)
         if op is not None:
@@ -410,6 +418,22 @@ class Shapes:
             return plain(a, b)
 
         return long_texts
+
+    def _compare_options(self, expr: ir.Compare) -> Value:
+        left, right, unit, line = self.value(expr.left), self.value(expr.right), self.unit, expr.line
+        wanted = expr.op == "=="
+        inner = expr.left.type.parts[0] if isinstance(expr.left.type, Many) else expr.left.type
+
+        def options(f: Frame) -> bool:
+            a, b = left(f), right(f)
+            if a is not None and b is not None:
+                if inner.kind == "money" and a[0] != b[0]:
+                    raise unit.mismatch(line, a[0], b[0])
+                if inner.kind == "text":
+                    pay_for_texts(unit, f[0], line, a, b)
+            return (a == b) is wanted
+
+        return options
 
     def _compare_zero(self, expr: ir.CompareZero) -> Value:
         op = _COMPARE[expr.op]
@@ -429,7 +453,7 @@ class Shapes:
             for item in items:
                 other = item(f)
                 if kind == "money" and wanted[0] != other[0]:
-                    raise _currencies(unit, line, wanted, other)
+                    raise unit.mismatch(line, wanted[0], other[0])
                 if kind == "text":
                     pay_for_texts(unit, f[0], line, wanted, other)
                 found = found or wanted == other
@@ -475,6 +499,10 @@ class Shapes:
 
         return read_row
 
+    def _maybe_row(self, expr: ir.MaybeRow) -> Value:
+        key, read = self.key(expr.table, expr.keys), reader(self.unit, expr.table, expr.line)
+        return lambda f: read(f[0], key(f))
+
     def _has_role(self, expr: ir.HasRole) -> Value:
         party, role, unit, line = self.value(expr.party), expr.role, self.unit, expr.line
 
@@ -495,7 +523,7 @@ class Shapes:
 
     def _join(self, expr: ir.Join) -> Value:
         unit, line, currencies = self.unit, expr.line, self.unit.currencies
-        parts = [(part.type.kind, self.value(part)) for part in expr.parts]
+        parts = [(part.type, self.value(part)) for part in expr.parts]
 
         def join(f: Frame) -> str:
             pieces = [render(kind, part(f), currencies) for kind, part in parts]
@@ -536,6 +564,10 @@ class Shapes:
         kinds = [arg.type for arg in expr.args]
         fixed = argument_bytes(kinds)
         texts = [at for at, kind in zip(places, kinds, strict=True) if kind.kind == "text"]
+        names = self.unit.names
+        measured = [
+            (at, measure(kind, names)) for at, kind in zip(places, kinds, strict=True) if isinstance(kind, Many)
+        ]
         unit, line = self.unit, expr.line
 
         def call_out(f: Frame) -> Any:
@@ -549,6 +581,8 @@ class Shapes:
             size = fixed
             for at in texts:
                 size += 4 * len(frame[at])
+            for at, count in measured:
+                size += count(frame[at])
             run.gas -= size // ARGUMENT_BYTES
             if run.gas < 0:
                 raise unit.spent(run, line)
@@ -577,12 +611,39 @@ class Shapes:
         if name == "company_has":
             party, role = self.value(expr.args[0]), self.value(expr.args[1])
             return lambda f: f[0].host.company_has(party(f), role(f))
+        if name in ("split", "share"):
+            return unrounded.parts_maker(unit, expr, self.value)
+        if name == "default":
+            return self.pair(lambda found, other: other if found is None else found, expr.args[0], expr.args[1])
+        if name == "starts_with":
+            text, start = self.value(expr.args[0]), self.value(expr.args[1])
+
+            def starts_with(f: Frame) -> bool:
+                a, b = text(f), start(f)
+                pay_for_texts(unit, f[0], line, a, b)
+                return bool(a.startswith(b))
+
+            return starts_with
+        if name == "add_months":
+            return self._add_months(expr)
         inner = self.value(expr.args[0])
+        if name == "value_of":
+
+            def value_of(f: Frame) -> Any:
+                found = inner(f)
+                if found is None:
+                    raise unit.abort("none_value", line, "the value is none")
+                return found
+
+            return value_of
+        if name in _DATE_FUNCTIONS:
+            of_date = _DATE_FUNCTIONS[name]
+            return lambda f: of_date(inner(f))
         if name == "new_id":
             return lambda f: f[0].new_id(inner(f))
         if name == "count":
             return lambda f: len(inner(f))
-        if expr.type.kind == "int":
+        if expr.type.kind != "money":
             return lambda f: abs(inner(f))
 
         def absolute(f: Frame) -> tuple[str, int]:
@@ -590,6 +651,17 @@ class Shapes:
             return (code, abs(minor))
 
         return absolute
+
+    def _add_months(self, expr: ir.Builtin) -> Value:
+        unit, line = self.unit, expr.line
+
+        def shift(iso: str, months: int) -> str:
+            found = calendar.add_months(iso, months)
+            if found is None:
+                raise unit.abort("date_range", line, "the date is outside 0001-01-01 to 9999-12-31")
+            return found
+
+        return self.pair(shift, expr.args[0], expr.args[1])
 
     def _min_max(self, expr: ir.Builtin) -> Value:
         left, right = expr.args
@@ -609,10 +681,6 @@ class Shapes:
         return long_texts
 
 
-def _currencies(unit: Unit, line: int, a: tuple[str, int], b: tuple[str, int]) -> Aborted:
-    return unit.abort("currency_mismatch", line, f"{a[0]} and {b[0]} cannot meet in one sum or comparison")
-
-
 def pay_for_texts(unit: Unit, run: Run, line: int, a: str, b: str) -> None:
     """Pay for comparing two texts beyond the first code points."""
     run.gas -= min(len(a), len(b)) // CHARS_COMPARED
@@ -623,7 +691,25 @@ def pay_for_texts(unit: Unit, run: Run, line: int, a: str, b: str) -> None:
 def reader(unit: Unit, table: int, line: int) -> Callable[[Run, bytes], Any]:
     """Return the function that reads a row by its key and pays for its size directly after (H3)."""
     shape = unit.formats[table]
-    decode, fixed = shape.decode, shape.read_memory
+    decode, fixed, measures = shape.decode, shape.read_memory, shape.measures
+    if measures or shape.older:
+        older, lifted = bool(shape.older), shape.lifted
+
+        def read_measured(run: Run, key: bytes) -> Any:
+            data = run.host.get(key)
+            if data is None:
+                return None
+            row = decode(data)
+            run.gas -= len(data) // READ_BYTES
+            run.memory -= fixed + 4 * len(data)
+            if older:
+                row = lifted(run, row)
+            run.memory -= sum([count(row[at]) for at, count in measures])
+            if run.gas < 0 or run.memory < 0:
+                raise unit.spent(run, line)
+            return row
+
+        return read_measured
 
     def read(run: Run, key: bytes) -> Any:
         data = run.host.get(key)

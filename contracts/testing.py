@@ -23,7 +23,7 @@ from contracts.interpreter import StatementClosures
 from contracts.limits import SIGNERS, TX_GAS
 from contracts.machine import Run, Step
 from contracts.resolve import Declarations, fail, resolve
-from contracts.runtime import Code, Program, link, load
+from contracts.runtime import Code, Program, link, load, older_of, replace_version
 from contracts.syntax import tree
 from contracts.syntax.parse import parse
 from contracts.types import BOOL, NOTHING, PARTY, Type
@@ -33,6 +33,10 @@ from ledger.money import CurrencyTable
 from ledger.receipt import Abort, ContractEvent
 from ledger.registry.records import PEOPLE_ROLES
 from ledger.state import Overlay
+
+_ROUNDS: Final = 10
+_ENTRIES: Final = 100
+"""Entries of schedules that one `at` runs at most: as many blocks as rounds, each with as many entries (section 16)."""
 
 FIRST_DAY: Final = "2026-01-01"
 """`today` until the first `at`."""
@@ -73,6 +77,14 @@ def run_tests(source: bytes, used: Sequence[tuple[str, bytes]], currencies: Curr
     `source` is a contract with `test` blocks, or a file `tests for name` whose contract stands in `used`.
     Raises `SourceError` when a source or a test is not right.
     """
+    codes, name, tests = load_all(source, used, currencies)
+    return run_loaded(codes, name, tests, link(codes))
+
+
+def load_all(
+    source: bytes, used: Sequence[tuple[str, bytes]], currencies: CurrencyTable
+) -> tuple[dict[str, Code], str, tuple[tree.Test, ...]]:
+    """Return the compiled contracts, the name of the one under test, and its tests."""
     file = parse(source)
     sources = list(used)
     if isinstance(file, tree.Contract):
@@ -82,16 +94,26 @@ def run_tests(source: bytes, used: Sequence[tuple[str, bytes]], currencies: Curr
         name = file.contract
     codes: dict[str, Code] = {}
     for _, text in sources:
-        code = load(text, {earlier: item.interface for earlier, item in codes.items()}, currencies)
-        codes[code.name] = code
+        code = _loaded(codes, text, currencies)
+        codes = {**codes, code.name: code} if code.replaced is None else replace_version(codes, text)
     if name not in codes:
         raise LinkError(name, "the contract under test is not among the sources")
-    program = link(codes)
+    return codes, name, file.tests
+
+
+def run_loaded(
+    codes: dict[str, Code],
+    name: str,
+    tests: Sequence[tree.Test],
+    program: Program,
+    ended: Callable[[Abort], None] = lambda _: None,
+) -> TestReport:
+    """Run tests on a linked program; `ended` is told of every call that aborts."""
     code = codes[name]
-    found = resolve(code.tree, {earlier: item.interface for earlier, item in codes.items()}, currencies)
-    check(found)  # notes the effects of functions, which calls in tests need
-    ready = [(test, _TestCheck(found, program, code).test(test)) for test in file.tests]
-    return TestReport(name, tuple(_run(test, steps, slots, code) for test, (steps, slots) in ready))
+    found = resolve(code.tree, {earlier: item.interface for earlier, item in codes.items()}, code.currencies)
+    check(found, None if code.replaced is None else older_of(code.replaced))  # notes effects, which calls here need
+    ready = [(test, _TestCheck(found, program, code, ended).test(test)) for test in tests]
+    return TestReport(name, tuple(_run(test, steps, slots, program) for test, (steps, slots) in ready))
 
 
 class TestFailed(Exception):  # the outcome of a test, not an error of ours
@@ -116,9 +138,9 @@ class _World:
     parties: list[str] = field(default_factory=list)
     events: list[ContractEvent] = field(default_factory=list)
 
-    def host(self) -> _Host:
+    def host(self, signed: bool = True) -> _Host:
         self.calls += 1
-        return _Host(self)
+        return _Host(self, signed)
 
 
 class _Nothing:
@@ -132,14 +154,17 @@ class _Nothing:
 class _Host:
     """What a tested contract can reach."""
 
-    def __init__(self, world: _World) -> None:
+    def __init__(self, world: _World, signed: bool) -> None:
         self._state = world.state
         self.tx_id = H(Tag.TRACE, world.calls.to_bytes(4, "big"))
         self.height = 1
         self.day = world.day
         self._roles = [role for _, role in world.signers]
         self._checked = bool(world.signers)
-        if world.signers:
+        self.signers: tuple[Signer, ...]
+        if not signed:
+            self.signers = ()
+        elif world.signers:
             self.signers = tuple(signer for signer, _ in world.signers)
         else:
             company = world.parties[0] if world.parties else party_id("nobody")
@@ -191,8 +216,9 @@ _Attempt = Callable[[_World, list[Any]], tuple[Abort | None, Any]]
 class _TestCheck(Bodies):
     """Checks one test and builds its steps."""
 
-    def __init__(self, found: Declarations, program: Program, code: Code) -> None:
+    def __init__(self, found: Declarations, program: Program, code: Code, ended: Callable[[Abort], None]) -> None:
         super().__init__(found, "test", caller_allowed=False, result=NOTHING)
+        self.ended = ended
         self.program = program
         self.code = code
         self.machine = program.machines[code.name]
@@ -208,7 +234,7 @@ class _TestCheck(Bodies):
                 return self.parties(item)
             case tree.At():
                 number = date_number(item.iso) or 0
-                return lambda world, _: _set_day(world, number)
+                return lambda world, _: self.turn_to(world, item.line, number)
             case tree.As():
                 return self.as_(item)
             case tree.ExpectTrue():
@@ -225,6 +251,28 @@ class _TestCheck(Bodies):
             case tree.Write() | tree.Update() | tree.Delete():
                 statement, _ = self.statement(item)
                 return self.write_step(item.line, statement)
+
+    def turn_to(self, world: _World, line: int, day: int) -> None:
+        """Set `today`, and let what is due run, each entry as a call of its own without signers (L54)."""
+        world.day = day
+        for _ in range(_ROUNDS):
+            host = world.host(signed=False)
+            calls = self.program.due(host, _ENTRIES)
+            if not calls:
+                return
+            for call in calls:
+                host = world.host(signed=False)
+                self.program.take(call, host)
+                world.state.begin()
+                outcome = self.program.fire(call, host, TX_GAS)
+                if outcome.abort is not None:
+                    world.state.rollback()
+                    self.ended(outcome.abort)
+                    self.program.park(call, host, outcome.abort)
+                else:
+                    world.state.commit()
+                    world.events.extend(outcome.events)
+        raise TestFailed(line, f"more than {_ROUNDS * _ENTRIES} entries of schedules are due")
 
     def parties(self, item: tree.Parties) -> _Action:
         slots = [(self.declare(item, name, PARTY), party_id(name)) for name in item.names]
@@ -373,12 +421,14 @@ class _TestCheck(Bodies):
                 return self.transaction(call, contract, name, params, schema.callers is not None), result
         found = self.within(READS, call)
         value = self.machine.shapes.value(found)
+        ended = self.ended
 
         def ask(world: _World, frame: list[Any]) -> tuple[Abort | None, Any]:
             frame[0] = Run(world.host(), TX_GAS)
             try:
                 return None, value(frame)
             except Aborted as end:
+                ended(_abort(end))
                 return _abort(end), None
 
         return ask, found.type
@@ -390,7 +440,7 @@ class _TestCheck(Bodies):
         places, given = self.bind(call, f"{contract}.{method}", params)
         self.limit = before
         values = [self.machine.shapes.value(arg) for arg in given]
-        program = self.program
+        program, ended = self.program, self.ended
 
         def send(world: _World, frame: list[Any]) -> tuple[Abort | None, Any]:
             host = world.host()
@@ -403,6 +453,7 @@ class _TestCheck(Bodies):
             outcome = run(contract, method, tuple(args), host, TX_GAS)
             if outcome.abort is not None:
                 world.state.rollback()
+                ended(outcome.abort)
                 return outcome.abort, None
             world.state.commit()
             world.events.extend(outcome.events)
@@ -411,8 +462,17 @@ class _TestCheck(Bodies):
         return send
 
 
-def _run(test: tree.Test, steps: Sequence[_Action], slots: int, code: Code) -> TestResult:
-    world = _World(code.currencies)
+def _loaded(codes: dict[str, Code], source: bytes, currencies: CurrencyTable) -> Code:
+    """Return a compiled source, as the version after the one of its name, when there is one."""
+    file = parse(source)
+    replaced = codes.get(file.name) if isinstance(file, tree.Contract) and file.replaces else None
+    interfaces = {name: item.interface for name, item in codes.items()}
+    return load(source, interfaces, currencies, replaced)
+
+
+def _run(test: tree.Test, steps: Sequence[_Action], slots: int, program: Program) -> TestResult:
+    world = _World(next(iter(program.codes.values())).currencies)
+    program.arm(world.host(signed=False))
     frame: list[Any] = [None] * slots
     try:
         for step in steps:
@@ -420,10 +480,6 @@ def _run(test: tree.Test, steps: Sequence[_Action], slots: int, code: Code) -> T
     except TestFailed as failed:
         return TestResult(test.title, failed.line, failed.text)
     return TestResult(test.title, test.line, "")
-
-
-def _set_day(world: _World, number: int) -> None:
-    world.day = number
 
 
 def _must_succeed(line: int, abort: Abort | None) -> None:

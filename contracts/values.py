@@ -1,7 +1,8 @@
 """Values, their wire form and key bytes (contracts sections 5 and 17).
 
-Inside the interpreter a value *is* its wire form: int, bool, str, and (code, minor) for money. Dates stay ISO texts,
-which order like their day numbers; enum values stay names. So a stored row needs no conversion after decoding, and
+Inside the interpreter a value *is* its wire form: int, bool, str, (code, minor) for money, a scaled int for a rate,
+None for `none`, tuples for lists and records. Dates stay ISO texts, which order like their day numbers; enum values
+stay names. So a stored row needs no conversion after decoding, and
 nothing from a program is ever looked up in a Python object (K35).
 
 Character rules are fixed lists, never Unicode tables, because those differ between Python releases (D9).
@@ -11,10 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from contracts.limits import ID_CHARS, INT_MAX
-from contracts.types import Type
+from contracts.types import ELEMENT_BYTES, SCALARS, Many, Type, memory_bytes
 from ledger.money import CurrencyTable, format_minor
 
 _FORBIDDEN: Final = re.compile(
@@ -100,44 +101,110 @@ def day_of(iso: str) -> int:
 # -- wire form ---------------------------------------------------------------------------------------------------
 
 Reading = Callable[[Any], Any]
-"""Turns a decoded argument into a value; returns None when it is not exactly of the type (no value is None)."""
+"""Turns a decoded argument into a value, or returns WRONG when it is not exactly of the type."""
+
+WRONG: Final = object()
+"""What a `Reading` answers for anything that is no value of its type; `None` is a value of an option."""
 
 
-def argument_reader(kind: Type, enums: Mapping[tuple[str, str], Sequence[str]], currencies: CurrencyTable) -> Reading:
+class Names(NamedTuple):
+    """What types mean: values of enums and field types of records, by (contract, name)."""
+
+    enums: Mapping[tuple[str, str], Sequence[str]]
+    records: Mapping[tuple[str, str], Sequence[Type]]
+
+
+def argument_reader(kind: Type, names: Names, currencies: CurrencyTable) -> Reading:
     """Return the strict reader of one parameter type (L12): exact Python type, bounds, known names."""
-    if kind.kind == "int":
-        return lambda v: v if type(v) is int and -INT_MAX <= v <= INT_MAX else None
+    if isinstance(kind, Many):
+        return _reader_of_many(kind, names, currencies)
+    if kind.kind in ("int", "rate"):
+        return lambda v: v if type(v) is int and -INT_MAX <= v <= INT_MAX else WRONG
     if kind.kind == "bool":
-        return lambda v: v if type(v) is bool else None
+        return lambda v: v if type(v) is bool else WRONG
     if kind.kind == "text":
         size = kind.size
-        return lambda v: v if type(v) is str and len(v) <= size and _plain(v) else None
+        return lambda v: v if type(v) is str and len(v) <= size and _plain(v) else WRONG
     if kind.kind == "money":
         return lambda v: _read_money(v, currencies)
     if kind.kind == "currency":
-        return lambda v: v if type(v) is str and v in currencies else None
+        return lambda v: v if type(v) is str and v in currencies else WRONG
     if kind.kind == "date":
-        return lambda v: v if type(v) is str and len(v) == 10 and date_number(v) is not None else None
+        return lambda v: v if type(v) is str and len(v) == 10 and date_number(v) is not None else WRONG
     if kind.kind == "enum":
-        names = frozenset(enums[kind.contract, kind.name])
-        return lambda v: v if type(v) is str and v in names else None
-    return lambda v: v if type(v) is str and len(v) <= ID_CHARS and _ID_FORM.fullmatch(v) is not None else None
+        known = frozenset(names.enums[kind.contract, kind.name])
+        return lambda v: v if type(v) is str and v in known else WRONG
+    return lambda v: v if type(v) is str and len(v) <= ID_CHARS and _ID_FORM.fullmatch(v) is not None else WRONG
 
 
-def _read_money(value: Any, currencies: CurrencyTable) -> Money | None:
+def _reader_of_many(kind: Many, names: Names, currencies: CurrencyTable) -> Reading:
+    if kind.kind == "option":
+        inner = argument_reader(kind.parts[0], names, currencies)
+        return lambda v: None if v is None else inner(v)
+    if kind.kind == "list":
+        size, each = kind.size, argument_reader(kind.parts[0], names, currencies)
+
+        def read_list(value: Any) -> Any:
+            if type(value) not in (tuple, list) or len(value) > size:
+                return WRONG
+            found = tuple([each(item) for item in value])
+            return WRONG if any(item is WRONG for item in found) else found
+
+        return read_list
+    parts = [argument_reader(part, names, currencies) for part in names.records[kind.contract, kind.name]]
+
+    def read_record(value: Any) -> Any:
+        if type(value) not in (tuple, list) or len(value) != len(parts):
+            return WRONG
+        found = tuple([part(item) for part, item in zip(parts, value, strict=True)])
+        return WRONG if any(item is WRONG for item in found) else found
+
+    return read_record
+
+
+def _read_money(value: Any, currencies: CurrencyTable) -> Any:
     if type(value) not in (tuple, list) or len(value) != 2:
-        return None
+        return WRONG
     code, minor = value
     if type(code) is not str or code not in currencies or type(minor) is not int or not -INT_MAX <= minor <= INT_MAX:
-        return None
+        return WRONG
     return (code, minor)
 
 
-def stored_type(kind: Type) -> Any:
+def stored_type(kind: Type, names: Names) -> Any:
     """Return the msgspec type that a stored field of `kind` decodes to (H4)."""
+    if isinstance(kind, Many):
+        if kind.kind == "option":
+            return stored_type(kind.parts[0], names) | None
+        if kind.kind == "list":
+            return tuple[stored_type(kind.parts[0], names), ...]  # type: ignore[misc]  # built from the schema
+        parts = names.records[kind.contract, kind.name]
+        return tuple[tuple(stored_type(part, names) for part in parts)]  # type: ignore[misc]
     if kind.kind == "money":
         return tuple[str, int]
-    return {"int": int, "bool": bool}.get(kind.kind, str)
+    return {"int": int, "rate": int, "bool": bool}.get(kind.kind, str)
+
+
+Measure = Callable[[Any], int]
+"""Counted memory of a value, in bytes (G6)."""
+
+
+def measure(kind: Type, names: Names) -> Measure:
+    """Return the function that counts the memory of a value of `kind`; rows and maps are never counted this way."""
+    if kind.kind in SCALARS:
+        fixed = memory_bytes(kind)
+        return lambda _: fixed
+    if kind.kind == "text":
+        return lambda v: 16 + 4 * len(v)
+    parts = kind.parts if isinstance(kind, Many) else ()
+    if kind.kind == "option":
+        inner = measure(parts[0], names)
+        return lambda v: 16 if v is None else 16 + inner(v)
+    if kind.kind == "list":
+        each = measure(parts[0], names)
+        return lambda v: 16 + sum([ELEMENT_BYTES + each(item) for item in v])
+    fields = [measure(part, names) for part in names.records[kind.contract, kind.name]]
+    return lambda v: 16 + sum([field(item) for field, item in zip(fields, v, strict=True)])
 
 
 # -- key bytes (H5) ----------------------------------------------------------------------------------------------
@@ -187,14 +254,15 @@ def after_prefix(prefix: bytes) -> bytes:
 # -- rendering (L30) ---------------------------------------------------------------------------------------------
 
 
-def render(kind: str, value: Any, currencies: CurrencyTable) -> str:
+def render(kind: Type, value: Any, currencies: CurrencyTable) -> str:
     """Return how an insert shows a value: digits, `EUR 1250.00`, ISO dates, ids, names, true and false."""
-    if kind == "int":
-        return str(value)
-    if kind == "bool":
-        return "true" if value else "false"
-    if kind == "money":
-        return f"{value[0]} {format_minor(value[1], currencies[value[0]])}"
+    match kind.kind:
+        case "bool":
+            return "true" if value else "false"
+        case "money":
+            return f"{value[0]} {format_minor(value[1], currencies[value[0]])}"
+        case "rate":
+            return format_minor(value, kind.size)
     return str(value)
 
 
@@ -202,4 +270,6 @@ def rendered_chars(kind: Type) -> int:
     """Return the largest number of code points an insert of this type can take."""
     if kind.kind == "text":
         return kind.size
-    return {"int": 20, "bool": 5, "money": 36, "date": 10, "currency": 3, "enum": 40}.get(kind.kind, ID_CHARS)
+    return {"int": 20, "rate": 22, "bool": 5, "money": 36, "date": 10, "currency": 3, "enum": 40}.get(
+        kind.kind, ID_CHARS
+    )

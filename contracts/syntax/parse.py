@@ -1,23 +1,16 @@
 """Tokens to a tree: recursive descent with two tokens of look-ahead, a method per rule of the grammar.
 
 Door: `parse(source) -> File`. The first thing that does not fit is a `SourceError`; nothing is ignored (L8).
-Syntax that the language has but this stage does not is refused by its name (`stage_2`).
 Files: this one has declarations; `phrases` has expressions, `sentences` statements and test steps.
 """
 
 from __future__ import annotations
 
-from contracts.limits import FIELDS, INDEXES, PARAMETERS, TABLES
+from contracts.limits import FIELDS, INDEXES, PARAMETERS, RECORDS, TABLES
 from contracts.syntax import tree
 from contracts.syntax.phrases import PREDEFINED
 from contracts.syntax.scan import Token, scan
 from contracts.syntax.sentences import Sentences
-
-_STAGE_2_ITEMS = {
-    "record": "`record`",
-    "migrate": "`migrate`",
-    "schedule": "`schedule`",
-}
 
 
 def parse(source: bytes) -> tree.File:
@@ -48,8 +41,13 @@ class Parser(Sentences):
         name = self.name("the name of the contract")
         self.word("version")
         version = self.integer("the version")
+        replaces = 0
         if self.at_word("replaces"):
-            raise self.stage_2("`replaces` (upgrades)")
+            token = self.take()
+            replaces = self.integer("the version it replaces")
+            if replaces < 1 or version != replaces + 1:
+                text = f"version {version} can only replace version {version - 1} (L61)"
+                raise self.fail("version", token.line, token.column, text)
         self.newline()
         uses = []
         while self.at_word("uses"):
@@ -65,10 +63,10 @@ class Parser(Sentences):
         invariants: list[tree.EachInvariant | tree.SumInvariant] = []
         routines: list[tree.Routine] = []
         tests: list[tree.Test] = []
+        records: list[tree.RecordType] = []
+        migrations: list[tree.Migration] = []
+        schedules: list[tree.Schedule] = []
         while not self.at("END"):
-            token = self.peek()
-            if token.text in _STAGE_2_ITEMS and token.kind == "NAME":
-                raise self.stage_2(_STAGE_2_ITEMS[token.text])
             if self.at_word("const"):
                 consts.append(self.const())
             elif self.at_word("enum"):
@@ -85,16 +83,29 @@ class Parser(Sentences):
                 routines.append(self.action())
             elif self.at_word("test"):
                 tests.append(self.test())
+            elif self.at_word("record"):
+                token = self.take()
+                record = self.type_name("the name of the record")
+                records.append(tree.RecordType(token.line, token.column, record, self.fields()))
+            elif self.at_word("migrate"):
+                migrations.append(self.migrate())
+            elif self.at_word("schedule"):
+                schedules.append(self.schedule())
             else:
                 raise self.expected(
-                    "a declaration (const, enum, table, event, invariant, function, query, action, test)"
+                    "a declaration (const, enum, record, table, event, invariant, migrate, function, query, action, "
+                    "schedule, test)"
                 )
         if len(tables) > TABLES:
             last = tables[TABLES]
             raise self.fail("limit", last.line, last.column, f"a contract has at most {TABLES} tables")
+        if len(records) > RECORDS:
+            extra = records[RECORDS]
+            raise self.fail("limit", extra.line, extra.column, f"a contract has at most {RECORDS} records")
         return tree.Contract(
             start.line, start.column, name, version, tuple(uses), tuple(consts), tuple(enums), tuple(tables),
-            tuple(events), tuple(invariants), tuple(routines), tuple(tests),
+            tuple(events), tuple(invariants), tuple(routines), tuple(tests), replaces, tuple(records),
+            tuple(migrations), tuple(schedules),
         )  # fmt: skip
 
     def const(self) -> tree.Const:
@@ -173,6 +184,7 @@ class Parser(Sentences):
         self.indent()
         fields: list[tree.Field] = []
         indexes: list[tree.Index] = []
+        readers: tree.Readers | None = None
         while not self.at("DEDENT"):
             token = self.peek()
             if self.at_word("index") and self.peek(1).text == "(":
@@ -186,12 +198,67 @@ class Parser(Sentences):
                 if len(indexes) > INDEXES:
                     raise self.fail("limit", token.line, token.column, f"a table has at most {INDEXES} indexes")
             elif self.at_word("readers") and self.peek(1).text != ":":
-                raise self.stage_2("`readers`")
+                self.take()
+                if readers is not None:
+                    raise self.fail("duplicate", token.line, token.column, "`readers` stands twice in this table")
+                readers = tree.Readers(token.line, token.column, self._readers())
             else:
                 self.field_list(fields)
             self.newline()
         self.dedent()
-        return tree.Table(start.line, start.column, name, tuple(key), tuple(fields), tuple(indexes))
+        return tree.Table(start.line, start.column, name, tuple(key), tuple(fields), tuple(indexes), readers)
+
+    def _readers(self) -> tuple[str, ...]:
+        if self.at_word("everyone"):
+            self.take()
+            return ()
+        names = [self.name("a party field", of_field=True)]
+        while self.accept(","):
+            names.append(self.name("a party field", of_field=True))
+        return tuple(names)
+
+    def migrate(self) -> tree.Migration:
+        start = self.take()
+        table = self.type_name("a table")
+        self.op(":")
+        return tree.Migration(start.line, start.column, table, self.sets())
+
+    def schedule(self) -> tree.Schedule:
+        """Parse `schedule s on T.f + n days where c` or `schedule s every day` and their kin (L53)."""
+        start = self.take()
+        first = len(self.called)
+        name = self.name("the name of the schedule")
+        table = field = ""
+        days = 0
+        where: tree.Expr | None = None
+        kind = "row"
+        if self.at_word("every"):
+            self.take()
+            kind = "month" if self.at_word("month") else "day"
+            self.word(kind)
+            if kind == "month":
+                self.word("on")
+                token = self.peek()
+                days = self.integer("the day of the month")
+                if not 1 <= days <= 31:
+                    raise self.fail("limit", token.line, token.column, "a day of a month is 1 to 31")
+        else:
+            self.word("on")
+            table = self.type_name("a table")
+            self.op(".")
+            field = self.name("a date field", of_field=True)
+            if self.peek().text in ("+", "-") and self.at("OP"):
+                sign = 1 if self.take().text == "+" else -1
+                days = sign * self.integer("a number of days")
+                if not (self.at_word("day") or self.at_word("days")):
+                    raise self.expected("`days`")
+                self.take()
+            if self.at_keyword("where"):
+                self.take()
+                where = self.expression()
+        body = self.block()
+        calls = tuple(self.called[first:])
+        return tree.Schedule(start.line, start.column, kind, name, table, field, days, where, calls, body)  # type: ignore[arg-type]
 
     def invariant(self) -> tree.EachInvariant | tree.SumInvariant:
         start = self.take()
@@ -258,9 +325,11 @@ class Parser(Sentences):
         first = self.place
         demands = self.authority()
         clause = _as_written(self.tokens[first : self.place])
-        body = self.block()
+        body, ensures = self.guarded_block()
         called = tuple(self.called[calls:])
-        return tree.Routine(start.line, start.column, "action", name, params, result, demands, clause, called, body)
+        return tree.Routine(
+            start.line, start.column, "action", name, params, result, demands, clause, called, body, ensures
+        )
 
     def authority(self) -> tuple[tree.Demand, ...]:
         if self.at_word("anyone"):

@@ -11,8 +11,12 @@ from contracts.limits import (
     CHAIN_OPERANDS,
     EXPRESSION_DEPTH,
     FIELDS,
+    INT_MAX,
+    LIST_BOUND,
+    RATE_PLACES,
     TEXT_CHARS,
     TREE_NODES,
+    TYPE_DEPTH,
 )
 from contracts.syntax import tree
 from contracts.syntax.scan import RESERVED, Token
@@ -139,12 +143,6 @@ class Phrases:
         }.get(token.kind, f"`{quote(token.text)}`")
         return self.fail("syntax", token.line, token.column, f"expected {what}, found {shown}")
 
-    def stage_2(self, what: str) -> SourceError:
-        token = self.peek()
-        return self.fail(
-            "stage_2", token.line, token.column, f"{what} belongs to stage 2 of the language and is not built yet"
-        )
-
     def count(self, token: Token) -> None:
         self.nodes += 1
         if self.nodes > TREE_NODES:
@@ -160,9 +158,21 @@ class Phrases:
 
     # -- types
 
-    def type(self) -> tree.TypeRef:
+    def type(self, depth: int = 1) -> tree.TypeRef:
+        found = self._plain_type(depth)
+        if not (self.at("OP") and self.peek().text == "?"):
+            return found
         token = self.take()
+        if found.kind in ("map", "option"):
+            raise self.fail("wrong_type", token.line, token.column, "an option holds no map and no option")
+        return tree.TypeRef(found.line, found.column, "option", 0, "", "", (found,))
+
+    def _plain_type(self, depth: int) -> tree.TypeRef:
+        token = self.take()
+        if depth > TYPE_DEPTH:
+            raise self.fail("depth", token.line, token.column, f"types are at most {TYPE_DEPTH} levels deep")
         kind, size, contract, name = "", 0, "", ""
+        parts: tuple[tree.TypeRef, ...] = ()
         if token.kind == "NAME" and token.text in PLAIN and not (self.peek().text == "." and self.at("OP")):
             kind = token.text
         elif token.kind == "NAME" and token.text == "text" and self.peek().text == "(":
@@ -174,9 +184,26 @@ class Phrases:
                     "limit", token.line, token.column, f"text({size}): a text has 1 to {TEXT_CHARS} code points"
                 )
             self.op(")")
-        elif token.kind == "NAME" and token.text in ("rate", "list", "map") and self.peek().text == "(":
-            self.place -= 1
-            raise self.stage_2(f"type `{token.text}(...)`")
+        elif token.kind == "NAME" and token.text == "rate" and self.peek().text == "(":
+            kind = "rate"
+            self.op("(")
+            size = self.integer("the number of places")
+            if not 1 <= size <= RATE_PLACES:
+                raise self.fail("limit", token.line, token.column, f"a rate has 1 to {RATE_PLACES} places")
+            self.op(")")
+        elif token.kind == "NAME" and token.text in ("list", "map") and self.peek().text == "(":
+            kind = token.text
+            self.op("(")
+            inner = [self.type(depth + 1)]
+            self.op(",")
+            if kind == "map":
+                inner.append(self.type(depth + 1))
+                self.op(",")
+            size = self.integer("the greatest number of values")
+            if not 1 <= size <= LIST_BOUND:
+                raise self.fail("limit", token.line, token.column, f"a {kind} holds 1 to {LIST_BOUND} values")
+            self.op(")")
+            parts = tuple(inner)
         elif token.kind == "TYPE":
             name = token.text
         elif token.kind == "NAME" and self.accept("."):
@@ -185,9 +212,7 @@ class Phrases:
         else:
             self.place -= 1
             raise self.expected("a type")
-        if self.peek().text == "?" and self.at("OP"):
-            raise self.stage_2("an optional type `T?`")
-        return tree.TypeRef(token.line, token.column, kind, size, contract, name)
+        return tree.TypeRef(token.line, token.column, kind, size, contract, name, parts)
 
     # -- expressions
 
@@ -236,9 +261,17 @@ class Phrases:
             negated = self.take().text == "not"
             if negated:
                 self.take()
-            found = tree.IsIn(start.line, start.column, negated, left, self._list())
+            if self.at("OP") and self.peek().text == "[":
+                found = tree.IsIn(start.line, start.column, negated, left, self._list())
+            else:
+                found = tree.IsWithin(start.line, start.column, negated, left, self._sum())
         elif token.kind == "WORD" and token.text == "is":
-            raise self.stage_2("`is none` (optional values)")
+            self.take()
+            negated = self.at_keyword("not")
+            if negated:
+                self.take()
+            self.keyword("none")
+            found = tree.IsNone(start.line, start.column, negated, left)
         else:
             return left
         self.count(start)
@@ -248,8 +281,6 @@ class Phrases:
         return found
 
     def _list(self) -> tuple[tree.Expr, ...]:
-        if not (self.at("OP") and self.peek().text == "["):
-            raise self.stage_2("`in` over a list value or a map")
         self.op("[")
         self.deeper()
         if self.at("OP") and self.peek().text == "]":
@@ -282,16 +313,15 @@ class Phrases:
     def _product(self) -> tree.Expr:
         start = self.peek()
         operands = [self._factor()]
+        signs: list[str] = []
         while self.at("OP") and self.peek().text in ("*", "/"):
-            if self.peek().text == "/":
-                raise self.stage_2("division with `/` (unrounded values; integers divide by floor_div)")
-            self.take()
+            signs.append(self.take().text)
             operands.append(self._factor())
             self._chain(len(operands))
         if len(operands) == 1:
             return operands[0]
         self.count(start)
-        return tree.Product(start.line, start.column, tuple(operands))
+        return tree.Product(start.line, start.column, tuple(operands), tuple(signs))
 
     def _factor(self) -> tree.Expr:
         start = self.peek()
@@ -329,8 +359,10 @@ class Phrases:
         levels = 0
         while self.at("OP"):
             sign = self.peek().text
-            if sign == "?":
-                raise self.stage_2("`?` (optional values)")
+            if sign == "?" and isinstance(found, tree.Lookup):
+                self.take()
+                found = tree.Maybe(start.line, start.column, found)
+                continue
             if sign not in (".", "[", "("):
                 break
             self.take()
@@ -390,29 +422,49 @@ class Phrases:
                 if self.peek().kind in ("INT", "DECIMAL"):
                     return tree.MoneyAmount(line, column, token.text, self.take().text)
                 return tree.CurrencyCode(line, column, token.text)
-            case "DECIMAL":
-                self.place -= 1
-                raise self.stage_2("a decimal number without currency (rates)")
-            case "PERCENT":
-                self.place -= 1
-                raise self.stage_2("a percentage (rates)")
+            case "DECIMAL" | "PERCENT":
+                return self._rate(token)
             case "WORD" if token.text in ("true", "false"):
                 return tree.Bool(line, column, token.text == "true")
-            case "WORD" if token.text in ("none", "old"):
-                self.place -= 1
-                raise self.stage_2(f"`{token.text}`")
+            case "WORD" if token.text == "none":
+                return tree.Nothing(line, column)
+            case "WORD" if token.text == "old":
+                self.op("(")
+                self.deeper()
+                value = self.expression()
+                self.op(")")
+                self.depth -= 1
+                return tree.Old(line, column, value)
             case "OP" if token.text == "(":
                 self.deeper()
                 inner = self.expression()
                 self.op(")")
                 self.depth -= 1
                 return inner
-            case "OP" if token.text in ("[", "{"):
-                self.place -= 1
-                raise self.stage_2("a list value" if token.text == "[" else "a map value")
+            case "OP" if token.text == "[":
+                if self.accept("]"):
+                    return tree.ListOf(line, column, ())
+                self.deeper()
+                items = self._expressions("]")
+                self.depth -= 1
+                return tree.ListOf(line, column, items)
+            case "OP" if token.text == "{":
+                self.op("}")
+                return tree.EmptyMap(line, column)
             case _:
                 self.place -= 1
                 raise self.expected("an expression")
+
+    def _rate(self, token: Token) -> tree.Rate:
+        """Return a decimal or percentage with no more places than it needs, at least one."""
+        whole, _, fraction = token.value.partition(".")
+        value, places = int(whole + fraction), len(fraction) + (2 if token.kind == "PERCENT" else 0)
+        while places > 1 and value % 10 == 0:
+            value, places = value // 10, places - 1
+        if places > RATE_PLACES or value > INT_MAX:
+            text = f"a rate has at most {RATE_PLACES} places and {INT_MAX} units of the last one"
+            raise self.fail("bad_token", token.line, token.column, text)
+        return tree.Rate(token.line, token.column, value, places)
 
 
 __all__ = ["Phrases", "PREDEFINED", "RESERVED"]

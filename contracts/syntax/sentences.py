@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contracts.limits import BLOCK_DEPTH, CHAIN_OPERANDS, SCAN_BOUND
+from contracts.limits import BLOCK_DEPTH, CHAIN_OPERANDS, LIST_BOUND, SCAN_BOUND
 from contracts.syntax import tree
 from contracts.syntax.phrases import Phrases
 from contracts.syntax.scan import Token
@@ -16,6 +16,10 @@ class Sentences(Phrases):
         self.blocks = 0
 
     def block(self) -> tuple[tree.Statement, ...]:
+        return self.guarded_block(False)[0]
+
+    def guarded_block(self, ensures: bool = True) -> tuple[tuple[tree.Statement, ...], tuple[tree.Ensure, ...]]:
+        """Parse a block; only the block of an action ends with `ensure` lines (L48)."""
         self.op(":")
         self.newline()
         self.indent()
@@ -23,12 +27,21 @@ class Sentences(Phrases):
         if self.blocks > BLOCK_DEPTH:
             token = self.peek()
             raise self.fail("depth", token.line, token.column, f"blocks are at most {BLOCK_DEPTH} levels deep")
-        found = []
-        while not self.at("DEDENT"):
+        found: list[tree.Statement] = []
+        while not self.at("DEDENT") and not (ensures and found and self.at_keyword("ensure")):
             found.append(self.statement())
+        tested: list[tree.Ensure] = []
+        while ensures and not self.at("DEDENT"):
+            token = self.keyword("ensure")
+            self.count(token)
+            condition = self.expression()
+            self.keyword("else")
+            reason, text = self.reason()
+            self.newline()
+            tested.append(tree.Ensure(token.line, token.column, condition, reason, text))
         self.blocks -= 1
         self.dedent()
-        return tuple(found)
+        return tuple(found), tuple(tested)
 
     def statement(self) -> tree.Statement:
         token = self.peek()
@@ -67,8 +80,21 @@ class Sentences(Phrases):
                     self.take()
                     self.newline()
                     return tree.Pass(line, column)
-                case "append" | "remove" | "ensure":
-                    raise self.stage_2(f"`{token.text}`")
+                case "append":
+                    self.take()
+                    item = self.expression()
+                    self.word("to")
+                    name = self.name("a list")
+                    self.newline()
+                    return tree.Append(line, column, item, name)
+                case "remove":
+                    self.take()
+                    name = self.name("a map")
+                    key = self._key()
+                    self.newline()
+                    return tree.Remove(line, column, name, key)
+                case "ensure":
+                    raise self.fail("syntax", line, column, "`ensure` stands at the end of an action (L48)")
         if token.kind == "NAME":
             return self.assign_or_call()
         raise self.expected("a statement")
@@ -82,7 +108,15 @@ class Sentences(Phrases):
         self.newline()
         return tree.Let(token.line, token.column, token.text == "var", name, kind, value)
 
-    def assign_or_call(self) -> tree.Assign | tree.CallStatement:
+    def _key(self) -> tree.Expr:
+        self.op("[")
+        self.deeper()
+        key = self.expression()
+        self.op("]")
+        self.depth -= 1
+        return key
+
+    def assign_or_call(self) -> tree.Assign | tree.AssignItem | tree.CallStatement:
         token, following = self.peek(), self.peek(1)
         if following.kind == "OP" and following.text in ("=", "+=", "-="):
             name = self.take().text
@@ -91,7 +125,14 @@ class Sentences(Phrases):
             self.newline()
             return tree.Assign(token.line, token.column, name, op, value)
         if following.kind == "OP" and following.text == "[":
-            raise self.stage_2("assigning an element of a list or map")
+            name = self.name("a list or map")
+            key = self._key()
+            if not (self.at("OP") and self.peek().text in ("=", "+=", "-=")):
+                raise self.expected("`=`, `+=` or `-=`")
+            op = self.take().text
+            value = self.expression()
+            self.newline()
+            return tree.AssignItem(token.line, token.column, name, key, op, value)
         return self.call_statement()
 
     def call_statement(self) -> tree.CallStatement:
@@ -128,16 +169,20 @@ class Sentences(Phrases):
             self.newline()
             return tree.Delete(line, column, table, keys)
         self.word("with")
-        sets = []
+        return tree.Update(line, column, table, keys, self.sets())
+
+    def sets(self) -> tuple[tree.Arg, ...]:
+        """Parse `f = e, ...` up to the end of the line."""
+        found = []
         while True:
             start = self.peek()
             name = self.name("a field", of_field=True)
             self.op("=")
-            sets.append(tree.Arg(start.line, start.column, name, self.expression()))
+            found.append(tree.Arg(start.line, start.column, name, self.expression()))
             if not self.accept(","):
                 break
         self.newline()
-        return tree.Update(line, column, table, keys, tuple(sets))
+        return tuple(found)
 
     def if_(self) -> tree.If:
         start = self.take()
@@ -153,21 +198,14 @@ class Sentences(Phrases):
             otherwise = self.block()
         return tree.If(start.line, start.column, tuple(branches), otherwise)
 
-    def for_(self) -> tree.For:
+    def for_(self) -> tree.For | tree.ForEach:
         start = self.take()
         name = self.name("a name for the row")
-        if self.peek().text == "," and self.at("OP"):
-            raise self.stage_2("a loop over a map")
+        second = self.name("a name for the value") if self.accept(",") else ""
         self.keyword("in")
-        table = self.peek()
         source = self.postfix()
-        if not isinstance(source, tree.TypeName):
-            raise self.fail(
-                "stage_2",
-                table.line,
-                table.column,
-                "a loop over a list, a map or range(n) belongs to stage 2 of the language and is not built yet",
-            )
+        if not isinstance(source, tree.TypeName) or second:
+            return self._for_each(start, name, second, source)
         where = None
         if self.at_keyword("where"):
             self.take()
@@ -180,6 +218,16 @@ class Sentences(Phrases):
         if not 1 <= bound <= SCAN_BOUND:
             raise self.fail("limit", mode.line, mode.column, f"a scan looks at 1 to {SCAN_BOUND} rows")
         return tree.For(start.line, start.column, name, source, where, mode.text, bound, self.block())  # type: ignore[arg-type]  # limit / first
+
+    def _for_each(self, start: Token, name: str, second: str, source: tree.Expr) -> tree.ForEach:
+        """Parse the rest of a loop over a list, a map or a range, which are bounded by themselves (L33)."""
+        bound = None
+        if self.at_word("limit"):
+            token = self.take()
+            bound = self.integer("the greatest number of turns")
+            if not 1 <= bound <= LIST_BOUND:
+                raise self.fail("limit", token.line, token.column, f"a loop makes 1 to {LIST_BOUND} turns")
+        return tree.ForEach(start.line, start.column, name, second, source, bound, self.block())
 
     def reason(self) -> tuple[str, tree.Text]:
         reason = ""

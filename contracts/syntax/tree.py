@@ -36,6 +36,14 @@ class Int(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class Rate(Node):
+    """`0.05`, `5%`: `value` / 10 ** `places`, with no more places than it needs, at least one."""
+
+    value: int
+    places: int
+
+
+@dataclass(frozen=True, slots=True)
 class Bool(Node):
     value: bool
 
@@ -85,7 +93,10 @@ class Sum(Node):
 
 @dataclass(frozen=True, slots=True)
 class Product(Node):
+    """`operands` with `*` or `/` between them: one sign fewer than operands."""
+
     operands: tuple[Expr, ...]
+    signs: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,11 +108,48 @@ class Compare(Node):
 
 @dataclass(frozen=True, slots=True)
 class IsIn(Node):
-    """`value in [a, b]`; the list is written out in stage 1 (L28)."""
+    """`value in [a, b]`, the list written out (L28)."""
 
     negated: bool
     value: Expr
     items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IsWithin(Node):
+    """`value in x` with x a list or map."""
+
+    negated: bool
+    value: Expr
+    of: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class IsNone(Node):
+    negated: bool
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing(Node):
+    """The word `none`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf(Node):
+    items: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyMap(Node):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Old(Node):
+    """The value before the body of an action, in `ensure` only (L48)."""
+
+    value: Expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +162,17 @@ class Member(Node):
 
 @dataclass(frozen=True, slots=True)
 class Lookup(Node):
-    """`Table[a, b]`."""
+    """`Table[a, b]`, `list[i]`, `map[k]`."""
 
     of: Expr
     keys: tuple[Expr, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Maybe(Node):
+    """`t[k]?`: an option instead of an abort (L16)."""
+
+    of: Lookup
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +210,9 @@ class Days(Node):
 
 
 Expr = (
-    Name | TypeName | Int | Bool | Date | Text | CurrencyCode | MoneyAmount | Unary | Logic | Sum | Product | Compare
-    | IsIn | Member | Lookup | Call | Exists | Zero | HasRole | Days
+    Name | TypeName | Int | Rate | Bool | Date | Text | CurrencyCode | MoneyAmount | Unary | Logic | Sum | Product
+    | Compare | IsIn | IsWithin | IsNone | Nothing | ListOf | EmptyMap | Old | Member | Lookup | Maybe | Call | Exists
+    | Zero | HasRole | Days
 )  # fmt: skip
 
 
@@ -165,12 +221,13 @@ Expr = (
 
 @dataclass(frozen=True, slots=True)
 class TypeRef(Node):
-    """`kind` is a word of the language, or empty for a declared type `contract.name`."""
+    """`kind` is a word of the language, or empty for a declared type `contract.name`. `parts`: types inside."""
 
     kind: str
     size: int
     contract: str
     name: str
+    parts: tuple[TypeRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +243,28 @@ class Assign(Node):
     name: str
     op: str
     value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class AssignItem(Node):
+    """`name[key] = value` on a list or map."""
+
+    name: str
+    key: Expr
+    op: str
+    value: Expr
+
+
+@dataclass(frozen=True, slots=True)
+class Append(Node):
+    value: Expr
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Remove(Node):
+    name: str
+    key: Expr
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +311,17 @@ class For(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class ForEach(Node):
+    """A loop over a list, a map (`second` names the value) or `range(n)`; `bound` None when it is not written."""
+
+    variable: str
+    second: str
+    source: Expr
+    bound: int | None
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Return(Node):
     value: Expr | None
 
@@ -254,7 +344,10 @@ class Pass(Node):
     pass
 
 
-Statement = Let | Assign | CallStatement | Write | Update | Delete | If | For | Return | Require | Emit | Pass
+Statement = (
+    Let | Assign | AssignItem | Append | Remove | CallStatement | Write | Update | Delete | If | For | ForEach | Return
+    | Require | Emit | Pass
+)  # fmt: skip
 
 
 # -- declarations ------------------------------------------------------------------------------------------------
@@ -281,6 +374,19 @@ class EnumType(Node):
 
 
 @dataclass(frozen=True, slots=True)
+class RecordType(Node):
+    name: str
+    fields: tuple[Field, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Readers(Node):
+    """`fields`: the party fields whose companies may read; empty for `everyone` (L41)."""
+
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Index(Node):
     columns: tuple[str, ...]
 
@@ -291,6 +397,7 @@ class Table(Node):
     key: tuple[Field, ...]
     fields: tuple[Field, ...]
     indexes: tuple[Index, ...]
+    readers: Readers | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -310,6 +417,35 @@ class SumInvariant(Node):
     """`terms`: (sign, table, field); the sum of all of them does not change (L50)."""
 
     terms: tuple[tuple[int, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Migration(Node):
+    """`migrate T: f = e`: how rows of the older layout become rows of this one (L62)."""
+
+    table: str
+    sets: tuple[Arg, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule(Node):
+    """`kind`: "row" (`on table.field + days where`), "day", or "month" with `days` the day of the month (L53)."""
+
+    kind: Literal["row", "day", "month"]
+    name: str
+    table: str
+    field: str
+    days: int
+    where: Expr | None
+    calls: tuple[str, ...]
+    body: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ensure(Node):
+    condition: Expr
+    reason: str
+    text: Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,6 +478,7 @@ class Routine(Node):
     calls: tuple[str, ...]
     """Names the body and the `by` clause call, in order, with repeats."""
     body: tuple[Statement, ...]
+    ensures: tuple[Ensure, ...] = ()
 
 
 # -- tests -------------------------------------------------------------------------------------------------------
@@ -409,6 +546,11 @@ class Contract(Node):
     invariants: tuple[EachInvariant | SumInvariant, ...]
     routines: tuple[Routine, ...]
     tests: tuple[Test, ...]
+    replaces: int = 0
+    """The version this one replaces, 0 for none (L61)."""
+    records: tuple[RecordType, ...] = ()
+    migrations: tuple[Migration, ...] = ()
+    schedules: tuple[Schedule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,21 @@ def used(body: str, args: tuple[Any, ...] = (), params: str = "", more: str = ""
         ),
         ("var a = f(n, 2)", 1 + 6 + 2 + 2 + 5),
         ("var a = role preparer of p", 2),
+        ("var a = round_half_up(n / 2)", 1 + 8 + 4 + 2 + 2),
+        ("var a = round_half_up(n / 3, 2)", 1 + 12 + 4 + 2 + 2 + 1),  # a number with places can be over 63 bits
+        ("var a = n / 2 > n / 3", 1 + 5 + 2 * (4 + 2 + 2)),
+        ("var a = round_down(n / 2 + n / 4)", 1 + 1 + 12 + 6 + 2 * (4 + 2 + 2)),
+        ("var a = end_of_month(today)", 1 + 12 + 1),
+        ("var a = [n, 2]", 1 + 4 + 3 + 2 + 1),
+        ("var a: list(int, 3) = []", 1 + 4 + 1),
+        ("var a: list(int, 3) = []\nappend n to a", 6 + 4 + 1),
+        ("var a: list(int, 3) = [n]\na[0] = 3", 1 + 4 + 2 + 1 + 4 + 2),
+        ("var a = [n][0]", 1 + 2 + 2 + 1 + 1),
+        ("var a: map(int, int, 3) = {}\na[n] = 1", 2 + 12 + 2),
+        ("var a: map(int, int, 3) = {}\na[n] = 1\nfor k, v in a:\n    pass", 16 + 2 + 4 + 1 + 5 + 1),
+        ("for i in range(3):\n    pass", 2 + 1 + 3 * (2 + 1)),
+        ("for i in [n, 1]:\n    pass", 2 + 3 + 2 + 2 * (2 + 1)),
+        ("var a = split(EUR 1.00, 3)", 1 + 4 + 1 + 10 + 2 + 18),
     ],
 )
 def test_prices(body: str, units: int) -> None:

@@ -15,6 +15,8 @@ from contracts.runtime import program
 from contracts.types import Type
 from contracts.values import (
     DAY_LAST,
+    WRONG,
+    Names,
     after_prefix,
     argument_reader,
     date_number,
@@ -57,13 +59,13 @@ def test_d9_k45_which_characters_stand_in_a_text() -> None:
     allowed = ["\u00e9", "\u4e2d", "\U0001fae8", "\u0897", "\U0001c80a", "\u200b", "\u0301", "\ue000", "~", " "]
     refused = ["\x00", "\x1f", "\x7f", "\x85", "\u2028", "\u2029", "\ud800", "\udfff", "\ufdd0", "\ufffe", "\U0010ffff"]
     refused += ["\u061c", "\u200e", "\u200f", "\u202a", "\u202e", "\u2066", "\u2069"]
-    read = argument_reader(types.text(4), {}, CURRENCIES)
+    read = argument_reader(types.text(4), Names({}, {}), CURRENCIES)
     for char in allowed:
         assert text_problem(char) == ""
         assert read(char) == char
     for char in refused:
         assert "U+" in text_problem(char)
-        assert read("a" + char) is None
+        assert read("a" + char) is WRONG
 
 
 VALUES: dict[str, st.SearchStrategy[Any]] = {
@@ -112,11 +114,11 @@ def test_after_prefix_is_the_least_key_above(prefix: bytes, tail: bytes) -> None
     [
         ("money", ("EUR", 125000), "EUR 1250.00"), ("money", ("JPY", -7), "JPY -7"), ("money", ("KWD", 5), "KWD 0.005"),
         ("int", -3, "-3"), ("bool", True, "true"), ("bool", False, "false"), ("date", "2026-03-05", "2026-03-05"),
-        ("party", ACME, ACME), ("enum", "open", "open"),
+        ("party", ACME, ACME), ("enum", "open", "open"), ("rate", -125, "-0.0125"),
     ],
 )  # fmt: skip
 def test_l30_renderings(kind: str, value: Any, shown: str) -> None:
-    assert render(kind, value, CURRENCIES) == shown
+    assert render(KINDS[kind] if kind in KINDS else types.rate(4), value, CURRENCIES) == shown
 
 
 SHELF = b"""contract shelf version 3

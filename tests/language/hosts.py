@@ -87,7 +87,14 @@ class Delegate(DictHost):
 
 def reference_of(program: Program, currencies: dict[str, int]) -> Reference:
     """Return the plain tree walker for the contracts of a program."""
-    return Reference([code.source for code in program.codes.values()], currencies)
+    sources: list[bytes] = []
+    for code in program.codes.values():
+        chain = [code.source]
+        while code.replaced is not None:
+            code = code.replaced  # back to the first version
+            chain.insert(0, code.source)
+        sources += chain
+    return Reference(sources, currencies)
 
 
 def same(outcome: Outcome, walker: Reference, call: tuple[str, str, Sequence[Any], bool], host: DictHost) -> str:
@@ -107,7 +114,7 @@ def same(outcome: Outcome, walker: Reference, call: tuple[str, str, Sequence[Any
         mine = (stop.code, stop.contract, stop.line)
         if mine != (abort.code, abort.contract, abort.line):
             return f"the walker aborts {mine}, the closures {(abort.code, abort.contract, abort.line)}"
-        if stop.code == "require_failed" and (stop.reason, stop.text) != (abort.reason, abort.text):
+        if stop.code in ("require_failed", "ensure_failed") and (stop.reason, stop.text) != (abort.reason, abort.text):
             return f"refusals differ: {stop.reason} {stop.text!r}, {abort.reason} {abort.text!r}"
         return ""
     if outcome.abort is not None:

@@ -9,10 +9,14 @@ checked before a program is admitted, and gas is the business of other tests.
 from __future__ import annotations
 
 import base64
+import calendar
+import dataclasses
 import datetime
 import hashlib
 import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 import msgspec
@@ -39,6 +43,20 @@ class Amount:
 
 
 @dataclass(frozen=True)
+class RawMoney:
+    """Unrounded money; an unrounded number is a `Fraction`."""
+
+    code: str
+    value: Fraction
+
+
+@dataclass(frozen=True)
+class Rate:
+    places: int
+    value: Fraction
+
+
+@dataclass(frozen=True)
 class Choice:
     """A value of an enum."""
 
@@ -46,7 +64,7 @@ class Choice:
 
 
 class Row(dict[str, Any]):
-    """Field name -> value; `home` is (contract, table)."""
+    """Field name -> value of a row or record; `home` is (contract, table or record)."""
 
     def __init__(self, home: tuple[str, str], values: dict[str, Any]) -> None:
         super().__init__(values)
@@ -59,15 +77,18 @@ class Kind:
     size: int = 0
     owner: str = ""
     name: str = ""
+    parts: tuple[Kind, ...] = ()
 
 
 @dataclass
 class Env:
-    """One routine running: its contract, its names, and the bounds of its text variables."""
+    """One routine running: its contract, its names and their kinds, the kind of its result, what `old` kept."""
 
     contract: tree.Contract
     names: dict[str, Any] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
+    kinds: dict[str, Kind] = field(default_factory=dict)
+    result: Kind = Kind("")
+    olds: dict[int, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -80,9 +101,12 @@ class Reference:
 
     def __init__(self, sources: list[bytes], currencies: dict[str, int]) -> None:
         self.contracts: dict[str, tree.Contract] = {}
+        self.versions: dict[str, list[tree.Contract]] = {}
+        self.scheduled = False
         for source in sources:
             file = parse(source)
             assert isinstance(file, tree.Contract)
+            self.versions.setdefault(file.name, []).append(file)
             self.contracts[file.name] = file
         self.currencies = currencies
         self.consts = {name: self._consts(contract) for name, contract in self.contracts.items()}
@@ -106,6 +130,56 @@ class Reference:
             return tuple(self.events), None
         return tuple(self.events), self._wire(result)
 
+    def fire(self, contract: str, schedule: str, key: bytes, host: Any) -> Any:
+        """Run one entry, which is removed already; return its events or raise `Stop` (L55)."""
+        self.host, self.counter, self.scheduled = host, 0, True
+        self.events, self.touched = [], {}
+        item = next(one for one in self.contracts[contract].schedules if one.name == schedule)
+        env = Env(self.contracts[contract])
+        if item.kind == "row":
+            row = self._get(contract, item.table, self._prefix(b"t", contract, item.table) + key)
+            env.names["row"] = row
+        if item.kind != "row" or (row is not None and (item.where is None or self._value(env, item.where))):
+            self._block(env, item.body)
+        self._invariants()
+        self.scheduled = False
+        if item.kind != "row":
+            day = datetime.date.fromordinal(host.day + 2)
+            while item.kind == "month":
+                if day.day == min(item.days, calendar.monthrange(day.year, day.month)[1]):
+                    break
+                day += datetime.timedelta(days=1)
+            self._arm(contract, schedule, b"", day.toordinal() - 1)
+        return tuple(self.events)
+
+    def _arm(self, contract: str, schedule: str, key: bytes, day: int | None) -> None:
+        """H5: "s" day name and "p" name, the name ending with the key parts of the row."""
+        name = contract.encode() + b"\x00" + schedule.encode() + b"\x00" + key
+        standing = self.host.get(b"p" + name)
+        if standing is not None:
+            self.host.delete(b"p" + name)
+            before, code, _ = msgspec.msgpack.decode(standing)
+            if not code:
+                self.host.delete(b"s" + before.to_bytes(4, "big") + name)
+        if day is not None:
+            self.host.put(b"s" + day.to_bytes(4, "big") + name, b"\xc0")
+            self.host.put(b"p" + name, msgspec.msgpack.encode([day, "", ""]))
+
+    def _follow(self, contract: str, table: str, key: bytes, before: Row | None, now: Row | None) -> None:
+        """L53: what a write of a row does to the schedules on its dates."""
+        for item in self.contracts[contract].schedules:
+            if item.kind != "row" or item.table != table:
+                continue
+            old, new = (None if row is None else row[item.field] for row in (before, now))
+            if before is not None and now is not None and old == new:
+                continue
+            day = None if new is None else new.toordinal() - 1 + item.days
+            if day is not None and not 0 <= day < datetime.date.max.toordinal():
+                day = None
+            if day is not None and self.scheduled:
+                day = max(day, self.host.day + 1)
+            self._arm(contract, item.name, key[len(self._prefix(b"t", contract, table)) :], day)
+
     # -- declarations
 
     def _routine(self, contract: str, name: str) -> tree.Routine:
@@ -116,20 +190,26 @@ class Reference:
 
     def _kind(self, contract: str, ref: tree.TypeRef) -> Kind:
         if ref.kind:
-            return Kind(ref.kind, ref.size)
+            return Kind(ref.kind, ref.size, "", "", tuple(self._kind(contract, part) for part in ref.parts))
         owner = ref.contract or contract
         if any(t.name == ref.name for t in self.contracts[owner].tables):
             return Kind("row", 0, owner, ref.name)
+        if any(r.name == ref.name for r in self.contracts[owner].records):
+            return Kind("record", 0, owner, ref.name)
         return Kind("enum", 0, owner, ref.name)
 
     def _fields(self, contract: str, table: str) -> list[tuple[str, Kind]]:
+        for record in self.contracts[contract].records:
+            if record.name == table:
+                return [(f.name, self._kind(contract, f.type)) for f in record.fields]
         found = self._table(contract, table)
         return [(f.name, self._kind(contract, f.type)) for f in (*found.key, *found.fields)]
 
     def _consts(self, contract: tree.Contract) -> dict[str, Any]:
         env = Env(contract)
         for const in contract.consts:
-            env.names[const.name] = self._value(env, const.value)
+            kind = Kind("") if const.type is None else self._kind(contract.name, const.type)
+            env.names[const.name] = self._store(env, const.value, kind)
         return dict(env.names)
 
     # -- wire form, keys, rows
@@ -142,6 +222,16 @@ class Reference:
                 return datetime.date.fromisoformat(value)
             case "enum":
                 return Choice(value)
+            case "rate":
+                return Rate(kind.size, Fraction(value, 10**kind.size))
+            case "option" if value is not None:
+                return self._from_wire(kind.parts[0], value)
+            case "list":
+                return tuple(self._from_wire(kind.parts[0], item) for item in value)
+            case "record":
+                fields = self._fields(kind.owner, kind.name)
+                values = {name: self._from_wire(part, item) for (name, part), item in zip(fields, value, strict=True)}
+                return Row((kind.owner, kind.name), values)
         return value
 
     def _wire(self, value: Any) -> Any:
@@ -154,6 +244,10 @@ class Reference:
                 return value.name
             case Row():
                 return tuple(self._wire(item) for item in value.values())
+            case Rate():
+                return int(value.value * 10**value.places)
+            case tuple():
+                return tuple(self._wire(item) for item in value)
         return value
 
     def _part(self, kind: Kind, value: Any) -> bytes:
@@ -202,10 +296,29 @@ class Reference:
         return None if data is None else self._row(contract, table, data)
 
     def _row(self, contract: str, table: str, data: bytes) -> Row:
-        raw = msgspec.msgpack.decode(data)
-        fields = self._fields(contract, table)
-        values = {name: self._from_wire(kind, item) for (name, kind), item in zip(fields, raw[1:], strict=True)}
-        return Row((contract, table), values)
+        layout, *raw = msgspec.msgpack.decode(data)
+        layouts = self._layouts(contract, table)
+        fields = [(f.name, self._kind(contract, f.type)) for f in layouts[layout - 1][1]]
+        values = {name: self._from_wire(kind, item) for (name, kind), item in zip(fields, raw, strict=True)}
+        row = Row((contract, table), values)
+        for version, wanted in layouts[layout:]:
+            sets = next(item.sets for item in version.migrations if item.table == table)
+            env = Env(version, {"row": row})
+            kinds = {f.name: self._kind(contract, f.type) for f in wanted}
+            new = {arg.name: self._store(env, arg.value, kinds[arg.name]) for arg in sets}
+            row = Row((contract, table), {name: new[name] if name in new else row[name] for name in kinds})
+        return row
+
+    def _layouts(self, contract: str, table: str) -> list[tuple[tree.Contract, list[tree.Field]]]:
+        """L62: the fields of a table each time they changed, with the version that changed them."""
+        found: list[tuple[tree.Contract, list[tree.Field]]] = []
+        for version in self.versions[contract]:
+            for item in version.tables:
+                if item.name == table:
+                    fields = [*item.key, *item.fields]
+                    if not found or [f.name for f in found[-1][1]] != [f.name for f in fields]:
+                        found.append((version, fields))
+        return found
 
     def _write(self, contract: str, table: str, key: bytes, row: Row | None) -> None:
         before = self._get(contract, table, key)
@@ -214,9 +327,11 @@ class Reference:
                 self.host.delete(entry)
             self.host.delete(key)
         if row is not None:
-            self.host.put(key, msgspec.msgpack.encode([1, *(self._wire(value) for value in row.values())]))
+            layout = len(self._layouts(contract, table))
+            self.host.put(key, msgspec.msgpack.encode([layout, *(self._wire(value) for value in row.values())]))
             for entry in self._entries(contract, table, row):
                 self.host.put(entry, b"\xc0")
+        self._follow(contract, table, key, before, row)
         if key not in self.touched:
             self.touched[key] = (contract, table, before)
 
@@ -225,14 +340,23 @@ class Reference:
     def _enter(self, contract: str, routine: tree.Routine, values: list[Any]) -> Any:
         env = Env(self.contracts[contract])
         for param, value in zip(routine.params, values, strict=True):
-            kind = self._kind(contract, param.type)
             env.names[param.name] = value
-            env.sizes[param.name] = kind.size
+            env.kinds[param.name] = self._kind(contract, param.type)
+        if routine.result is not None:
+            env.result = self._kind(contract, routine.result)
         demands = [d for d in routine.demands or () if isinstance(d, tree.RoleDemand)]
         if demands:
             self._authorise(env, routine, demands)
+        for node in _olds(routine.ensures):
+            env.olds[id(node)] = self._store(env, node.value, Kind(""))
         done = self._block(env, routine.body)
-        return done.value if isinstance(done, Returned) else None
+        result = done.value if isinstance(done, Returned) else None
+        if result is not None:
+            env.names["result"] = result
+        for item in routine.ensures:
+            if not self._value(env, item.condition):
+                raise Stop("ensure_failed", item.reason, contract, item.line, str(self._value(env, item.text))[:200])
+        return result
 
     def _authorise(self, env: Env, routine: tree.Routine, demands: list[tree.RoleDemand]) -> None:
         """L42: every demand gets another signer who holds the role and is apart from whom it must be."""
@@ -302,19 +426,36 @@ class Reference:
         match item:
             case tree.Let():
                 kind = None if item.type is None else self._kind(own, item.type)
-                env.sizes[item.name] = self._size(env, item.value) if kind is None else kind.size
-                env.names[item.name] = self._store(env, item.value, env.sizes[item.name])
+                env.kinds[item.name] = self._inferred(env, item.value) if kind is None else kind
+                env.names[item.name] = self._store(env, item.value, env.kinds[item.name])
             case tree.Assign():
                 value = item.value
                 if item.op != "=":
                     here = tree.Name(item.line, item.column, item.name)
                     value = tree.Sum(item.line, item.column, here, ((item.op[0], item.value),))
-                env.names[item.name] = self._store(env, value, env.sizes[item.name])
+                env.names[item.name] = self._store(env, value, env.kinds[item.name])
+            case tree.AssignItem():
+                self._assign_item(env, item)
+            case tree.Append():
+                kind, value = env.kinds[item.name], env.names[item.name]
+                new = self._store(env, item.value, kind.parts[0])
+                if len(value) >= kind.size:
+                    raise Stop("list_full", "", own, item.line)
+                env.names[item.name] = (*value, new)
+            case tree.Remove():
+                kind = env.kinds[item.name]
+                place = self._part(kind.parts[0], self._store(env, item.key, kind.parts[0]))
+                entries = dict(env.names[item.name])
+                if entries.pop(place, None) is None:
+                    raise Stop("missing_key", "", own, item.line)
+                env.names[item.name] = entries
+            case tree.ForEach():
+                return self._for_each(env, item)
             case tree.CallStatement():
                 self._value(env, item.call)
             case tree.Write():
                 kinds = dict(self._fields(own, item.table))
-                given = {arg.name: self._store(env, arg.value, kinds[arg.name].size) for arg in item.args}
+                given = {arg.name: self._store(env, arg.value, kinds[arg.name]) for arg in item.args}
                 row = Row((own, item.table), {name: given[name] for name in kinds})
                 key = self._key(own, item.table, [row[f.name] for f in self._table(own, item.table).key])
                 if item.op == "insert" and self.host.get(key) is not None:
@@ -323,7 +464,7 @@ class Reference:
             case tree.Update():
                 key = self._keys(env, item.table, item.keys)
                 kinds = dict(self._fields(own, item.table))
-                sets = {arg.name: self._store(env, arg.value, kinds[arg.name].size) for arg in item.sets}
+                sets = {arg.name: self._store(env, arg.value, kinds[arg.name]) for arg in item.sets}
                 found = self._get(own, item.table, key)
                 if found is None:
                     raise Stop("missing_row", "", own, item.line)
@@ -343,23 +484,56 @@ class Reference:
             case tree.Return():
                 if item.value is None:
                     return Returned(None)
-                routine = self._current(env, item)
-                kind = self._kind(own, routine.result) if routine.result is not None else Kind("")
-                return Returned(self._store(env, item.value, kind.size))
+                return Returned(self._store(env, item.value, env.result))
             case tree.Require():
                 if not self._value(env, item.condition):
                     raise Stop("require_failed", item.reason, own, item.line, str(self._value(env, item.text))[:200])
             case tree.Emit():
                 decl = next(e for e in env.contract.events if e.name == item.event)
                 kinds = {f.name: self._kind(own, f.type) for f in decl.fields}
-                given = {arg.name: self._store(env, arg.value, kinds[arg.name].size) for arg in item.args}
+                given = {arg.name: self._store(env, arg.value, kinds[arg.name]) for arg in item.args}
                 fields = tuple(self._wire(given[f.name]) for f in decl.fields)
                 self.events.append(ContractEvent(own, item.event, fields))
         return None
 
-    def _current(self, env: Env, item: tree.Return) -> tree.Routine:
-        """Return the routine that a `return` stands in: the last one that begins before it."""
-        return max((r for r in env.contract.routines if r.line <= item.line), key=lambda r: r.line)
+    def _assign_item(self, env: Env, item: tree.AssignItem) -> None:
+        kind, own, value = env.kinds[item.name], env.contract.name, item.value
+        if item.op != "=":
+            here = tree.Lookup(item.line, item.column, tree.Name(item.line, item.column, item.name), (item.key,))
+            value = tree.Sum(item.line, item.column, here, ((item.op[0], item.value),))
+        new = self._store(env, value, kind.parts[-1])
+        key = self._store(env, item.key, Kind("int") if kind.word == "list" else kind.parts[0])
+        found = env.names[item.name]
+        if kind.word == "list":
+            if not 0 <= key < len(found):
+                raise Stop("index_range", "", own, item.line)
+            env.names[item.name] = (*found[:key], new, *found[key + 1 :])
+            return
+        place = self._part(kind.parts[0], key)
+        if place not in found and len(found) >= kind.size:
+            raise Stop("map_full", "", own, item.line)
+        env.names[item.name] = {**found, place: (key, new)}
+
+    def _for_each(self, env: Env, item: tree.ForEach) -> Returned | None:
+        turns: list[tuple[Any, ...]]
+        match item.source:
+            case tree.Call(of=tree.Name(name="range"), args=(arg,)):
+                count = self._store(env, arg.value, Kind("int"))
+                if item.bound is not None and count > item.bound:
+                    raise Stop("limit_exceeded", "", env.contract.name, item.line)
+                turns = [(at,) for at in range(count)]
+            case _:
+                found = self._value(env, item.source)
+                turns = [found[at] for at in sorted(found)] if isinstance(found, dict) else [(each,) for each in found]
+        for values in turns:
+            for name, value in zip((item.variable, item.second), values, strict=False):
+                env.names[name] = value
+            done = self._block(env, item.body)
+            if done is not None:
+                return done
+        env.names.pop(item.variable, None)
+        env.names.pop(item.second, None)
+        return None
 
     def _for(self, env: Env, item: tree.For) -> Returned | None:
         own, table = env.contract.name, item.table.name
@@ -386,7 +560,11 @@ class Reference:
         every: list[tree.Expr] = []
         if where is not None:
             every = list(where.operands) if isinstance(where, tree.Logic) and where.op == "and" else [where]
-        bounds = [(c, *b) for c in every if (b := self._bound(item.variable, kinds, c)) is not None]
+        bounds = [
+            (c, *b)
+            for c in every
+            if (b := self._bound(item.variable, kinds, c)) is not None and not self._may_be_none(env, b[2])
+        ]
         best: tuple[tuple[int, bool], list[Any], list[str]] | None = None
         for columns in ([f.name for f in found.key], *(list(index.columns) for index in found.indexes)):
             used: list[Any] = []
@@ -425,6 +603,20 @@ class Reference:
                     hits.append((order + key[len(prefix) :], key))
         return rest, [key for _, key in sorted(hits)]
 
+    def _may_be_none(self, env: Env, expr: Any) -> bool:
+        """Tell whether an expression is an option, which is no bound of a range (L37)."""
+        match expr:
+            case tree.Maybe() | tree.Nothing():
+                return True
+            case tree.Name(name=name):
+                return env.kinds.get(name, Kind("")).word == "option"
+            case tree.Member(of=tree.Name(name=name), name=field) if isinstance(env.names.get(name), Row):
+                return dict(self._fields(*env.names[name].home))[field].word == "option"
+            case tree.Call(of=tree.Name(name=name)):
+                found = [r for r in env.contract.routines if r.name == name and r.result is not None]
+                return any(r.result is not None and r.result.kind == "option" for r in found)
+        return False
+
     def _bound(self, row: str, kinds: dict[str, Kind], condition: tree.Expr) -> tuple[str, str, Any] | None:
         match condition:
             case tree.Compare(op=op, left=tree.Member(of=tree.Name(name=name), name=column), right=right):
@@ -438,21 +630,43 @@ class Reference:
 
     # -- expressions
 
-    def _store(self, env: Env, expr: tree.Expr, size: int) -> Any:
-        value = self._value(env, expr)
+    def _store(self, env: Env, expr: tree.Expr, kind: Kind) -> Any:
         own = env.contract.name
+        if kind.word == "option":
+            kind = kind.parts[0]
+        if isinstance(expr, tree.ListOf) and kind.word == "list":
+            return tuple(self._store(env, item, kind.parts[0]) for item in expr.items)
+        value = self._value(env, expr)
+        if isinstance(value, Rate):
+            places = kind.size if kind.word == "rate" else value.places
+            if abs(value.value * 10**places) > INT_MAX:
+                raise Stop("overflow", "", own, expr.line)
+            return Rate(places, value.value)
         if type(value) is int and not -INT_MAX <= value <= INT_MAX:
             raise Stop("overflow", "", own, expr.line)
         if isinstance(value, Amount) and not -INT_MAX <= value.minor <= INT_MAX:
             raise Stop("overflow", "", own, expr.line)
-        if size and isinstance(value, str) and len(value) > size:
+        if kind.word == "text" and kind.size and isinstance(value, str) and len(value) > kind.size:
             raise Stop("text_too_long", "", own, expr.line)
         return value
 
     def _keys(self, env: Env, table: str, keys: tuple[tree.Expr, ...]) -> bytes:
         own = env.contract.name
         kinds = [kind for _, kind in self._fields(own, table)]
-        return self._key(own, table, [self._store(env, k, kind.size) for k, kind in zip(keys, kinds, strict=False)])
+        return self._key(own, table, [self._store(env, k, kind) for k, kind in zip(keys, kinds, strict=False)])
+
+    def _inferred(self, env: Env, expr: tree.Expr) -> Kind:
+        """Return the kind of a local without a written type, as far as its stores need it."""
+        match expr:
+            case tree.Call(of=tree.Name(name=name)):
+                for routine in env.contract.routines:
+                    if routine.name == name and routine.result is not None:
+                        return self._kind(env.contract.name, routine.result)
+            case tree.Name(name=name) if name in env.kinds:
+                return env.kinds[name]
+            case tree.ListOf(items=items):
+                return Kind("list", len(items), "", "", (self._inferred(env, items[0]),))
+        return Kind("text", self._size(env, expr))
 
     def _size(self, env: Env, expr: tree.Expr) -> int:
         """Return the bound of a text expression, 0 for other types."""
@@ -463,7 +677,7 @@ class Reference:
                     size += len(part) if isinstance(part, str) else self._shown_size(env, part)
                 return min(size, 4096)
             case tree.Name() if expr.name in env.names:
-                return env.sizes.get(expr.name, 0)
+                return env.kinds.get(expr.name, Kind("")).size
             case tree.Member():
                 value = self._value(env, expr.of) if not isinstance(expr.of, tree.TypeName) else None
                 if isinstance(value, Row):
@@ -483,7 +697,7 @@ class Reference:
 
     def _shown_size(self, env: Env, path: tuple[str, ...]) -> int:
         value = env.names.get(path[0], self.consts.get(env.contract.name, {}).get(path[0]))
-        size = env.sizes.get(path[0], 0)
+        size = env.kinds.get(path[0], Kind("")).size
         if len(path) == 2:
             assert isinstance(value, Row)
             size = dict(self._fields(*value.home))[path[1]].size
@@ -495,6 +709,8 @@ class Reference:
                 return 20
             case Amount():
                 return 36
+            case Rate():
+                return 22
             case datetime.date():
                 return 10
             case Choice():
@@ -520,6 +736,8 @@ class Reference:
                 return not self._value(env, expr.operand)
             case tree.Unary():
                 value = self._value(env, expr.operand)
+                if isinstance(value, Rate):
+                    return Rate(value.places, -value.value)
                 return Amount(value.code, -value.minor) if isinstance(value, Amount) else -value
             case tree.Logic(op="and"):
                 return all(self._value(env, item) for item in expr.operands)
@@ -528,14 +746,11 @@ class Reference:
             case tree.Sum():
                 return self._sum(env, expr)
             case tree.Product():
-                total: Any = 1
-                code = None
-                for item in expr.operands:
-                    value = self._value(env, item)
-                    if isinstance(value, Amount):
-                        code, value = value.code, value.minor
-                    total *= value
-                return total if code is None else Amount(code, total)
+                values = [self._value(env, item) for item in expr.operands]
+                total = values[0]
+                for sign, value in zip(expr.signs, values[1:], strict=True):
+                    total = self._times(total, value) if sign == "*" else self._over(own, expr.line, total, value)
+                return total
             case tree.Compare():
                 return self._compare(env, expr)
             case tree.IsIn():
@@ -544,16 +759,33 @@ class Reference:
                 for item in expr.items:
                     other = self._value(env, item)
                     self._same_currency(own, expr.line, value, other)
-                    found = found or value == other
+                    found = found or _plain(value) == _plain(other)
                 return found is not expr.negated
+            case tree.IsWithin():
+                value, items = self._value(env, expr.value), self._value(env, expr.of)
+                if isinstance(items, dict):
+                    return (self._part(self._key_kind(env, expr.of), value) in items) is not expr.negated
+                for other in items:
+                    self._same_currency(own, expr.line, value, other)
+                return any(_plain(value) == _plain(other) for other in items) is not expr.negated
+            case tree.IsNone():
+                return (self._value(env, expr.value) is None) is not expr.negated
+            case tree.Nothing():
+                return None
+            case tree.Rate():
+                return Rate(expr.places, Fraction(expr.value, 10**expr.places))
+            case tree.ListOf():
+                return tuple(self._store(env, item, Kind("")) for item in expr.items)
+            case tree.EmptyMap():
+                return {}
+            case tree.Old():
+                return env.olds[id(expr)]
+            case tree.Maybe():
+                return self._lookup(env, expr.of, maybe=True)
             case tree.Member():
                 return self._member(env, expr)
             case tree.Lookup():
-                assert isinstance(expr.of, tree.TypeName)
-                row = self._get(own, expr.of.name, self._keys(env, expr.of.name, expr.keys))
-                if row is None:
-                    raise Stop("missing_row", "", own, expr.line)
-                return row
+                return self._lookup(env, expr, maybe=False)
             case tree.Exists():
                 assert isinstance(expr.row, tree.Lookup)
                 assert isinstance(expr.row.of, tree.TypeName)
@@ -571,6 +803,52 @@ class Reference:
             case tree.Call():
                 return self._call(env, expr)
         raise AssertionError(f"the reference does not know {type(expr).__name__}")
+
+    def _lookup(self, env: Env, expr: tree.Lookup, maybe: bool) -> Any:
+        own = env.contract.name
+        if isinstance(expr.of, tree.TypeName):
+            row = self._get(own, expr.of.name, self._keys(env, expr.of.name, expr.keys))
+            if row is None and not maybe:
+                raise Stop("missing_row", "", own, expr.line)
+            return row
+        found = self._value(env, expr.of)
+        if isinstance(found, dict):
+            kind = self._key_kind(env, expr.of)
+            place = self._part(kind, self._store(env, expr.keys[0], kind))
+            if place not in found and not maybe:
+                raise Stop("missing_key", "", own, expr.line)
+            return found[place][1] if place in found else None
+        at = self._store(env, expr.keys[0], Kind("int"))
+        if not 0 <= at < len(found):
+            raise Stop("index_range", "", own, expr.line)
+        return found[at]
+
+    def _key_kind(self, env: Env, expr: tree.Expr) -> Kind:
+        assert isinstance(expr, tree.Name)
+        return env.kinds[expr.name].parts[0]
+
+    def _times(self, left: Any, right: Any) -> Any:
+        if isinstance(left, Amount | RawMoney) or isinstance(right, Amount | RawMoney):
+            money, by = (left, right) if isinstance(left, Amount | RawMoney) else (right, left)
+            if isinstance(money, Amount) and type(by) is int:
+                return Amount(money.code, money.minor * by)
+            return RawMoney(money.code, _plain(money) * _plain(by))
+        if type(left) is int and type(right) is int:
+            return left * right
+        if isinstance(left, Rate) and type(right) is int:
+            return Rate(left.places, left.value * right)
+        if isinstance(right, Rate) and type(left) is int:
+            return Rate(right.places, right.value * left)
+        return Fraction(_plain(left) * _plain(right))
+
+    def _over(self, own: str, line: int, left: Any, right: Any) -> Any:
+        self._same_currency(own, line, left, right)
+        if _plain(right) == 0:
+            raise Stop("divide_by_zero", "", own, line)
+        found = Fraction(_plain(left)) / Fraction(_plain(right))
+        if isinstance(left, Amount | RawMoney) and not isinstance(right, Amount | RawMoney):
+            return RawMoney(left.code, found)
+        return found
 
     def _name(self, env: Env, name: str) -> Any:
         if name in env.names:
@@ -602,6 +880,10 @@ class Reference:
                 return f"{value.code} {sign}{whole}" + (f".{rest:0{places}d}" if places else "")
             case Choice():
                 return value.name
+            case Rate():
+                scaled = int(value.value * 10**value.places)
+                whole, rest = divmod(abs(scaled), 10**value.places)
+                return f"{'-' if scaled < 0 else ''}{whole}.{rest:0{value.places}d}"
         return str(value)
 
     def _sum(self, env: Env, expr: tree.Sum) -> Any:
@@ -617,22 +899,27 @@ class Reference:
                 continue
             value = self._value(env, operand)
             self._same_currency(own, expr.line, total, value)
-            if isinstance(total, Amount):
+            if isinstance(total, Amount) and isinstance(value, Amount):
                 total = Amount(total.code, total.minor + factor * value.minor)
-            else:
+            elif isinstance(total, Amount | RawMoney):
+                total = RawMoney(total.code, Fraction(_plain(total) + factor * _plain(value)))
+            elif isinstance(total, Rate) and isinstance(value, Rate):
+                total = Rate(max(total.places, value.places), total.value + factor * value.value)
+            elif type(total) is int and type(value) is int:
                 total += factor * value
+            else:
+                total = Fraction(_plain(total) + factor * _plain(value))
         return total
 
     def _same_currency(self, own: str, line: int, left: Any, right: Any) -> None:
-        if isinstance(left, Amount) and isinstance(right, Amount) and left.code != right.code:
+        both = isinstance(left, Amount | RawMoney) and isinstance(right, Amount | RawMoney)
+        if both and left.code != right.code:
             raise Stop("currency_mismatch", "", own, line)
 
     def _compare(self, env: Env, expr: tree.Compare) -> bool:
         left, right = self._value(env, expr.left), self._value(env, expr.right)
         self._same_currency(env.contract.name, expr.line, left, right)
-        left = left.minor if isinstance(left, Amount) else left
-        right = right.minor if isinstance(right, Amount) else right
-        return _holds(expr.op, left, right)
+        return _holds(expr.op, _plain(left), _plain(right))
 
     def _member(self, env: Env, expr: tree.Member) -> Any:
         match expr.of:
@@ -648,6 +935,10 @@ class Reference:
     def _call(self, env: Env, expr: tree.Call) -> Any:
         own = env.contract.name
         match expr.of:
+            case tree.TypeName(name=name):
+                return self._record(env, expr, own, name)
+            case tree.Member(of=tree.Name(name=owner), name=name) if name[0].isupper():
+                return self._record(env, expr, owner, name)
             case tree.Member(of=tree.Name(name=owner), name=name):
                 routine = self._routine(owner, name)
             case tree.Name(name=name):
@@ -660,8 +951,48 @@ class Reference:
         given: dict[str, Any] = {}
         for param, arg in zip(routine.params, expr.args, strict=True):
             name = arg.name or param.name
-            given[name] = self._store(env, arg.value, kinds[name].size)
+            given[name] = self._store(env, arg.value, kinds[name])
         return self._enter(owner, routine, [given[p.name] for p in routine.params])
+
+    def _stored_builtin(self, env: Env, expr: tree.Call, name: str) -> Any:
+        own, given = env.contract.name, [arg.value for arg in expr.args]
+        first = self._store(env, given[0], Kind(""))
+        if name == "default":
+            second = self._store(env, given[1], Kind(""))
+            found = second if first is None else first
+            if isinstance(found, Rate):
+                places = max(item.places for item in (first, second) if item is not None)
+                return Rate(places, found.value)
+            return found
+        second = self._store(env, given[1], Kind("int"))
+        if name == "add_months":
+            year, month = divmod(first.year * 12 + first.month - 1 + second, 12)
+            if not 1 <= year <= 9999:
+                raise Stop("date_range", "", own, expr.line)
+            return datetime.date(year, month + 1, min(first.day, calendar.monthrange(year, month + 1)[1]))
+        if name == "year_fraction":
+            assert isinstance(given[2], tree.Member)
+            if given[2].name == "thirty_360":
+                months = 12 * (second.year - first.year) + second.month - first.month
+                return Fraction(30 * months + min(second.day, 30) - min(first.day, 30), 360)
+            return Fraction((second - first).days, 360 if given[2].name == "act_360" else 365)
+        weights = [1] * second if name == "split" else list(second)
+        for weight in weights:
+            self._same_currency(own, expr.line, weight, weights[0])
+        weights = [_plain(weight) for weight in weights]
+        if min(weights, default=0) < 0 or sum(weights) == 0:
+            raise Stop("bad_weights", "", own, expr.line)
+        ideal = [Fraction(abs(first.minor) * weight, sum(weights)) for weight in weights]
+        parts = [int(item) for item in ideal]
+        while sum(parts) < abs(first.minor):
+            rests = [ideal[at] - parts[at] for at in range(len(parts))]
+            parts[rests.index(max(rests))] += 1
+        return tuple(Amount(first.code, -part if first.minor < 0 else part) for part in parts)
+
+    def _record(self, env: Env, expr: tree.Call, owner: str, name: str) -> Row:
+        kinds = dict(self._fields(owner, name))
+        given = {arg.name: self._store(env, arg.value, kinds[arg.name]) for arg in expr.args}
+        return Row((owner, name), {field: given[field] for field in kinds})
 
     def _builtin(self, env: Env, expr: tree.Call, name: str) -> Any:
         own = env.contract.name
@@ -671,13 +1002,19 @@ class Reference:
             return self.host.company_has(self._value(env, expr.args[0].value), role.name)
         if name == "money_of":
             code = self._value(env, expr.args[0].value)
-            return Amount(code, self._store(env, expr.args[1].value, 0))
+            return Amount(code, self._store(env, expr.args[1].value, Kind("int")))
+        if name in ("split", "share", "default", "add_months", "year_fraction"):
+            return self._stored_builtin(env, expr, name)
         args = [self._value(env, arg.value) for arg in expr.args]
         match name:
             case "min" | "max":
                 self._same_currency(own, expr.line, *args)
-                key = (lambda v: v.minor) if isinstance(args[0], Amount) else (lambda v: v)
-                return (min if name == "min" else max)(args, key=key)
+                chosen = (min if name == "min" else max)(args, key=_plain)
+                if isinstance(chosen, Rate):
+                    return Rate(max(item.places for item in args), chosen.value)
+                return chosen
+            case "abs" if isinstance(args[0], Rate):
+                return Rate(args[0].places, abs(args[0].value))
             case "abs":
                 return Amount(args[0].code, abs(args[0].minor)) if isinstance(args[0], Amount) else abs(args[0])
             case "count":
@@ -688,13 +1025,61 @@ class Reference:
                 return args[0] // args[1] if name == "floor_div" else args[0] % args[1]
             case "days_between":
                 return (args[1] - args[0]).days
-        assert name == "new_id"
+            case "value_of":
+                if args[0] is None:
+                    raise Stop("none_value", "", own, expr.line)
+                return args[0]
+            case "starts_with":
+                return args[0][: len(args[1])] == args[1]
+            case "end_of_month":
+                return args[0].replace(day=calendar.monthrange(args[0].year, args[0].month)[1])
+            case "year_of" | "month_of" | "day_of":
+                return (args[0].year, args[0].month, args[0].day)[("year_of", "month_of", "day_of").index(name)]
+            case "weekday":
+                return args[0].isoweekday()
+            case "round_half_up" | "round_half_even" | "round_down":
+                return _rounded(name, args[0], args[1] if len(args) == 2 else 0)
+        assert name == "new_id", name
         self.counter += 1
         body = b"".join(
             len(part).to_bytes(4, "big") + part
             for part in (b"hansa/v1/object", self.host.tx_id, self.counter.to_bytes(4, "big"))
         )
         return f"{args[0]}-{base64.b32encode(hashlib.sha256(body).digest()).decode().lower()[:26]}"
+
+
+def _rounded(name: str, value: Any, places: int) -> Any:
+    exact = Fraction(value.value if isinstance(value, RawMoney) else value) * 10**places
+    size = abs(exact)
+    whole = {
+        "round_half_up": (size + Fraction(1, 2)).__floor__(), "round_half_even": round(size), "round_down": int(size),
+    }[name]  # fmt: skip
+    found = -whole if exact < 0 else whole
+    if isinstance(value, RawMoney):
+        return Amount(value.code, found)
+    return Rate(places, Fraction(found, 10**places)) if places else found
+
+
+def _plain(value: Any) -> Any:
+    """Return the number inside an amount, rate or unrounded value; other values as they are."""
+    match value:
+        case Amount():
+            return value.minor
+        case RawMoney() | Rate():
+            return value.value
+    return value
+
+
+def _olds(node: Any) -> Iterator[tree.Old]:
+    """Yield every `old` of a tree in the order of evaluation."""
+    if isinstance(node, tree.Old):
+        yield node
+    elif isinstance(node, tuple):
+        for item in node:
+            yield from _olds(item)
+    elif isinstance(node, tree.Node):
+        for part in dataclasses.fields(node):
+            yield from _olds(getattr(node, part.name))
 
 
 def _holds(op: str, left: Any, right: Any) -> bool:

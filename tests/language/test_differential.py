@@ -13,10 +13,12 @@ from contracts.errors import SourceError
 from contracts.library import sources
 from contracts.runtime import Program, program
 from contracts.testing import run_tests, user_id
-from contracts.types import Type
+from contracts.types import Type, parts_of
+from contracts.values import Names
 from ledger.money import ISO_4217
 from tests.language.generator import make
 from tests.language.hosts import ACME, BANK, BETA, CURRENCIES, GAS, Delegate, DictHost, reference_of, same, signer
+from tests.language.reference import Stop
 
 PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.contract"))
 
@@ -42,7 +44,28 @@ def differences(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         found[0] = str(int(found[0]) + 1)
         return outcome
 
+    fire = Program.fire
+
+    def both_fire(self: Program, call: Any, host: Any, gas: int) -> Any:
+        before = {key: value for key, value in host._state.writes() if value is not None}
+        outcome = fire(self, call, host, gas)
+        mirror = Delegate(host, dict(before))
+        try:
+            events = reference_of(self, dict(ISO_4217)).fire(call.contract, call.method, call.args[0], mirror)
+        except Stop as stop:
+            if outcome.abort is None or (stop.code, stop.line) != (outcome.abort.code, outcome.abort.line):
+                found.append(f"{call}: the walker aborts {stop.code} in {stop.line}, the closures {outcome.abort}")
+            return outcome
+        after = {key: value for key, value in host._state.writes() if value is not None}
+        if outcome.abort is not None or events != outcome.events or after != mirror.state:
+            found.append(
+                f"{call}: {outcome.abort}, {events}, {outcome.events}, {set(after.items()) ^ set(mirror.state.items())}"
+            )
+        found[0] = str(int(found[0]) + 1)
+        return outcome
+
     monkeypatch.setattr(Program, "_call", both)
+    monkeypatch.setattr(Program, "fire", both_fire)
     return found
 
 
@@ -63,7 +86,7 @@ def test_language_programs_pass_and_mean_the_same_on_both(path: Path, difference
     assert differences[1:] == []
 
 
-def _argument(kind: Type, enums: dict[tuple[str, str], tuple[str, ...]], rng: random.Random, ids: list[str]) -> Any:
+def _argument(kind: Type, names: Names, rng: random.Random, ids: list[str]) -> Any:
     """Return a random wire value, with the edges of its type among them."""
     match kind.kind:
         case "int":
@@ -85,7 +108,17 @@ def _argument(kind: Type, enums: dict[tuple[str, str], tuple[str, ...]], rng: ra
         case "date":
             return rng.choice(["2026-01-01", "2026-01-02", "2026-03-05", "0001-01-01", "9999-12-31", "2024-02-29"])
         case "enum":
-            return rng.choice(enums[kind.contract, kind.name])
+            return rng.choice(names.enums[kind.contract, kind.name])
+        case "rate":
+            one = 10**kind.size
+            return rng.choice([0, 1, one, one // 2, -one, 2**63 - 1, rng.randrange(one), one // 20])
+        case "option":
+            return None if rng.random() < 0.4 else _argument(parts_of(kind)[0], names, rng, ids)
+        case "list":
+            size = min(kind.size, rng.choice([0, 1, 2, 3, kind.size]))
+            return tuple(_argument(parts_of(kind)[0], names, rng, ids) for _ in range(size))
+        case "record":
+            return tuple(_argument(part, names, rng, ids) for part in names.records[kind.contract, kind.name])
         case "user":
             return user_id(ACME, "preparer")
     return rng.choice([ACME, BETA, BANK])
@@ -107,8 +140,8 @@ def _random_calls(sources_: list[tuple[str, bytes]], seed: int, count: int) -> t
     ]
     for number in range(count):
         name, kind, method, schema = rng.choice(methods)
-        enums = dict(linked.interfaces[name].all_enums)
-        args = tuple(_argument(item.spec, enums, rng, ids) for item in schema.params)
+        names = linked.interfaces[name].names()
+        args = tuple(_argument(item.spec, names, rng, ids) for item in schema.params)
         every = "preparer+approver+treasurer+risk_officer+controller"
         people = [(signer(company, word), every) for company in (ACME, BETA, BANK) for word in ("preparer", "approver")]
         rng.shuffle(people)

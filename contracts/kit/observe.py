@@ -1,0 +1,180 @@
+"""Watching a program while its tests run: a trace of one test, and what the tests of a contract reach (L65).
+
+The watched program is built from the same IR by the same closures, with one call before each statement; results and gas
+are those of the plain one. Doors: `trace`, `coverage`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple
+
+from contracts import ir
+from contracts.check import check
+from contracts.limits import TX_GAS
+from contracts.machine import Frame, Run, Unit
+from contracts.resolve import resolve
+from contracts.runtime import Code, link, older_of
+from contracts.testing import TestReport, load_all, run_loaded
+from contracts.values import render
+from ledger.money import CurrencyTable
+
+ENTRIES_MAX: Final = 10_000
+"""Entries of one trace; a longer one is cut (L65)."""
+
+
+class Entry(NamedTuple):
+    """A statement about to run: gas used so far by its call, and values of locals that changed since the last one."""
+
+    contract: str
+    line: int
+    gas_used: int
+    locals: tuple[tuple[str, str], ...]
+
+
+class Missed(NamedTuple):
+    """`kind`: line (never ran), refusal (never refused), branch (condition never false, and there is no else)."""
+
+    kind: str
+    line: int
+    text: str
+
+
+class Reached(NamedTuple):
+    """`lines` and `branches`: (reached, all)."""
+
+    contract: str
+    lines: tuple[int, int]
+    branches: tuple[int, int]
+    missed: tuple[Missed, ...]
+
+
+def trace(
+    source: bytes, used: Sequence[tuple[str, bytes]], currencies: CurrencyTable, title: str
+) -> tuple[TestReport, tuple[Entry, ...]]:
+    """Run the one test with this title; return its report and every statement it ran, at most ENTRIES_MAX."""
+    codes, name, tests = load_all(source, used, currencies)
+    chosen = tuple(test for test in tests if test.title == title)
+    names = {contract: slot_names(code, codes) for contract, code in codes.items()}
+    found: list[Entry] = []
+    last: list[Run] = []
+    seen: dict[int, str] = {}
+
+    def watch(unit: Unit, statement: ir.Statement, frame: Frame) -> None:
+        run: Run = frame[0]
+        if not last or last[0] is not run:
+            last[:] = [run]
+            seen.clear()
+        slots = _routine_slots(names[unit.name], statement.line)
+        changed = []
+        for slot, (local, kind) in slots.items():
+            if slot < len(frame) and frame[slot] is not None:
+                shown = _shown(kind, frame[slot], currencies)
+                if seen.get(slot) != local + shown:
+                    seen[slot] = local + shown
+                    changed.append((local, shown))
+        if len(found) < ENTRIES_MAX:
+            found.append(Entry(unit.name, statement.line, TX_GAS - run.gas, tuple(changed)))
+
+    report = run_loaded(codes, name, chosen, link(codes, watch))
+    return report, tuple(found)
+
+
+def coverage(source: bytes, used: Sequence[tuple[str, bytes]], currencies: CurrencyTable) -> tuple[TestReport, Reached]:
+    """Run all tests of a contract; return their report, and the lines, refusals and branches none reached."""
+    codes, name, tests = load_all(source, used, currencies)
+    ran: dict[int, int] = {}
+
+    def watch(unit: Unit, statement: ir.Statement, _: Frame) -> None:
+        if unit.name == name:
+            ran[statement.line] = ran.get(statement.line, 0) + 1
+
+    refused: dict[int, bool] = {}
+    report = run_loaded(codes, name, tests, link(codes, watch), lambda abort: _note(refused, name, abort))
+    return report, _reached(codes[name], ran, refused)
+
+
+def _note(refused: dict[int, bool], name: str, abort: Any) -> None:
+    if abort.contract == name:
+        refused[abort.line] = True
+
+
+def _reached(code: Code, ran: Mapping[int, int], refused: Mapping[int, bool]) -> Reached:
+    rows = code.source.decode("ascii").split("\n")
+    lines: dict[int, bool] = {}
+    missed: list[Missed] = []
+    branches: list[bool] = []
+
+    def text(line: int) -> str:
+        return rows[line - 1].strip(" ")
+
+    def refusal(line: int) -> None:
+        branches.append(line in refused)
+        if line not in refused:
+            missed.append(Missed("refusal", line, text(line)))
+
+    def walk(block: ir.Block) -> None:
+        for item in block:
+            if isinstance(item, ir.Charge):
+                continue
+            lines[item.line] = item.line in ran
+            if item.line not in ran:
+                missed.append(Missed("line", item.line, text(item.line)))
+            match item:
+                case ir.Require() if item.line in ran:
+                    refusal(item.line)
+                case ir.If():
+                    taken = 0
+                    for branch in item.branches:
+                        walk(branch.body)
+                        first = next(one.line for one in branch.body if not isinstance(one, ir.Charge))
+                        branches.append(first in ran)
+                        taken += ran.get(first, 0)
+                    walk(item.otherwise)
+                    passed = bool(item.otherwise) or ran.get(item.line, 0) > taken
+                    branches.append(passed)
+                    if item.line in ran and not passed:
+                        missed.append(Missed("branch", item.line, text(item.line)))
+                case ir.For() | ir.Loop():
+                    walk(item.body)
+
+    for routine in code.module.routines:
+        walk(routine.body)
+        if isinstance(routine, ir.Assured):
+            for ensure in routine.ensures:
+                refusal(ensure.line)
+    if isinstance(code.module, ir.Extended):
+        for schedule in code.module.schedules:
+            walk(schedule.body)
+    missed.sort(key=lambda item: (item.line, item.kind))
+    done = (sum(lines.values()), len(lines))
+    return Reached(code.name, done, (sum(branches), len(branches)), tuple(missed))
+
+
+Slots = Mapping[int, tuple[str, Any]]
+"""Slot -> (name, type) of one routine."""
+
+
+def slot_names(code: Code, codes: Mapping[str, Code]) -> list[tuple[int, Slots]]:
+    """Return (first line, names of its slots) of every routine and schedule, by line."""
+    interfaces = {name: other.interface for name, other in codes.items() if name != code.name}
+    declarations = resolve(code.tree, interfaces, code.currencies)
+    check(declarations, None if code.replaced is None else older_of(code.replaced))
+    found = [(head.tree.line, dict(head.names)) for head in declarations.heads.values()]
+    found += [(item.line, {}) for item in code.tree.schedules]
+    return sorted(found, key=lambda item: item[0])
+
+
+def _routine_slots(names: Sequence[tuple[int, Slots]], line: int) -> Slots:
+    chosen: Slots = {}
+    for first, slots in names:
+        if first <= line:
+            chosen = slots
+    return chosen
+
+
+def _shown(kind: Any, value: Any, currencies: CurrencyTable) -> str:
+    """Return a value as an insert shows it; rows, lists and their kin in wire form."""
+    if kind.kind in ("row", "record", "list", "map", "option"):
+        return str(value)
+    return render(kind, value, currencies)
