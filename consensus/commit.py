@@ -143,6 +143,8 @@ def _adopt(step: Step, reference: BlockRef, certificate: CommitCertificate, last
         del state.slots[at]
     for block_id in [block_id for block_id, one in state.blocks.items() if one.header.height <= height]:
         del state.blocks[block_id]
+    for at in [at for at in state.spoken if at <= height]:
+        del state.spoken[at]
     for at in [at for at in state.certificates if at <= height]:
         del state.certificates[at]
     for at in [at for at in state.reproposals if at <= height]:

@@ -16,6 +16,7 @@ from consensus.records import Record
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
 from ledger.codec import Wire
+from ledger.evidence import Evidence
 
 
 class HaltReason(Enum):
@@ -141,12 +142,11 @@ class StartSync:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """Two different signed messages for one slot, as canonical bytes, for the operator's alarm."""
+    """A member broke the protocol and signed it: for the operator's alarm, and for the chain (P122, P124)."""
 
     kind: str
     offender: int
-    first: bytes
-    second: bytes
+    evidence: Evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -371,6 +371,8 @@ def _on_vote(step: Step, peer: int, message: Prepare | Commit, kind: str) -> Non
         return
     if kind == PREPARE and sender == primary_of(state, height):
         step.count("prepare_of_primary")  # P33: its PRE-PREPARE is its only vote of the phase (B10)
+        if _contradicts_proposal(state, message):
+            require(step, kind, peer, message, (_item(kind, message),))  # E2
         return
     slot = _slot(state, height)
     tally = slot.prepares if kind == PREPARE else slot.commits
@@ -385,6 +387,15 @@ def _on_vote(step: Step, peer: int, message: Prepare | Commit, kind: str) -> Non
         if not (tally.valid | tally.asked) >> sender & 1:
             verify_votes(step, slot, kind, tally, 1 << sender)
         require(step, kind, peer, message, (_item(kind, message),))
+
+
+def _contradicts_proposal(state: ReplicaState, message: Prepare | Commit) -> bool:
+    """Tell whether a PREPARE of the primary is for another block than its verified PRE-PREPARE, and news."""
+    slot = state.slots.get(message.vote.height)
+    if slot is None or slot.prepares.accused >> message.sender & 1:
+        return False
+    proposed = slot.prepares.votes[message.sender]
+    return proposed is not None and proposed.vote.block_id != message.vote.block_id
 
 
 def _item(kind: str, message: Prepare | Commit) -> SignatureItem:
@@ -404,6 +415,8 @@ def vote_verified(step: Step, _peer: int, message: Message) -> None:
     slot = _slot(state, vote.height)
     tally = slot.prepares if kind == PREPARE else slot.commits
     known = tally.votes[message.sender]
+    if known is None and kind == PREPARE and message.sender == primary_of(state, vote.height):
+        return  # its slot was made anew meanwhile: still not a vote (P33)
     if known is not None:
         if tally.valid >> message.sender & 1:
             second_vote(step, kind, tally, known, message)

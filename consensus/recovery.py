@@ -24,7 +24,7 @@ from consensus.tally import indexes
 from consensus.timers import arm
 from consensus.validate import VIEW_CHANGE, Contradiction, opening, parse_header, view_change_body
 from consensus.viewchange import adopt_opening
-from ledger.block import BlockRef, block_id
+from ledger.block import BlockRef, block_id, carries_work
 from ledger.certificate import CommitCertificate, genesis_certificate
 from ledger.codec import encode
 from ledger.errors import InvariantViolated
@@ -170,7 +170,7 @@ def _deliver_again(step: Step) -> None:
             certificate.vote.block_id,
             header.time_ms,
             header.exec_height,
-            header.height if header.tx_count else state.tip.work_height,
+            header.height if carries_work(header) else state.tip.work_height,
         )
         step.deliver(reference, certificate)
         state.tip, state.tip_certificate, state.tip_last_cert = reference, certificate, header.last_cert_height

@@ -32,6 +32,7 @@ from consensus.events import (
     TimerFired,
     WorkChanged,
 )
+from consensus.evidence import BAD_NEW_VIEW
 from consensus.messages import (
     Commit,
     Committed,
@@ -67,6 +68,7 @@ from consensus.step import Completion, Step, VoteSigner
 from consensus.timers import on_timer, update
 from consensus.validate import NEW_VIEW, VIEW_CHANGE
 from consensus.viewchange import (
+    false_opening_signed,
     new_view_signed,
     new_view_verified,
     on_heartbeat,
@@ -178,7 +180,8 @@ def _on_signatures(step: Step, event: SignaturesChecked) -> None:
         votes_checked(step, job, event.valid)
     else:
         step.dirty = True
-        complete(step, job, event.valid)
+        if not complete(step, job, event.valid) and job.purpose == NEW_VIEW_CONTENT:
+            false_opening_signed(step, job.peer, job.message)
 
 
 def _on_peer_up(step: Step, event: PeerUp) -> None:
@@ -244,5 +247,6 @@ _COMPLETIONS: Final[dict[str, Completion]] = {
     VIEW_CHANGE: view_change_verified,
     NEW_VIEW: new_view_signed,
     NEW_VIEW_CONTENT: new_view_verified,
+    BAD_NEW_VIEW: false_opening_signed,
 }
 """What goes on once all signatures of a message are valid."""

@@ -71,12 +71,11 @@ def answered(step: Step, event: SignaturesChecked) -> Job | None:
     return job
 
 
-def complete(step: Step, job: Job, valid: int) -> None:
-    """Go on with a message whose signatures were checked, or charge the peer."""
+def complete(step: Step, job: Job, valid: int) -> bool:
+    """Go on with a message whose signatures were checked, or charge the peer; tell whether all were good."""
     if valid & ((1 << len(job.items)) - 1) != (1 << len(job.items)) - 1:
         step.count("bad_signature")
         step.penalise(job.peer, "bad_signature")
-        return
-    if isinstance(job.subject, tuple):
-        raise InvariantViolated("votes are not completed as a message")
-    step.completions[job.purpose](step, job.peer, job.subject)
+        return False
+    step.completions[job.purpose](step, job.peer, job.message)
+    return True

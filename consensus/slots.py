@@ -14,7 +14,7 @@ from enum import Enum
 from consensus.events import Verdict
 from consensus.messages import Commit, Prepare, PreparedCertificate, PrePrepare, Proposal
 from consensus.tally import Tally, tally
-from ledger.block import BlockRef, Header
+from ledger.block import BlockRef, Header, carries_work
 from ledger.certificate import CommitCertificate
 
 PRE_PREPARE = "pre-prepare"
@@ -55,7 +55,7 @@ class Held:
             self.block_id,
             header.time_ms,
             header.exec_height,
-            header.height if header.tx_count else parent.work_height,
+            header.height if carries_work(header) else parent.work_height,
         )
 
 

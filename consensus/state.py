@@ -18,6 +18,7 @@ from consensus.slots import COMMIT, PREPARE, Held, Later, Recent, Slot
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
 from ledger.codec import encode
+from ledger.errors import InvariantViolated
 
 KEPT_PROPOSALS = 8
 """Accepted proposals kept per uncommitted height. A certificate of an older view may surface later, and its bodies
@@ -170,6 +171,13 @@ class Job:
     subject: Message | tuple[str, int, int, int]
     items: tuple[SignatureItem, ...]
 
+    @property
+    def message(self) -> Message:
+        """Return the message that is judged as a whole; votes in their places have none, that is our bug."""
+        if isinstance(self.subject, tuple):
+            raise InvariantViolated("votes are not completed as a message")
+        return self.subject
+
 
 @dataclass(slots=True)
 class Build:
@@ -211,7 +219,8 @@ class ReplicaState:
     journal is ahead of all stored blocks. `tip_last_cert` is the height whose certificate the tip carries, 0 if not
     known. `reproposals` is O of the current view, `base` its base height (P55). `asked_height` is the highest block of
     O that was asked for. `censored`: a transaction was passed over by the present primary (P132). On top of the block
-    `barren` the mempool had nothing to propose.
+    `barren` the mempool had nothing to propose. `spoken` holds the COMMITs of views that were left, by height and
+    signer, for E6.
     """
 
     config: ReplicaConfig
@@ -248,6 +257,7 @@ class ReplicaState:
     heard_primary_ns: int = 0
     asked_height: int = 0
     accused: dict[tuple[str, int], int] = field(default_factory=dict)
+    spoken: dict[int, dict[int, Commit]] = field(default_factory=dict)
     # journal
     lsn: int = 0
     durable: int = 0

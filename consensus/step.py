@@ -17,7 +17,6 @@ from consensus.effects import (
     HaltReason,
     Penalise,
     Persist,
-    Report,
     Send,
     SignatureItem,
 )
@@ -28,7 +27,7 @@ from consensus.records import Record
 from consensus.state import ReplicaState, fold
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
-from ledger.codec import Wire, encode
+from ledger.codec import encode
 from ledger.params import Params
 
 NS: Final = 1_000_000
@@ -98,10 +97,6 @@ class Step:
         """Charge the peer that handed in what no correct node sends (P18). Never ourselves."""
         if peer != self.state.me and peer >= 0:
             self.out.append(Penalise(peer=peer, reason=reason))
-
-    def report(self, kind: str, offender: int, first: Wire, second: Wire) -> None:
-        """Hand over two signed messages of one member that contradict each other (P122)."""
-        self.out.append(Report(kind=kind, offender=offender, first=encode(first), second=encode(second)))
 
     def halt(self, reason: HaltReason, detail: str) -> None:
         """Stop for good (P20); does not return."""

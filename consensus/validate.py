@@ -14,12 +14,13 @@ from consensus.effects import SignatureItem
 from consensus.membership import Membership
 from consensus.messages import NewView, PreparedCertificate, PrePrepare, Proposal, ViewChange
 from consensus.slots import COMMIT, PRE_PREPARE, PREPARE
-from ledger.block import EMPTY_LIST_ROOT, PROTOCOL_VERSION, Header, block_id, header_codec, list_root
+from ledger.block import PROTOCOL_VERSION, Header, block_id, header_codec, list_root
 from ledger.certificate import CommitCertificate, Vote, bitmap_indexes, certificate_hash, genesis_certificate
 from ledger.codec import encode
 from ledger.crypto.ed25519 import SIGNATURE_BYTES
 from ledger.crypto.hashing import Tag, signing_digest
 from ledger.errors import LedgerError
+from ledger.evidence import ITEMS_MAX, split_bodies
 from ledger.ids import HASH_BYTES
 
 VIEW_CHANGE: Final = "view-change"
@@ -159,7 +160,7 @@ def proposal_shape(message: PrePrepare, members: Membership, genesis_id: bytes) 
         return "header_of_another_slot"
     if block_id(message.proposal.header) != vote.block_id:
         return "header_of_another_block"
-    if len(message.proposal.tx_ids) != header.tx_count:
+    if not header.tx_count <= len(message.proposal.tx_ids) <= header.tx_count + ITEMS_MAX:
         return "wrong_number_of_ids"
     last = message.proposal.last_certificate
     if last.vote.height != header.last_cert_height:
@@ -168,13 +169,18 @@ def proposal_shape(message: PrePrepare, members: Membership, genesis_id: bytes) 
 
 
 def bound(proposal: Proposal, header: Header) -> bool:
-    """Tell whether ids and last certificate are those of the header, so that a block id names one proposal."""
-    if any(len(tx_id) != HASH_BYTES for tx_id in proposal.tx_ids):
+    """Tell whether ids and last certificate are those of the header, so that a block id names one proposal.
+
+    The ids of the evidence stand behind those of the transactions.
+    """
+    if any(len(one) != HASH_BYTES for one in proposal.tx_ids):
         return False
+    transactions, evidence = split_bodies(proposal.tx_ids, header.tx_count)
     return (
-        len(proposal.tx_ids) == header.tx_count
+        len(transactions) == header.tx_count
         and certificate_hash(proposal.last_certificate) == header.last_cert_hash
-        and list_root(proposal.tx_ids) == header.tx_root
+        and list_root(transactions) == header.tx_root
+        and list_root(evidence) == header.evidence_root
     )
 
 
@@ -204,8 +210,6 @@ def header_problem(header: Header, rules: HeaderRules) -> str:
         return "wrong_members"
     if header.params_hash != rules.params_hash:
         return "wrong_parameters"
-    if header.evidence_root != EMPTY_LIST_ROOT:
-        return "evidence_not_expected"  # blocks carry evidence from slice 5 on
     if not 0 <= header.proposer < rules.members:
         return "unknown_proposer"
     if header.size_bytes > rules.max_block_bytes or header.tx_count > rules.max_block_txs:

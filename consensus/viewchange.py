@@ -12,7 +12,7 @@ from __future__ import annotations
 from consensus.commit import learn, start_sync
 from consensus.effects import HaltReason
 from consensus.events import Mode
-from consensus.evidence import second_opening
+from consensus.evidence import BAD_NEW_VIEW, amnesia, false_opening, keep_commits, second_opening
 from consensus.later import ask_help
 from consensus.messages import Committed, Heartbeat, Message, NewView, Prepare, PrePrepare, Suspect, ViewChange
 from consensus.normal import judge_pre_prepare, on_commit, on_prepare
@@ -36,6 +36,7 @@ from consensus.validate import (
     view_change_body,
     view_change_items,
 )
+from ledger.crypto.ed25519 import SIGNATURE_BYTES
 from ledger.errors import InvariantViolated
 
 BACKOFF_MAX = 32
@@ -155,6 +156,7 @@ def _move(step: Step, view: int, mode: Mode) -> None:
     if view > state.view:
         state.backoff = min(state.backoff + 1, BACKOFF_MAX)
         state.pace.cap_txs = max(min(64, step.params.max_block_txs), state.pace.cap_txs // 2)  # P46
+    keep_commits(step)
     state.view, state.mode = view, mode
     state.slots = {}
     state.reproposals = {}
@@ -212,6 +214,7 @@ def view_change_verified(step: Step, _peer: int, message: Message) -> None:
         raise InvariantViolated("a VIEW-CHANGE was expected")
     state = step.state
     sender = message.sender
+    amnesia(step, message)
     highest = state.highest_changes.get(sender)
     if highest is not None and highest.view == message.view:
         second_opening(step, highest, message)
@@ -271,10 +274,20 @@ def on_new_view(step: Step, peer: int, message: NewView) -> None:
 def _check_new_view(step: Step, peer: int, message: NewView) -> None:
     state = step.state
     problem = new_view(message, state.members, state.config.genesis_id, step.params.window)
-    if problem:
-        step.penalise(peer, problem)
+    if not problem:
+        require(step, NEW_VIEW, peer, message, (new_view_own_item(message),))
         return
-    require(step, NEW_VIEW, peer, message, (new_view_own_item(message),))
+    step.penalise(peer, problem)
+    signed = len(message.signature) == SIGNATURE_BYTES and 0 <= message.sender < state.members.n
+    if signed and state.accused.get((BAD_NEW_VIEW, message.sender), -1) < message.view:
+        require(step, BAD_NEW_VIEW, peer, message, (new_view_own_item(message),))  # E5, if it really is its own
+
+
+def false_opening_signed(step: Step, _peer: int, message: Message) -> None:
+    """Its sender did sign what no correct collector signs, or passed on a forged signature inside it (E5)."""
+    if not isinstance(message, NewView):
+        raise InvariantViolated("a NEW-VIEW was expected")
+    false_opening(step, message)
 
 
 def new_view_signed(step: Step, peer: int, message: Message) -> None:
@@ -296,6 +309,7 @@ def new_view_verified(step: Step, _peer: int, message: Message) -> None:
     if outcome.reproposals() != message.reproposals:
         step.count("wrong_reproposals")
         step.penalise(message.sender, "wrong_reproposals")
+        false_opening(step, message)
         return
     current = state.picture.new_view
     if current is not None and current.view == message.view and state.view == message.view:
@@ -304,6 +318,7 @@ def new_view_verified(step: Step, _peer: int, message: Message) -> None:
     for change in message.view_changes:
         account = state.peers[change.sender]
         account.known_view = max(account.known_view, change.view)
+        amnesia(step, change)
     _check_history(step, message, outcome)
     if message.view < state.view or (message.view == state.view and state.mode is not Mode.CHANGING):
         return

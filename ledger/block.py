@@ -44,7 +44,7 @@ class Header(Wire, frozen=True):
 class BlockRef(Wire, frozen=True):
     """What the next block must know about its parent.
 
-    `work_height` is the highest height up to this one that holds transactions (P47).
+    `work_height` is the highest height up to this one that holds transactions or evidence (P47).
     """
 
     height: int
@@ -85,6 +85,11 @@ def list_root(leaves: Sequence[bytes]) -> bytes:
 
 
 EMPTY_LIST_ROOT = list_root(())
+
+
+def carries_work(header: Header) -> bool:
+    """Tell whether a block changes the state, so that its result must be certified: transactions or evidence (P47)."""
+    return header.tx_count > 0 or header.evidence_root != EMPTY_LIST_ROOT
 
 
 def list_proof(leaves: Sequence[bytes], index: int) -> tuple[bytes, ...]:

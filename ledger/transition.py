@@ -18,7 +18,9 @@ from ledger import merkle
 from ledger.access.decide import decide, read_subject
 from ledger.access.model import Action, Context, Maker, Resource, Subject
 from ledger.block import Header, exec_root
+from ledger.codec import encode
 from ledger.errors import InvariantViolated
+from ledger.evidence import Fault, evidence_codec, evidence_id, fault_key
 from ledger.receipt import STATUS_FAILED, STATUS_OK, Abort, ContractEvent, Receipt, receipts_root
 from ledger.registry.lookup import (
     ACTIVE,
@@ -93,10 +95,15 @@ class BlockResult:
 
 
 def apply_block(
-    view: StateView, header: Header, transactions: Sequence[Transaction], runtime: Runtime, utc_offset_min: int
+    view: StateView,
+    header: Header,
+    transactions: Sequence[Transaction],
+    runtime: Runtime,
+    utc_offset_min: int,
+    evidence: Sequence[bytes] = (),
 ) -> BlockResult:
-    """Return the result of a committed block over the state of the height before it."""
-    execution = BlockExecution(view, header, runtime, utc_offset_min)
+    """Return the result of a committed block over the state of the height before it; `evidence` are encoded items."""
+    execution = BlockExecution(view, header, runtime, utc_offset_min, evidence)
     execution.run(transactions)
     return execution.finish()
 
@@ -126,7 +133,14 @@ class BlockExecution:
 
     __slots__ = ("_day", "_header", "_overlay", "_receipts", "_registered", "_runtime", "_view", "_windows")
 
-    def __init__(self, view: StateView, header: Header, runtime: Runtime, utc_offset_min: int) -> None:
+    def __init__(
+        self,
+        view: StateView,
+        header: Header,
+        runtime: Runtime,
+        utc_offset_min: int,
+        evidence: Sequence[bytes] = (),
+    ) -> None:
         if header.height != view.height + 1:
             raise InvariantViolated(f"block {header.height} cannot be executed on the state of height {view.height}")
         self._view = view
@@ -138,6 +152,8 @@ class BlockExecution:
         self._registered = _Registered()
         self._windows: dict[str, NonceWindow] = {}
         """Nonce windows that moved in this block; written once, at its end."""
+        for item in evidence:
+            self._record(item)
 
     def run(self, transactions: Sequence[Transaction]) -> None:
         """Execute the next `transactions` of the block, in order."""
@@ -164,6 +180,14 @@ class BlockExecution:
             state_root=state_root,
             exec_root=exec_root(self._view.exec_root, state_root, receipts_hash),
         )
+
+    def _record(self, item: bytes) -> None:
+        """Keep a proven fault on the chain, before the transactions; the first item of its kind stays (P124, P125)."""
+        evidence = evidence_codec.decode(item)
+        key = fault_key(evidence.company_id, evidence.epoch, evidence.kind)
+        if self._overlay.get(key) is None:
+            fault = Fault(evidence.company_id, evidence.kind, evidence.epoch, self._header.height, evidence_id(item))
+            self._overlay.put(key, encode(fault))
 
     def _execute(self, tx: Transaction) -> Receipt:
         overlay, body = self._overlay, tx.body

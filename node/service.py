@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 from contracts.interface import Interface
 from ledger.block import PROTOCOL_VERSION
 from ledger.codec import encode
+from ledger.evidence import split_bodies
 from ledger.genesis import GenesisDocument
 from ledger.proof import ReceiptClaim, ResultProof, StateClaim, receipt_claim, state_claim
 from ledger.transaction import Transaction, decode_transaction
@@ -159,7 +160,10 @@ class Service:
             header=block.header,
             header_bytes=block.header_bytes,
             certificate=block.certificate,
-            transactions=tuple(decode_transaction(envelope, self.chain_id) for envelope in block.envelopes),
+            transactions=tuple(
+                decode_transaction(envelope, self.chain_id)
+                for envelope in split_bodies(block.envelopes, block.header.tx_count)[0]
+            ),
             receipts=self._store.receipts(block.ref.height),
         )
 

@@ -481,7 +481,7 @@ class Daemon:
 
     def _execute(self, effect: ne.Execute) -> None:
         world = self.world
-        executed = world.execution.run(self.store.view, effect.header, effect.transactions)
+        executed = world.execution.run(self.store.view, effect.header, effect.transactions, effect.evidence)
         block = self.store.blocks[effect.height]
         if block.ref.block_id not in world.validity:
             world.validity[block.ref.block_id] = tuple(

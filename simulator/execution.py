@@ -57,7 +57,9 @@ class Execution:
         self.runs = 0
         self._results: dict[tuple[int, bytes, bytes], Executed] = {}
 
-    def run(self, view: MemoryState, header: Header, transactions: Sequence[Transaction]) -> Executed:
+    def run(
+        self, view: MemoryState, header: Header, transactions: Sequence[Transaction], evidence: Sequence[bytes] = ()
+    ) -> Executed:
         """Return what `apply_block` gives on `view`."""
         key = (header.height, view.exec_root, encode(header))
         known = self._results.get(key)
@@ -65,7 +67,7 @@ class Execution:
         if known is not None and not again:
             return Executed(known.result, known.view, True)
         self.runs += 1
-        result = apply_block(view, header, transactions, self.runtime, self.utc_offset_min)
+        result = apply_block(view, header, transactions, self.runtime, self.utc_offset_min, evidence)
         if known is not None and result.exec_root == known.result.exec_root:
             return Executed(known.result, known.view, False)
         after = view.apply(result.writes, result.nodes, header.height, result.state_root, result.exec_root)

@@ -36,6 +36,7 @@ class Tag(Enum):
     BLOCK = "block"
     CERTIFICATE = "certificate"
     ENVELOPE = "envelope"
+    EVIDENCE = "evidence"
     EXEC = "exec"
     ROTATION = "rotation"
     CONTRACT = "contract"

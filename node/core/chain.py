@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from consensus.events import Lsn
-from ledger.block import BlockRef
+from ledger.block import BlockRef, carries_work
 from ledger.certificate import CommitCertificate
 from ledger.errors import InvariantViolated
 from node.core.effects import Execute, NodeEffect, StoreBlock
@@ -49,7 +49,7 @@ class Chain:
                 ref=ref,
                 header=candidate.header,
                 header_bytes=candidate.header_bytes,
-                envelopes=tuple(tx.envelope for tx in candidate.transactions),
+                envelopes=candidate.bodies,
                 tx_ids=candidate.tx_ids,
                 certificate=certificate,
                 after=after,
@@ -95,7 +95,15 @@ class Chain:
         self._running = True
         candidate, after = self._queue.popleft()
         height = candidate.header.height
-        return [Execute(height=height, header=candidate.header, transactions=candidate.transactions, after=after)]
+        return [
+            Execute(
+                height=height,
+                header=candidate.header,
+                transactions=candidate.transactions,
+                evidence=candidate.evidence,
+                after=after,
+            )
+        ]
 
 
 def ref_of(candidate_id: bytes, candidate: Candidate, parent: BlockRef) -> BlockRef:
@@ -106,5 +114,5 @@ def ref_of(candidate_id: bytes, candidate: Candidate, parent: BlockRef) -> Block
         block_id=candidate_id,
         time_ms=header.time_ms,
         exec_height=header.exec_height,
-        work_height=header.height if header.tx_count else parent.work_height,
+        work_height=header.height if carries_work(header) else parent.work_height,
     )

@@ -65,7 +65,10 @@ class VerifyTransactions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreBlock:
-    """Keep a certified block; it becomes durable with the next flush of the block store."""
+    """Keep a certified block; it becomes durable with the next flush of the block store.
+
+    `envelopes`: the transactions, as many as `tx_ids`, then the evidence.
+    """
 
     ref: BlockRef
     header: Header
@@ -83,6 +86,7 @@ class Execute:
     height: int
     header: Header
     transactions: tuple[Transaction, ...]
+    evidence: tuple[bytes, ...]
     after: Lsn
 
 

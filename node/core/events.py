@@ -27,7 +27,7 @@ AnyTimer: TypeAlias = Timer | NodeTimer
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournalBody:
-    """The payload of a block kept in the journal's `bodies` database."""
+    """The payload of a block kept in the journal's `bodies` database; `envelopes`: transactions, then evidence."""
 
     height: int
     block_id: bytes

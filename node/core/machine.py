@@ -15,20 +15,23 @@ from typing import Final
 from consensus import effects as ce
 from consensus import events as cv
 from consensus.events import EpochSpec, Lsn, ReplicaConfig
+from consensus.membership import membership
 from consensus.replica import Replica
 from consensus.state import primary_of
 from consensus.step import VoteSigner
 from ledger.block import EMPTY_LIST_ROOT, PROTOCOL_VERSION, BlockRef, Header, block_id, header_codec
 from ledger.certificate import CommitCertificate
 from ledger.errors import InvariantViolated, LedgerError
+from ledger.evidence import ITEMS_MAX, evidence_id, split_bodies
 from ledger.ids import ZERO_HASH
 from ledger.state import Reader
 from ledger.transaction import decode_transaction
 from node.core import effects as ne
 from node.core import events as nv
 from node.core.chain import Chain, ref_of
+from node.core.evidence import EvidencePool
 from node.core.mempool import Candidate, Mempool
-from node.core.messages import Blocks, BlocksRequest, Bodies, BodiesRequest, TxBatch
+from node.core.messages import Blocks, BlocksRequest, Bodies, BodiesRequest, EvidenceItem, TxBatch
 from node.core.sync import Sync
 
 GOSSIP_NS: Final = 15_000_000
@@ -72,7 +75,7 @@ class NodeCore:
         handler = _HANDLERS[type(event)]
         out: list[ne.NodeEffect] = handler(self, event)
         self._follow_primary()
-        if self._config is not None and self.mempool.changed:
+        if self._config is not None and (self.mempool.changed or self.evidence.changed):
             out += self._consensus(self.mempool.work(self._now, self._wall))
         return out
 
@@ -82,12 +85,23 @@ class NodeCore:
         config = event.config
         self._config = config
         own = config.index if config.index is not None else OBSERVER
+        members = membership(config.epoch, config.chain_id, config.params.rotate_every)
+        self.evidence = EvidencePool(
+            own=own,
+            members=members,
+            genesis_id=config.genesis_id,
+            params=config.params,
+            read=self._context.read,
+            next_token=self._next_token,
+            executed=event.executed[-1][0],
+        )
         self.mempool = Mempool(
             own=own,
             chain_id=config.chain_id,
             params=config.params,
             read=self._context.read,
             next_token=self._next_token,
+            evidence=self.evidence,
             height=event.tip.height,
             executed=event.executed[-1][0],
             time_ms=event.tip.time_ms,
@@ -117,12 +131,17 @@ class NodeCore:
         if isinstance(message, TxBatch):
             return [*self.mempool.receive(peer, message), *self._arm_gossip()]
         if isinstance(message, BodiesRequest):
-            envelopes = self.mempool.bodies(message.tx_ids[: self.config.params.max_block_txs], BODIES_ANSWER_BYTES)
+            asked = message.tx_ids[: self.config.params.max_block_txs + ITEMS_MAX]
+            envelopes = self.mempool.bodies(asked, BODIES_ANSWER_BYTES)
             if not envelopes:
                 return []
             return [ne.SendPeer(to=peer, message=Bodies(message.block_id, envelopes), after=Lsn(0))]
         if isinstance(message, Bodies):
-            return self.mempool.receive_bodies(peer, message)
+            return self.mempool.receive_bodies(peer, message) + self._completed()
+        if isinstance(message, EvidenceItem):
+            out = self.evidence.told(peer, message)
+            self.mempool.evidence_judged(evidence_id(message.item))
+            return out + self._completed()
         if isinstance(message, BlocksRequest):
             if not 1 <= message.first <= message.last:
                 return [ne.Penalty(peer=peer, reason="blocks_request")]
@@ -137,15 +156,24 @@ class NodeCore:
     def _transactions_verified(self, event: nv.TransactionsVerified) -> list[ne.NodeEffect]:
         self.sync.transactions_verified(event.token, event.verdicts)
         out = self.mempool.verified(event.now, event.token, event.verdicts)
-        out += self._arm_gossip() + self._arm_forward()
+        out += self._arm_gossip() + self._arm_forward() + self._completed()
+        return out + self._drain_sync()
+
+    def _completed(self) -> list[ne.NodeEffect]:
+        """Give consensus the verdicts on proposals whose last body arrived (P131)."""
+        out: list[ne.NodeEffect] = []
         for candidate_id, verdict, reason in self.mempool.completed():
             out += self._consensus(
                 cv.BlockChecked(now=self._now, wall=self._wall, block_id=candidate_id, verdict=verdict, reason=reason)
             )
-        return out + self._drain_sync()
+        return out
 
     def _votes_verified(self, event: nv.VotesVerified) -> list[ne.NodeEffect]:
         if event.token % 2:
+            identity, out = self.evidence.verified(event.now, event.token, event.valid)
+            if identity:
+                self.mempool.evidence_judged(identity)
+                return out + self._completed() + self._arm_forward()
             self.sync.votes_verified(event.token, event.valid)
             return self._drain_sync()
         token = event.token // 2
@@ -153,7 +181,7 @@ class NodeCore:
 
     def _executed(self, event: nv.BlockExecuted) -> list[ne.NodeEffect]:
         out = self.chain.finished(event.height, event.exec_root)
-        self.mempool.executed = event.height
+        self.mempool.executed = self.evidence.executed = event.height
         if stop := self._divergence():
             return stop
         return out + self._consensus(
@@ -248,6 +276,7 @@ class NodeCore:
                 out.append(ne.Tally(metric=effect.metric, value=effect.value))
             case ce.Report():
                 out.append(effect)
+                out += self.evidence.found(effect)
             case ce.Halt():
                 out.append(effect)
                 self._halted = True
@@ -357,17 +386,18 @@ class NodeCore:
             height=candidate.header.height,
             block_id=candidate_id,
             header=candidate.header_bytes,
-            envelopes=tuple(tx.envelope for tx in candidate.transactions),
+            envelopes=candidate.bodies,
         )
 
     def _load_body(self, body: nv.JournalBody) -> None:
         try:
             header = header_codec.decode(body.header)
-            transactions = tuple(decode_transaction(envelope, self.config.chain_id) for envelope in body.envelopes)
+            envelopes, evidence = split_bodies(body.envelopes, header.tx_count)
+            transactions = tuple(decode_transaction(envelope, self.config.chain_id) for envelope in envelopes)
         except LedgerError as error:
             raise InvariantViolated(f"journal body {body.height} does not decode: {error}") from error
         ids = tuple(tx.tx_id for tx in transactions)
-        self.mempool.adopt(block_id(body.header), Candidate(header, body.header, ids, transactions))
+        self.mempool.adopt(block_id(body.header), Candidate(header, body.header, ids, transactions, evidence))
 
     def _arm_gossip(self) -> list[ne.NodeEffect]:
         if not self.mempool.has_outbox or self._armed[nv.NodeTimer.GOSSIP]:

@@ -19,10 +19,11 @@ from typing import Final
 from consensus.effects import BuildBlock
 from consensus.events import Lsn, Verdict, WorkChanged
 from consensus.messages import Proposal
-from ledger.block import EMPTY_LIST_ROOT, PROTOCOL_VERSION, Header, block_id, header_codec, list_root
+from ledger.block import PROTOCOL_VERSION, Header, block_id, header_codec, list_root
 from ledger.certificate import certificate_hash
 from ledger.codec import encode
 from ledger.errors import InvalidTransaction, LedgerError
+from ledger.evidence import ITEMS_MAX, evidence_id, split_bodies
 from ledger.params import Params
 from ledger.registry.lookup import NonceWindow, SoundSigners, check_signers, nonce_free, read_nonces
 from ledger.state import Reader
@@ -37,6 +38,7 @@ from node.core.effects import (
     Tally,
     VerifyTransactions,
 )
+from node.core.evidence import EvidencePool
 from node.core.messages import Bodies, TxBatch
 
 POOL_BYTES_MAX: Final = 64 * 1024 * 1024
@@ -97,10 +99,16 @@ class Candidate:
     header_bytes: bytes
     tx_ids: tuple[bytes, ...]
     transactions: tuple[Transaction, ...]
+    evidence: tuple[bytes, ...] = ()
     by_id: dict[bytes, Transaction] = field(init=False)
 
     def __post_init__(self) -> None:
         self.by_id = dict(zip(self.tx_ids, self.transactions, strict=True))
+
+    @property
+    def bodies(self) -> tuple[bytes, ...]:
+        """Return everything behind the ids of the proposal: transactions, then evidence."""
+        return (*(tx.envelope for tx in self.transactions), *self.evidence)
 
 
 @dataclass(slots=True)
@@ -138,6 +146,7 @@ class Mempool:
     params: Params
     read: Callable[[], Reader]
     next_token: Callable[[], int]
+    evidence: EvidencePool
     height: int = 0
     executed: int = 0
     """Height of the state that `read` gives; the shell moves both together."""
@@ -351,7 +360,7 @@ class Mempool:
                 handed.append(envelope)
             if owed.turn != self._turn:
                 owed.turn, owed.handed_ns = self._turn, now
-        effects: list[NodeEffect] = []
+        effects = self.evidence.tell_again(now)
         if handed:
             effects.append(SendPeer(to=self._primary, message=TxBatch(tuple(handed)), after=_AT_ONCE))
         return effects + self.gossip()
@@ -359,7 +368,7 @@ class Mempool:
     @property
     def owes(self) -> bool:
         """Something waits to be ordered."""
-        return bool(self._owed)
+        return bool(self._owed or self.evidence.pending)
 
     @property
     def has_outbox(self) -> bool:
@@ -373,7 +382,7 @@ class Mempool:
 
     def work(self, now: int, wall: int) -> WorkChanged:
         """Return what the replica needs to know about the pool (P45, P65, P132)."""
-        self.changed = False
+        self.changed = self.evidence.changed = False
         oldest = 0
         for tx_id, entry in self.waiting.items():
             if tx_id not in self._superseded:
@@ -382,7 +391,7 @@ class Mempool:
         return WorkChanged(
             now=now,
             wall=wall,
-            count=len(self.waiting) - len(self._superseded),
+            count=len(self.waiting) - len(self._superseded) + len(self.evidence.pending),
             size_bytes=self._bytes,
             oldest_ns=oldest,
             overdue=bool(self._overdue),
@@ -415,8 +424,10 @@ class Mempool:
             chosen.append(entry.tx)
             size += length
             gas += body.gas_limit
-        if not ids and not request.allow_empty:
+        evidence = self.evidence.choose(request.height, request.taken)
+        if not ids and not evidence and not request.allow_empty:
             return None
+        named = tuple(evidence_id(item) for item in evidence)
         header = Header(
             version=PROTOCOL_VERSION,
             chain_id=self.chain_id,
@@ -432,14 +443,14 @@ class Mempool:
             exec_root=header_base.exec_root,
             members_hash=header_base.members_hash,
             next_members_hash=header_base.next_members_hash,
-            evidence_root=EMPTY_LIST_ROOT,
+            evidence_root=list_root(named),
             last_cert_height=request.last_certificate.vote.height,
             last_cert_hash=certificate_hash(request.last_certificate),
             params_hash=header_base.params_hash,
         )
         raw = encode(header)
-        self.candidates[block_id(raw)] = Candidate(header, raw, tuple(ids), tuple(chosen))
-        return Proposal(raw, tuple(ids), request.last_certificate)
+        self.candidates[block_id(raw)] = Candidate(header, raw, tuple(ids), tuple(chosen), evidence)
+        return Proposal(raw, (*ids, *named), request.last_certificate)
 
     def check(self, candidate_id: bytes, proposal: Proposal, taken: tuple[bytes, ...]) -> tuple[Verdict, str]:
         """Tell whether a proposal is acceptable here: bodies, roots, sizes, expiry, duplicates (P30i, LR2).
@@ -452,14 +463,14 @@ class Mempool:
             header = header_codec.decode(proposal.header)
         except LedgerError:
             return Verdict.INVALID, "header"
-        ids = proposal.tx_ids
+        ids, named = split_bodies(proposal.tx_ids, header.tx_count)
         if header.tx_count != len(ids) or len(ids) > self.params.max_block_txs:
             return Verdict.INVALID, "tx_count"
         if len(dict.fromkeys(ids)) != len(ids):
             return Verdict.INVALID, "duplicate"
         if header.tx_root != list_root(ids):
             return Verdict.INVALID, "tx_root"
-        if header.evidence_root != EMPTY_LIST_ROOT:
+        if header.evidence_root != list_root(named):
             return Verdict.INVALID, "evidence_root"
         found: list[Transaction] = []
         absent: list[bytes] = []
@@ -469,11 +480,16 @@ class Mempool:
                 absent.append(tx_id)
             else:
                 found.append(tx)
+        absent += [identity for identity in named if not self.evidence.judged(identity)]
         if absent:
             self._missing[candidate_id] = _Absent(proposal, taken, dict.fromkeys(absent))
             return Verdict.MISSING, "bodies"
         self._missing.pop(candidate_id, None)
-        candidate = Candidate(header, proposal.header, ids, tuple(found))
+        problem = self.evidence.problem(named, header.height)
+        if problem:
+            return Verdict.INVALID, problem
+        evidence = tuple(self.evidence.items[identity].data for identity in named)
+        candidate = Candidate(header, proposal.header, ids, tuple(found), evidence)
         verdict, reason = self._recheck(candidate, taken)
         if verdict is Verdict.OK:
             self.candidates[candidate_id] = candidate
@@ -487,7 +503,7 @@ class Mempool:
         entry = self._missing.get(candidate_id)
         if entry is None:
             return ()
-        return tuple(tx_id for tx_id in entry.ids if tx_id not in self._ids_in_check and self._body(tx_id) is None)
+        return tuple(tx_id for tx_id in entry.ids if tx_id not in self._ids_in_check and not self._here(tx_id))
 
     def completed(self) -> list[tuple[bytes, Verdict, str]]:
         """Return the verdicts on proposals whose last missing body arrived since; each is reported once."""
@@ -499,39 +515,51 @@ class Mempool:
         return verdicts
 
     def bodies(self, tx_ids: Iterable[bytes], limit_bytes: int) -> tuple[bytes, ...]:
-        """Return the envelopes held for `tx_ids`, as many as fit."""
+        """Return the envelopes, and the items of evidence, held for `tx_ids`, as many as fit."""
         found: list[bytes] = []
         size = 0
         for tx_id in tx_ids:
             tx = self._body(tx_id)
-            if tx is None:
-                continue
-            size += len(tx.envelope)
+            held = self.evidence.items.get(tx_id)
+            body = tx.envelope if tx is not None else held.data if held is not None else b""
+            size += len(body)
             if size > limit_bytes:
                 break
-            found.append(tx.envelope)
+            if body:
+                found.append(body)
         return tuple(found)
 
     def receive_bodies(self, peer: int, message: Bodies) -> list[NodeEffect]:
         """Take the answer to a body request; only ids that are missing are looked at (P131)."""
         wanted: list[Transaction] = []
-        for envelope in message.envelopes[: self.params.max_block_txs]:
+        effects: list[NodeEffect] = []
+        for envelope in message.envelopes[: self.params.max_block_txs + ITEMS_MAX]:
+            identity = evidence_id(envelope)
+            if self._is_missing(identity):
+                effects += self.evidence.fetched(peer, envelope)
+                self.evidence_judged(identity)
+                continue
             key = envelope_hash(envelope)
             if key in self._refused or key in self._in_check:
                 continue
             try:
                 tx = decode_transaction(envelope, self.chain_id)
             except LedgerError:
-                return [Penalty(peer=peer, reason="malformed_body")]
+                return [*effects, Penalty(peer=peer, reason="malformed_body")]
             if self._is_missing(tx.tx_id) and self._body(tx.tx_id) is None:
                 wanted.append(tx)
-        return [self._verify(wanted, peer, wanted=True)] if wanted else []
+        return [*effects, self._verify(wanted, peer, wanted=True)] if wanted else effects
+
+    def evidence_judged(self, identity: bytes) -> None:
+        """Let proposals that name an item go on, if its verdict is known now."""
+        if self.evidence.judged(identity):
+            self._arrived(identity)
 
     def adopt(self, candidate_id: bytes, candidate: Candidate) -> None:
         """Keep a block whose bodies came from the journal or from sync."""
         self.candidates[candidate_id] = candidate
         if self._missing:
-            for tx_id in candidate.tx_ids:
+            for tx_id in (*candidate.tx_ids, *(evidence_id(item) for item in candidate.evidence)):
                 self._arrived(tx_id)
 
     # -- commitment --------------------------------------------------------------------------------------------
@@ -541,6 +569,7 @@ class Mempool:
         self.height = candidate.header.height
         self.time_ms = candidate.header.time_ms
         self._state = None
+        self.evidence.committed(self.height, candidate.evidence)
         for tx in candidate.transactions:
             rival = self._nonces.get((tx.body.signers[0].user_id, tx.body.nonce))
             if rival is not None and rival != tx.tx_id:
@@ -723,6 +752,10 @@ class Mempool:
             if tx is not None:
                 return tx
         return None
+
+    def _here(self, identity: bytes) -> bool:
+        """Tell whether a body of a proposal is here: a transaction, or an item whose verdict is known."""
+        return self._body(identity) is not None or self.evidence.judged(identity)
 
     def _is_missing(self, tx_id: bytes) -> bool:
         return any(tx_id in entry.ids for entry in self._missing.values())

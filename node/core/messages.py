@@ -19,7 +19,7 @@ class TxBatch(Wire, frozen=True, tag=16):
 
 
 class BodiesRequest(Wire, frozen=True, tag=17):
-    """Pull of the bodies behind a proposal (P131)."""
+    """Pull of the bodies behind a proposal (P131); `tx_ids` may name evidence as well."""
 
     block_id: bytes
     tx_ids: tuple[bytes, ...]
@@ -38,6 +38,8 @@ class BlocksRequest(Wire, frozen=True, tag=19):
 
 
 class CertifiedBlock(Wire, frozen=True):
+    """`envelopes`: the transactions, then the evidence (`ledger.evidence`)."""
+
     header: bytes
     envelopes: tuple[bytes, ...]
     certificate: CommitCertificate
@@ -49,7 +51,13 @@ class Blocks(Wire, frozen=True, tag=20):
     blocks: tuple[CertifiedBlock, ...]
 
 
-PeerMessage: TypeAlias = Message | TxBatch | BodiesRequest | Bodies | BlocksRequest | Blocks
+class EvidenceItem(Wire, frozen=True, tag=21):
+    """An encoded `Evidence` that its sender found and that no block carries yet (P124)."""
+
+    item: bytes
+
+
+PeerMessage: TypeAlias = Message | TxBatch | BodiesRequest | Bodies | BlocksRequest | Blocks | EvidenceItem
 
 FRAME_LIMIT_BYTES = 4 * 1024 * 1024
 """Largest frame of any type (P140); `frame_limit` is the cap of one type."""
@@ -58,6 +66,7 @@ _SMALL = 4 * 1024
 FRAME_LIMITS: dict[int, int] = {
     1: 512 * 1024, 2: _SMALL, 3: _SMALL, 4: 64 * 1024, 5: 1024 * 1024, 6: _SMALL, 7: _SMALL, 8: _SMALL, 9: _SMALL,
     10: 512 * 1024, 16: FRAME_LIMIT_BYTES, 17: 256 * 1024, 18: FRAME_LIMIT_BYTES, 19: _SMALL, 20: FRAME_LIMIT_BYTES,
+    21: 260 * 1024,
 }  # fmt: skip
 """Cap in bytes by message tag, checked before decoding (S33, P140)."""
 

@@ -17,6 +17,7 @@ from ledger.block import BlockRef, block_id, header_codec, list_root
 from ledger.certificate import CommitCertificate, bitmap_indexes, quorum
 from ledger.codec import encode
 from ledger.errors import LedgerError
+from ledger.evidence import evidence_id, split_bodies
 from ledger.transaction import Transaction, decode_transaction
 from node.core.chain import ref_of
 from node.core.effects import NodeEffect, Penalty, SendPeer, VerifyTransactions, VerifyVotes
@@ -155,7 +156,8 @@ class Sync:
     def _shape(self, block: CertifiedBlock, parent: BlockRef) -> Verified | str:
         try:
             header = header_codec.decode(block.header)
-            transactions = tuple(decode_transaction(envelope, self.chain_id) for envelope in block.envelopes)
+            envelopes, evidence = split_bodies(block.envelopes, header.tx_count)
+            transactions = tuple(decode_transaction(envelope, self.chain_id) for envelope in envelopes)
         except LedgerError:
             return "malformed"
         identity = block_id(block.header)
@@ -167,13 +169,15 @@ class Sync:
             return "parent"
         if header.tx_root != list_root(ids) or header.tx_count != len(ids):
             return "tx_root"
+        if header.evidence_root != list_root([evidence_id(item) for item in evidence]):
+            return "evidence_root"
         if (vote.block_id, vote.height, vote.epoch) != (identity, header.height, self.epoch.epoch):
             return "certificate"
         n = len(self.epoch.members)
         indexes = bitmap_indexes(block.certificate.signers, n)
         if indexes is None or len(indexes) != quorum(n) or len(block.certificate.signatures) != len(indexes):
             return "certificate"
-        candidate = Candidate(header, block.header, ids, transactions)
+        candidate = Candidate(header, block.header, ids, transactions, evidence)
         return Verified(ref_of(identity, candidate, parent), candidate, block.certificate)
 
 

@@ -86,6 +86,7 @@ class _Execution:
     height: int
     header: Header
     transactions: tuple[Transaction, ...]
+    evidence: tuple[bytes, ...]
     done: int = 0
     run: BlockExecution | None = None
 
@@ -275,7 +276,7 @@ class Driver:
         elif isinstance(effect, ne.StoreBlock):
             self._store.add_block(effect)
         elif isinstance(effect, ne.Execute):
-            self._executions.append(_Execution(effect.height, effect.header, effect.transactions))
+            self._executions.append(_Execution(effect.height, effect.header, effect.transactions, effect.evidence))
         elif isinstance(effect, ne.Answer):
             future = self._answers.pop(effect.token, None)
             if future is not None and not future.done():
@@ -324,7 +325,7 @@ class Driver:
         mark = time.thread_time_ns()
         job = self._executions[0]
         if job.run is None:
-            job.run = BlockExecution(self._store.view(), job.header, self._runtime, self._utc_offset_min)
+            job.run = BlockExecution(self._store.view(), job.header, self._runtime, self._utc_offset_min, job.evidence)
         part = job.transactions[job.done : job.done + EXECUTE_SLICE]
         if part:
             job.run.run(part)

@@ -159,7 +159,7 @@ def block_puts(disk: ChainDisk, blocks: Iterable[StoredBlock]) -> list[Puts]:
         heads.append((key, encode(HeaderRow(block.header_bytes, block.certificate, block.ref.work_height))))
         payloads.append((key, encode(PayloadRow(block.tx_ids, block.envelopes))))
         names.append((block.ref.block_id + key, b""))
-        for position, (tx_id, envelope) in enumerate(zip(block.tx_ids, block.envelopes, strict=True)):
+        for position, (tx_id, envelope) in enumerate(zip(block.tx_ids, block.envelopes, strict=False)):  # evidence last
             places.append((tx_id + key + position.to_bytes(4, "big"), b""))
             expiries.append((height_key(valid_until(envelope)) + tx_id + key, b""))
     return [

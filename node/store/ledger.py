@@ -452,7 +452,7 @@ class ChainStore:
         for height in sorted(self._blocks):
             if height > self._meta.tip:
                 block = self._blocks[height]
-                for tx_id, envelope in zip(block.tx_ids, block.envelopes, strict=True):
+                for tx_id, envelope in zip(block.tx_ids, block.envelopes, strict=False):  # evidence stands last
                     found.append((tx_id, height, valid_until(envelope)))
         return tuple(item for item in found if item[2] >= tip)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ledger.evidence import split_bodies
 from ledger.transaction import decode_transaction
 from ledger.transition import Runtime, apply_block
 from node.store.errors import StoreCorrupt
@@ -27,8 +28,9 @@ def replay(
         block = store.block(height)
         if block is None:
             raise StoreCorrupt(str(store.path), f"block {height} is missing")
-        transactions = tuple(decode_transaction(envelope, chain_id) for envelope in block.envelopes)
-        store.apply(apply_block(store.view(), block.header, transactions, runtime, utc_offset_min))
+        envelopes, evidence = split_bodies(block.envelopes, block.header.tx_count)
+        transactions = tuple(decode_transaction(envelope, chain_id) for envelope in envelopes)
+        store.apply(apply_block(store.view(), block.header, transactions, runtime, utc_offset_min, evidence))
         count += 1
         progress(height)
     return count

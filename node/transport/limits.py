@@ -10,7 +10,7 @@ from typing import Final
 RATES: Final[dict[int, tuple[int, int]]] = {
     1: (200, 400), 2: (500, 1_000), 3: (500, 1_000), 4: (50, 200), 5: (20, 60), 6: (50, 200), 7: (50, 100),
     8: (50, 200), 9: (500, 1_000), 10: (100, 200), 16: (200, 600), 17: (200, 400), 18: (200, 400), 19: (100, 200),
-    20: (100, 200),
+    20: (100, 200), 21: (5, 40),
 }  # fmt: skip
 """Message type -> (messages per second, burst). Ten times what a correct node sends under full load."""
 

@@ -14,6 +14,7 @@ from simulator.byzantine.censor import Censor
 from simulator.byzantine.delay_votes import DelayVotes
 from simulator.byzantine.equivocate import Equivocate
 from simulator.byzantine.fake_certificate import FakeCertificate
+from simulator.byzantine.false_witness import FalseWitness
 from simulator.byzantine.flood import Flood
 from simulator.byzantine.forge import Forge
 from simulator.byzantine.lie_view_change import LieViewChange
@@ -34,7 +35,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
     for kind in (
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
-        Censor,
+        Censor, FalseWitness,
     )
 }  # fmt: skip
 

@@ -54,6 +54,7 @@ from consensus.events import (
     Verdict,
     WorkChanged,
 )
+from consensus.evidence import judge
 from consensus.messages import (
     Commit,
     Message,
@@ -79,6 +80,7 @@ from ledger.certificate import (
 from ledger.codec import encode
 from ledger.crypto.ed25519 import SigningKey, verify_strict
 from ledger.crypto.hashing import H, Tag
+from ledger.evidence import Evidence
 from ledger.ids import ZERO_HASH
 from ledger.params import Params
 from ledger.registry.records import members_hash
@@ -790,6 +792,17 @@ class World:
         return self.proposal(self.nodes[index], 1, parent, last, ids, bodies, **changes)
 
     # looking
+
+    def convicts(self, item: Evidence) -> bool:
+        """Tell whether an item proves its fault under the keys of this world."""
+        case = judge(item, self.state(0).members, GENESIS, self.params.window)
+        if isinstance(case, str):
+            return False
+        valid = 0
+        for position, one in enumerate(case.items):
+            digest = signing_digest_of(one.kind, CHAIN, one.body)
+            valid |= self.keys.verify(self.keys.public[one.signer], one.signature, digest) << position
+        return case.convicted(valid)
 
     def heights(self) -> list[int]:
         return [len(node.chain) for node in self.nodes if node.alive]

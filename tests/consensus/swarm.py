@@ -88,6 +88,7 @@ def crashes(seed: int, window: int = 1, rotate_every: int = 0) -> bool:
         ),
     )
     world.settled()
+    assert not any(node.reports for node in world.nodes)  # I16: crashes and loss convict nobody
     return done
 
 
@@ -152,5 +153,6 @@ def lies(seed: int, window: int = 1, rotate_every: int = 0) -> bool:
     for node in correct:
         assert not node.halts, node.halts
         assert {report.offender for report in node.reports} <= set(liars.members)  # I16
+        assert all(world.convicts(report.evidence) for report in node.reports)
         assert {penalty.peer for penalty in node.penalties} <= set(liars.members)
     return done

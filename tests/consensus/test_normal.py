@@ -105,7 +105,6 @@ def backup(world: World) -> int:
         ("members_hash", bytes(32)),
         ("next_members_hash", bytes(32)),
         ("params_hash", bytes(32)),
-        ("evidence_root", bytes(32)),
         ("size_bytes", 3 * 1024 * 1024),
         ("time_ms", WALL0 - 1000),
         ("time_ms", WALL0 + 10_000),
@@ -149,6 +148,11 @@ def test_p30_ids_and_certificate_must_be_those_of_the_header() -> None:
     other = msgspec.structs.replace(proposal, tx_ids=(bytes(32),))
     assert offered(world, other, backup(world)) is Stage.EMPTY
     assert world.nodes[backup(world)].penalties
+    extra = msgspec.structs.replace(proposal, tx_ids=(*proposal.tx_ids, bytes(32)))  # evidence the header lacks
+    assert offered(world, extra, backup(world)) is Stage.EMPTY
+    root = world.first_proposal(world.primary(), evidence_root=bytes(32))
+    assert offered(world, root, backup(world)) is Stage.EMPTY
+    assert len(world.nodes[backup(world)].penalties) == 3
     assert offered(world, proposal, backup(world)) is Stage.ACCEPTED  # the true one still counts
 
 
@@ -215,7 +219,7 @@ def test_e1_two_proposals_of_one_primary_are_reported_once_and_the_first_stays()
     assert world.state(me).slots[1].block_id == first.vote.block_id
     (report,) = world.nodes[me].reports
     assert (report.kind, report.offender) == ("E1", world.primary())
-    assert (report.first, report.second) == (encode(first), encode(second))
+    assert {one.body for one in report.evidence.statements} == {encode(first.vote), encode(second.vote)}
 
 
 @pytest.mark.parametrize(("kind", "code"), [("prepare", "E2"), ("commit", "E3")])

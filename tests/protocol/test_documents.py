@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
 TABLE = (ROOT / "docs" / "message-table.md").read_text(encoding="utf-8")
 RULES = re.findall(r"\*\*(P\d+)\*\*", PROTOCOL)
-ELSEWHERE = {"P1", "P21", "P22", "P55", "P91", "P98", "P107", "P130", "P162"}
+ELSEWHERE = {"P1", "P21", "P22", "P55", "P91", "P98", "P107", "P126", "P130", "P162"}
 """Stated for the reader; kept by the model, the transport, the driver or the mempool, or cited in a wider range."""
 
 

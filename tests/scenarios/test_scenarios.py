@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ledger.evidence import KINDS, fault_key
 from simulator.scenario import load
 from simulator.world import World
 
@@ -25,6 +26,32 @@ def test_scenario(path: Path, window: int, seed: int) -> None:
     again = f"python -m simulator run {path} --seed {seed}" + (f" --set {override}" if override else "")
     assert result.ok, f"{result.violation}; repeat: {again}"
     assert result.committed > 0
+
+
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("30-twins", {"E1", "E4"}),
+        ("33-equivocate", {"E1"}),
+        ("35-double-votes", {"E2", "E3"}),
+        ("45-bad-new-view", {"E5"}),
+        ("76-false-witness", set()),
+    ],
+)
+def test_i17_what_is_proven_is_recorded_on_every_chain(name: str, kinds: set[str]) -> None:
+    world = World(load(str(Path(__file__).parent / f"{name}.toml")), 1)
+    assert world.run().ok
+    honest = [daemon for daemon in world.daemons if daemon.honest and daemon.core is not None]
+    liars = {daemon.index for daemon in world.daemons if not daemon.honest}
+    for daemon in honest:
+        found = set()
+        for firm in world.league.firms:
+            for kind in KINDS:
+                if daemon.store.view.get(fault_key(firm.company_id, 0, kind)) is not None:
+                    assert firm.index in liars  # I16
+                    found.add(kind)
+        assert kinds <= found
+        assert not kinds or found
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from consensus.effects import BuildBlock
+from consensus.membership import membership
 from consensus.messages import Proposal
 from ledger.block import BlockRef, Header, block_id, header_codec
 from ledger.params import Params
@@ -15,6 +16,7 @@ from ledger.registry.lookup import encode_nonces, nonce_key, read_nonces, use_no
 from ledger.state import Reader
 from ledger.transaction import SignerRef, TxBody, sign_transaction
 from node.core import effects as ne
+from node.core.evidence import EvidencePool
 from node.core.machine import NodeContext, NodeCore
 from node.core.mempool import Candidate, Mempool
 from node.core.messages import TxBatch
@@ -137,12 +139,21 @@ def make() -> Callable[..., Pool]:
         league = found(NAMES, Params(**parameters), True)
         state = Rows(league.state)
         counter = iter(range(1, 1_000_000))
+        evidence = EvidencePool(
+            own=own,
+            members=membership(league.epoch, league.chain_id, league.params.rotate_every),
+            genesis_id=league.genesis.ref.block_id,
+            params=league.params,
+            read=lambda: state,
+            next_token=lambda: next(counter),
+        )
         pool = Mempool(
             own=own,
             chain_id=league.chain_id,
             params=league.params,
             read=lambda: state,
             next_token=lambda: next(counter),
+            evidence=evidence,
             time_ms=league.genesis.ref.time_ms,
         )
         return Pool(league, own, pool, state)

@@ -198,6 +198,7 @@ def fresh(pool: Pool) -> dict[str, object]:
         "params": pool.league.params,
         "read": lambda: pool.state,
         "next_token": lambda: next(counter),
+        "evidence": pool.pool.evidence,
         "time_ms": pool.league.genesis.ref.time_ms,
     }
 

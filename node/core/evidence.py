@@ -1,0 +1,236 @@
+"""Provable misbehaviour on its way to the chain: found or told, verified, proposed, recorded (P124, P141).
+
+An item waits until some block carries it. There is one for each offender, kind and epoch, on the chain as well as
+here, so the pool is bounded by the faults there can be: six kinds for each member. What is told is judged like what was
+found: first its words (`consensus.evidence.judge`), then its signatures. The id of an item binds all its bytes, so an
+item that fails once is refused for good, and a block that names it is invalid.
+
+The pool answers two questions of the mempool: which items to propose, and whether those of a proposal are acceptable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+from consensus.effects import Report
+from consensus.events import Lsn
+from consensus.evidence import Case, judge
+from consensus.membership import Membership
+from ledger.codec import encode
+from ledger.errors import LedgerError
+from ledger.evidence import ITEMS_MAX, evidence_codec, evidence_id, fault_key, order_of
+from ledger.params import Params
+from ledger.state import Reader
+from node.core.effects import BroadcastPeer, NodeEffect, Penalty, Tally, VerifyVotes
+from node.core.messages import EvidenceItem
+
+ITEMS_HELD_MAX: Final = 1_000
+"""Items in the pool (P141); one for each fault is far below it in a league of 64."""
+REFUSED_MAX: Final = 1_000
+"""Remembered ids of items that prove nothing."""
+
+Key = tuple[str, int, str]
+"""Offender, epoch and kind: one item each."""
+
+
+@dataclass(slots=True)
+class Held:
+    """A verified item. `height`: the highest it speaks of, for the expiry. `again_ns`: when we tell it again; 0 never.
+
+    `named`: the highest proposal that carries it; it is kept until that height is decided.
+    """
+
+    data: bytes
+    key: Key
+    height: int
+    again_ns: int = 0
+    named: int = 0
+
+
+@dataclass(slots=True)
+class _Checking:
+    """An item at the verifier; `wanted`: a proposal waits for it."""
+
+    peer: int
+    data: bytes
+    key: Key
+    case: Case
+
+
+@dataclass(slots=True)
+class EvidencePool:
+    """Items that are not on the chain yet. Methods return effects; they never raise on input."""
+
+    own: int
+    members: Membership
+    genesis_id: bytes
+    params: Params
+    read: Callable[[], Reader]
+    next_token: Callable[[], int]
+    executed: int = 0
+    items: dict[bytes, Held] = field(default_factory=dict)
+    """Verified items by id: those that wait, and those that proposals above the last block carry."""
+    pending: dict[Key, bytes] = field(default_factory=dict)
+    """The one item that waits for each fault."""
+    changed: bool = False
+    _checking: dict[int, _Checking] = field(default_factory=dict)
+    _refused: dict[bytes, None] = field(default_factory=dict)
+    _recorded: dict[Key, int] = field(default_factory=dict)
+    """Faults in committed blocks that may not be executed yet, and the heights of these blocks."""
+
+    # -- taking in -----------------------------------------------------------------------------------------------
+
+    def found(self, report: Report) -> list[NodeEffect]:
+        """Take what the own replica proves; it is verified like anybody's, and told to all members then."""
+        return self._offer(self.own, encode(report.evidence), wanted=False)
+
+    def told(self, peer: int, message: EvidenceItem) -> list[NodeEffect]:
+        """Take what another member proves; one item of each member is looked at at a time."""
+        if any(job.peer == peer for job in self._checking.values()):
+            return [Tally(metric="evidence_dropped", value=1)]
+        return self._offer(peer, message.item, wanted=False)
+
+    def fetched(self, peer: int, data: bytes) -> list[NodeEffect]:
+        """Take an item that a proposal names."""
+        return self._offer(peer, data, wanted=True)
+
+    def _offer(self, peer: int, data: bytes, *, wanted: bool) -> list[NodeEffect]:
+        identity = evidence_id(data)
+        if identity in self.items or any(job.data == data for job in self._checking.values()):
+            return []
+        if identity in self._refused:
+            return self._charge(peer, "refused")
+        case: Case | str
+        try:
+            item = evidence_codec.decode(data)
+            case = judge(item, self.members, self.genesis_id, self.params.window)
+        except LedgerError:
+            return self._refuse(peer, identity, "malformed")
+        if isinstance(case, str):
+            return self._refuse(peer, identity, case)
+        key = order_of(item)
+        if not wanted and (key in self.pending or self.on_chain(key) or len(self.items) >= ITEMS_HELD_MAX):
+            return []
+        token = self.next_token()
+        self._checking[token] = _Checking(peer, data, key, case)
+        return [VerifyVotes(token=token, items=case.items)]
+
+    def verified(self, now: int, token: int, valid: int) -> tuple[bytes, list[NodeEffect]]:
+        """Take the verdict on an item; return its id, or nothing for a stale token, and what follows."""
+        job = self._checking.pop(token, None)
+        if job is None:
+            return b"", []
+        identity = evidence_id(job.data)
+        if not job.case.convicted(valid):
+            return identity, self._refuse(job.peer, identity, "not_proven")
+        held = Held(job.data, job.key, job.case.height)
+        self.items[identity] = held
+        if job.key in self.pending or self.on_chain(job.key):
+            return identity, []
+        self.pending[job.key] = identity
+        self.changed = True
+        if job.peer != self.own:
+            return identity, []
+        held.again_ns = now + self.params.req_ms * 1_000_000
+        return identity, [BroadcastPeer(message=EvidenceItem(job.data), after=Lsn(0))]
+
+    def tell_again(self, now: int) -> list[NodeEffect]:
+        """Tell what was found here and is still not on the chain, one item a round: a link may have lost it (I17)."""
+        for identity in self.pending.values():
+            held = self.items[identity]
+            if held.again_ns and held.again_ns <= now:
+                held.again_ns = now + self.params.req_ms * 1_000_000
+                return [BroadcastPeer(message=EvidenceItem(held.data), after=Lsn(0))]
+        return []
+
+    def _refuse(self, peer: int, identity: bytes, reason: str) -> list[NodeEffect]:
+        if len(self._refused) >= REFUSED_MAX:
+            self._refused.pop(next(iter(self._refused)))
+        self._refused[identity] = None
+        return self._charge(peer, reason)
+
+    def _charge(self, peer: int, reason: str) -> list[NodeEffect]:
+        if peer == self.own:
+            return [Tally(metric=f"evidence_unproven.{reason}", value=1)]
+        return [Penalty(peer=peer, reason=f"evidence_{reason}")]
+
+    # -- proposals -----------------------------------------------------------------------------------------------
+
+    def choose(self, height: int, taken: Iterable[bytes]) -> tuple[bytes, ...]:
+        """Return the items for a block of `height`, ascending; `taken` are ids in its uncommitted ancestors (P124)."""
+        above = {self.items[identity].key: None for identity in taken if identity in self.items}
+        chosen: list[bytes] = []
+        size = 0
+        for key in sorted(self.pending):
+            held = self.items[self.pending[key]]
+            if key in above or self._expired(held, height) or self.on_chain(key):
+                continue
+            if chosen and (size + len(held.data) > self.params.max_evidence_bytes or len(chosen) == ITEMS_MAX):
+                break
+            chosen.append(held.data)
+            size += len(held.data)
+            if size > self.params.max_evidence_bytes:
+                break
+        return tuple(chosen) if self.params.max_evidence_bytes else ()
+
+    def judged(self, identity: bytes) -> bool:
+        """Tell whether this item was here and its verdict is known."""
+        return identity in self.items or identity in self._refused
+
+    def problem(self, ids: tuple[bytes, ...], height: int) -> str:
+        """Return "" if a block of `height` may carry these items, all judged, else the stable word for why not.
+
+        An item for a fault that an ancestor still in flight carries is accepted: it changes nothing when executed.
+        """
+        found: list[Held] = []
+        for identity in ids:
+            held = self.items.get(identity)
+            if held is None:
+                return "evidence_refused"
+            held.named = max(held.named, height)
+            found.append(held)
+        size = sum(len(held.data) for held in found)
+        most = self.params.max_evidence_bytes
+        if len(found) > ITEMS_MAX or (found and (not most or (size > most and len(found) > 1))):
+            return "evidence_too_large"
+        keys = [held.key for held in found]
+        if keys != sorted(dict.fromkeys(keys)):
+            return "evidence_not_ascending"
+        for held in found:
+            if self._expired(held, height):
+                return "evidence_expired"
+            if self.on_chain(held.key):
+                return "evidence_repeated"
+        return ""
+
+    def on_chain(self, key: Key) -> bool:
+        """Tell whether a committed block carries an item for this fault."""
+        if key in self._recorded:
+            return True
+        company, epoch, kind = key
+        return self.read().get(fault_key(company, epoch, kind)) is not None
+
+    def _expired(self, held: Held, height: int) -> bool:
+        return held.height + self.params.max_validity_heights < height
+
+    # -- commitment ----------------------------------------------------------------------------------------------
+
+    def committed(self, height: int, evidence: tuple[bytes, ...]) -> None:
+        """A block is in the chain: its faults are on it, and what other proposals brought is over."""
+        for data in evidence:
+            key = order_of(evidence_codec.decode(data))
+            self._recorded[key] = height
+            if self.pending.pop(key, None) is not None:
+                self.changed = True
+        for key in [key for key, at in self._recorded.items() if at <= self.executed]:
+            del self._recorded[key]
+        for key in [key for key, identity in self.pending.items() if self._expired(self.items[identity], height)]:
+            del self.pending[key]
+            self.changed = True
+        waiting = dict.fromkeys(self.pending.values())
+        for identity in [
+            identity for identity, held in self.items.items() if identity not in waiting and held.named <= height
+        ]:
+            del self.items[identity]
