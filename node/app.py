@@ -27,9 +27,10 @@ from typing import Final
 
 import structlog
 
-from consensus.effects import Halt, Report, SignatureItem
+from consensus.effects import Halt, Report, SignatureItem, Silence
 from consensus.events import EpochSpec, Member, Mode, ReplicaConfig
 from consensus.validate import signing_digest_of
+from contracts.keys import ENTRY, names_of
 from contracts.runtime import Program, program
 from ledger.crypto.ed25519 import SigningKey, verify_strict
 from ledger.crypto.hashing import Tag, signing_digest
@@ -62,11 +63,13 @@ from node.identity.keystore import KeyKind, Keystore, KeystoreError
 from node.identity.tls import CERTIFICATE_FILE, KEY_FILE, TlsFiles, api_context, keep_api_certificate
 from node.identity.unlock import UnlockFailed, find_secret
 from node.service import Identity, Service
+from node.store import swap
 from node.store.errors import StoreError
 from node.store.journal import Journal, JournalImage
 from node.store.ledger import ChainStore
 from node.store.places import LOW_SPACE_BYTES, DataDirectory
 from node.store.replay import replay
+from node.store.snapshots import Snapshots
 from node.transport.peers import ListenFailed, PeerCallbacks, Peers, PeerSettings
 from node.transport.peers import Member as PeerMember
 
@@ -77,6 +80,7 @@ CLOCK_SLACK_MS: Final = 5_000
 """A wall clock this far from the times of fresh blocks is reported: others refuse what such a node proposes."""
 OFFSETS_KEPT: Final = 9
 """Fresh blocks whose distance from our clock is looked at; the median counts."""
+SILENCED_NEXT: Final = "put no other copy back; the company votes again only with a new consensus key (P97)"
 REPORTS_KEPT: Final = 100
 """Proofs of misbehaviour kept in memory for the operator's page."""
 BACKLOG_MAX: Final = 4_096
@@ -117,8 +121,13 @@ class Prepared:
     """The API's own certificate; None when the configuration names one, or in development (S46)."""
     program: Program
     store: ChainStore
+    snapshots: Snapshots
     journal: Journal
     image: JournalImage
+    chain_keys: Mapping[str, Mapping[int, bytes]]
+    journal_keys: Mapping[int, bytes]
+    journal_id: bytes
+    """Keys and id with which store and journal are opened again when a snapshot takes the place of the store."""
     tokens: TokenStore
     vault: Vault
     numbering: bytes
@@ -133,7 +142,12 @@ def serve(config_file: Path) -> int:
         print(f"hansa node: {error}", file=sys.stderr, flush=True)
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     try:
-        return asyncio.run(Daemon(prepared).run())
+        while True:
+            daemon = Daemon(prepared)
+            code = asyncio.run(daemon.run())
+            if not daemon.driver.installed:
+                return code
+            take_snapshot(prepared)
     except StoreError as error:
         log.error("store_failed", code=error.code, detail=str(error))
         print(f"hansa node: {error}", file=sys.stderr, flush=True)
@@ -152,6 +166,7 @@ def serve(config_file: Path) -> int:
         )
         return EXIT_UNAVAILABLE
     finally:
+        prepared.snapshots.close()
         prepared.store.close()
         prepared.journal.close()
         prepared.vault.close()
@@ -188,8 +203,11 @@ def prepare(loaded: LoadedConfig) -> Prepared:
     programs = compile_programs(document)
     data = DataDirectory(config.data_dir)
     try:
-        store = _open_store(config, data, keystore, document, chain, programs)
-        journal, image = Journal.open(data.journal, keystore.seal_keys("journal"), stored.journal_id)
+        chain_keys = {namespace: keystore.seal_keys(namespace) for namespace in ("blocks", "state", "indexes")}
+        journal_keys = keystore.seal_keys("journal")
+        store = _open_store(config, data, chain_keys, document, chain, programs)
+        snapshots = _open_snapshots(config, store, chain_keys, chain, programs)
+        journal, image = Journal.open(data.journal, journal_keys, stored.journal_id)
         vault = Vault.open(
             data.documents,
             keystore.seal_keys("documents"),
@@ -216,13 +234,35 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         api_tls=api_tls,
         program=programs,
         store=store,
+        snapshots=snapshots,
         journal=journal,
         image=image,
+        chain_keys=chain_keys,
+        journal_keys=journal_keys,
+        journal_id=stored.journal_id,
         tokens=TokenStore(config.data_dir / "tokens.json"),
         vault=vault,
         numbering=numbering,
         people=_people(config),
     )
+
+
+def take_snapshot(prepared: Prepared) -> None:
+    """Let a collected snapshot take the place of the chain store, and read the journal again: the rest is recovery.
+
+    The store is then ahead of the journal, which is a case that every start knows (P95).
+    """
+    height = prepared.store.tip.height
+    prepared.snapshots.close()
+    prepared.store.close()
+    prepared.journal.close()
+    parts = prepared.config, prepared.data, prepared.chain_keys, prepared.document, prepared.chain, prepared.program
+    prepared.store = _open_store(*parts)
+    prepared.snapshots = _open_snapshots(
+        prepared.config, prepared.store, prepared.chain_keys, prepared.chain, prepared.program
+    )
+    prepared.journal, prepared.image = Journal.open(prepared.data.journal, prepared.journal_keys, prepared.journal_id)
+    log.info("snapshot_installed", height=prepared.store.tip.height, skipped=prepared.store.tip.height - height)
 
 
 def read_genesis(path: Path) -> tuple[GenesisDocument, bytes]:
@@ -270,12 +310,14 @@ class Daemon:
         self._exit = EXIT_OK
         self._held_back = False
         self._offsets: deque[int] = deque(maxlen=OFFSETS_KEPT)
-        self.core = NodeCore(_VoteSigner(prepared.consensus_key, prepared.chain), NodeContext(read=prepared.store.view))
+        context = NodeContext(read=prepared.store.view, replay_blocks=prepared.config.storage.sync_replay_blocks)
+        self.core = NodeCore(_VoteSigner(prepared.consensus_key, prepared.chain), context)
         self.links = self._make_links()
         self.driver = Driver(
             core=self.core,
             journal=prepared.journal,
             store=prepared.store,
+            snapshots=prepared.snapshots,
             links=self.links,
             runtime=prepared.program,
             utc_offset_min=document.utc_offset_min,
@@ -283,6 +325,7 @@ class Daemon:
             on_block=self._on_block,
             on_halt=self._on_halt,
             on_report=self._on_report,
+            on_silence=self._on_silence,
         )
         self.driver.turn_hook = self._after_turn
         self.driver.wall_offset_ms = prepared.config.node.clock_offset_ms
@@ -336,7 +379,7 @@ class Daemon:
             "node_started", node=self._parts.node.node_id, height=replayed, peer=str(peers_at), api=config.api.listen
         )
         if self._parts.image.problem:
-            log.warning("node_does_not_vote", detail=self._parts.image.problem)
+            log.error("node_does_not_vote", detail=self._parts.image.problem, next=SILENCED_NEXT)
         try:
             await self.driver.run(self._start_event)
         finally:
@@ -375,6 +418,7 @@ class Daemon:
             bodies=parts.image.bodies,
             recent=parts.store.recent_ids(),
             voting=parts.image.voting and self._own is not None,
+            collected=parts.snapshots.collected,
         )
 
     def _make_links(self) -> Peers:
@@ -455,6 +499,10 @@ class Daemon:
         del self._reports[:-REPORTS_KEPT]
         log.warning("misbehaviour", member=report.offender, kind=report.kind)
 
+    def _on_silence(self, silence: Silence) -> None:
+        self.driver.meter.count("silenced")
+        log.error("node_does_not_vote", detail=silence.reason, next=SILENCED_NEXT)
+
     # -- what the API asks -----------------------------------------------------------------------------------------
 
     def not_ready(self) -> tuple[str, ...]:
@@ -468,7 +516,7 @@ class Daemon:
                 reasons.append("learner")
             if picture.reachable < picture.q:
                 reasons.append("no_quorum")
-            if self.core.sync.active:
+            if self.core.sync.active or self.core.taking.active:
                 reasons.append("syncing")
         else:
             reasons.append("starting")
@@ -490,6 +538,7 @@ class Daemon:
         members: list[MemberStatus] = []
         for member in picture.members:
             link = links.get(member.index)
+            fault, fault_ms = self.driver.faults.get(member.index, ("", 0))
             members.append(
                 MemberStatus(
                     index=member.index,
@@ -505,6 +554,8 @@ class Daemon:
                     mode=picture.mode.name.lower() if member.own else ("normal" if member.heard_ns >= 0 else ""),
                     last_heard_ms=wall if member.own else _ago(wall, member.heard_ns),
                     round_trip_ms=0 if link is None else (link.round_trip_us + 500) // 1000,
+                    fault=fault,
+                    fault_ms=fault_ms,
                 )
             )
         pool = self.core.mempool
@@ -516,6 +567,7 @@ class Daemon:
             target_view=picture.view,
             mode=picture.mode.name.lower(),
             halt_reason="" if halted is None else f"{halted.reason.value}: {halted.detail}",
+            vote_problem=picture.silenced or self._parts.image.problem,
             height=picture.height,
             block_id=self._parts.store.tip.block_id,
             executed_height=picture.executed,
@@ -596,25 +648,44 @@ def _meta(document: GenesisDocument, programs: Program) -> list[tuple[str, int, 
 def _open_store(
     config: NodeConfig,
     data: DataDirectory,
-    keystore: Keystore,
+    keys: Mapping[str, Mapping[int, bytes]],
     document: GenesisDocument,
     chain: bytes,
     programs: Program,
 ) -> ChainStore:
-    keys = {namespace: keystore.seal_keys(namespace) for namespace in ("blocks", "state", "indexes")}
     map_bytes = config.storage.ledger_max_gib << 30
+    swap.settle(data.chain)
     if ChainStore.exists(data.chain):
         store = ChainStore.open(data.chain, keys, chain, map_bytes=map_bytes)
     else:
         state = genesis_state(document, _meta(document, programs))
         _, raw, _ = genesis_block(document, state)
         store = ChainStore.create(data.chain, keys, chain, state, raw, map_bytes=map_bytes)
+    store.snapshot_every = config.storage.snapshot_every
     try:
         replay(store, programs, chain, document.utc_offset_min)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def _open_snapshots(
+    config: NodeConfig,
+    store: ChainStore,
+    keys: Mapping[str, Mapping[int, bytes]],
+    chain: bytes,
+    programs: Program,
+) -> Snapshots:
+    interfaces = programs.interfaces
+
+    def index_entries(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
+        if key[:1] != b"t":
+            return []
+        contract, table = names_of(key)
+        return [(entry, ENTRY) for entry in interfaces[contract].index_entries(table, value)]
+
+    return Snapshots(store, keys, chain, index_entries, config.storage.ledger_max_gib << 30)
 
 
 def _people(config: NodeConfig) -> Mapping[str, str]:

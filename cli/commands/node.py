@@ -21,7 +21,7 @@ _REASONS: Final = {
     "starting": "the node is just starting",
     "no_quorum": "too few other nodes are reachable: hansa node why",
     "syncing": "the node fetches blocks it missed; wait",
-    "learner": "the node follows without a vote: its log says why",
+    "learner": "the node follows without a vote: hansa node why",
     "halted": "the node stopped taking part: its log says why",
     "disk": "free disk space on the data directory",
     "clock": "set the clock of this machine",
@@ -160,8 +160,11 @@ def peers(session: Session) -> None:
             str(member["height"]),
             "" if member["round_trip_ms"] is None else f"{member['round_trip_ms']} ms",
             member["address"],
+            member["fault"],
         ]
         for member in found["members"]
     ]
     document = {"schema": "hansa.peers/1", "items": found["members"], "sentence": found["sentence"]}
-    output.emit(document, session.output, rows, ["COMPANY", "ROLE", "LINK", "HEIGHT>", "ROUND TRIP>", "ADDRESS"])
+    output.emit(
+        document, session.output, rows, ["COMPANY", "ROLE", "LINK", "HEIGHT>", "ROUND TRIP>", "ADDRESS", "LAST FAULT"]
+    )

@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
-from consensus.effects import Halt, Report, SignatureItem
+from consensus.effects import Halt, Report, SignatureItem, Silence
 from consensus.events import Lsn
 from consensus.records import Record
-from ledger.block import Header
+from ledger.block import BlockRef, Header
 from ledger.crypto.ed25519 import verify_strict
 from ledger.state import StateView
 from ledger.transaction import Transaction
@@ -27,7 +27,17 @@ from ledger.transition import BlockExecution, BlockResult, Runtime
 from node.core import effects as ne
 from node.core import events as nv
 from node.core.machine import NodeCore
-from node.core.messages import Blocks, CertifiedBlock, PeerMessage, TxBatch
+from node.core.messages import (
+    Blocks,
+    CertifiedBlock,
+    Chunk,
+    Held,
+    PeerMessage,
+    Skeleton,
+    SnapshotManifest,
+    SnapshotOffer,
+    TxBatch,
+)
 from node.driver.meter import Meter
 
 EVENTS_A_TURN: Final = 256
@@ -47,6 +57,22 @@ BLOCKS_ANSWER_BYTES: Final = 3 * 1024 * 1024
 """Bytes of one answer to a request for blocks; below the frame cap of 4 MiB."""
 
 
+SnapshotEffect: TypeAlias = (
+    ne.SendSnapshot
+    | ne.SendChunk
+    | ne.SendSkeleton
+    | ne.BeginSnapshot
+    | ne.KeepChunk
+    | ne.KeepSkeleton
+    | ne.DropSnapshot
+    | ne.InstallSnapshot
+)
+_SNAPSHOT_EFFECTS: Final = (
+    ne.SendSnapshot, ne.SendChunk, ne.SendSkeleton, ne.BeginSnapshot, ne.KeepChunk, ne.KeepSkeleton, ne.DropSnapshot,
+    ne.InstallSnapshot,
+)  # fmt: skip
+
+
 class Journal(Protocol):
     """The consensus journal; a failed write ends the process (P91)."""
 
@@ -62,6 +88,29 @@ class Store(Protocol):
     def apply(self, result: BlockResult) -> StateView: ...
     def flush(self) -> int: ...
     def blocks(self, first: int, last: int, max_bytes: int) -> Sequence[CertifiedBlock]: ...
+    def skeleton(self, first: int, last: int, max_bytes: int) -> Skeleton | None: ...
+    @property
+    def snapshot_due(self) -> bool: ...
+    @property
+    def oldest_height(self) -> int: ...
+    @property
+    def tip(self) -> BlockRef: ...
+
+
+class Snapshots(Protocol):
+    """Snapshots that are made and served, and the one that is collected (P107)."""
+
+    def begin(self) -> None: ...
+    def step(self) -> bool: ...
+    def offer(self, above: int) -> SnapshotOffer: ...
+    def chunk(self, height: int, index: int) -> Chunk | None: ...
+    def begin_joining(self, manifest: SnapshotManifest) -> None: ...
+    def keep_chunk(self, index: int, rows: tuple[tuple[bytes, bytes], ...]) -> None: ...
+    def keep_skeleton(
+        self, first: int, parent: bytes, blocks: tuple[tuple[bytes, tuple[bytes, ...]], ...], validity_heights: int
+    ) -> None: ...
+    def drop_joining(self) -> None: ...
+    def install(self) -> None: ...
 
 
 class Links(Protocol):
@@ -102,6 +151,7 @@ class Driver:
         core: NodeCore,
         journal: Journal,
         store: Store,
+        snapshots: Snapshots,
         links: Links,
         runtime: Runtime,
         utc_offset_min: int,
@@ -109,11 +159,13 @@ class Driver:
         on_block: Callable[[BlockResult], None],
         on_halt: Callable[[Halt], None],
         on_report: Callable[[Report], None],
+        on_silence: Callable[[Silence], None],
     ) -> None:
         self.core = core
         self.meter = Meter()
         self._journal = journal
         self._store = store
+        self._snapshots = snapshots
         self._links = links
         self._runtime = runtime
         self._utc_offset_min = utc_offset_min
@@ -121,6 +173,7 @@ class Driver:
         self._on_block = on_block
         self._on_halt = on_halt
         self._on_report = on_report
+        self._on_silence = on_silence
         self._queue: deque[Callable[[int, int], nv.NodeEvent]] = deque()
         self._urgent: deque[Callable[[int, int], nv.NodeEvent]] = deque()
         self._verifications: deque[_Verification] = deque()
@@ -136,7 +189,11 @@ class Driver:
         self._flush_due_ns = 0
         self._stopping = False
         self.halted: Halt | None = None
+        self.installed = 0
+        """Height of a snapshot that is ready to replace the chain store once everything is closed; 0: none."""
         self.wall_offset_ms = 0
+        self.faults: dict[int, tuple[str, int]] = {}
+        """Last fault of each member that the core found: stable reason, UTC milliseconds."""
         self.turn_hook: Callable[[], None] | None = None
 
     # -- what others hand in -------------------------------------------------------------------------------------
@@ -281,20 +338,52 @@ class Driver:
                 future.set_result(effect.results)
         elif isinstance(effect, ne.SendBlocks):
             blocks = self._store.blocks(effect.first, effect.last, BLOCKS_ANSWER_BYTES)
-            self._links.send(effect.to, Blocks(tuple(blocks)))
+            if blocks:
+                self._links.send(effect.to, Blocks(tuple(blocks)))
+            else:
+                self._links.send(effect.to, Held(effect.first, self._store.oldest_height, self._store.tip.height))
+        elif isinstance(effect, _SNAPSHOT_EFFECTS):
+            self._perform_snapshot(effect)
         elif isinstance(effect, ne.Penalty):
             self.meter.count(f"rejected_messages.{effect.reason}")
+            self.faults[effect.peer] = (effect.reason, time.time_ns() // 1_000_000 + self.wall_offset_ms)
             self._links.penalise(effect.peer, effect.reason)
         elif isinstance(effect, Report):
             self._on_report(effect)
+        elif isinstance(effect, Silence):
+            self._on_silence(effect)
         elif isinstance(effect, Halt):
             self.halted = effect
             self._on_halt(effect)
 
+    def _perform_snapshot(self, effect: SnapshotEffect) -> None:
+        shelf = self._snapshots
+        if isinstance(effect, ne.SendSnapshot):
+            self._links.send(effect.to, shelf.offer(effect.above))
+        elif isinstance(effect, ne.SendChunk):
+            self._links.send(effect.to, shelf.chunk(effect.height, effect.index) or shelf.offer(effect.height))
+        elif isinstance(effect, ne.SendSkeleton):
+            found = self._store.skeleton(effect.first, effect.last, BLOCKS_ANSWER_BYTES)
+            held = Held(effect.first, self._store.oldest_height, self._store.tip.height)
+            self._links.send(effect.to, found or held)
+        elif isinstance(effect, ne.BeginSnapshot):
+            shelf.begin_joining(effect.manifest)
+        elif isinstance(effect, ne.KeepChunk):
+            shelf.keep_chunk(effect.index, effect.rows)
+        elif isinstance(effect, ne.KeepSkeleton):
+            validity = self.core.config.params.max_validity_heights
+            shelf.keep_skeleton(effect.first, effect.parent, effect.blocks, validity)
+        elif isinstance(effect, ne.DropSnapshot):
+            shelf.drop_joining()
+        else:
+            shelf.install()
+            self.installed = effect.height
+            self._stopping = True
+
     # -- work between turns --------------------------------------------------------------------------------------
 
     def _work(self) -> bool:
-        """Do one short run of verification and one slice of execution; tell whether there was any."""
+        """Do one short run of verification and one slice of execution, or of a snapshot; tell whether there was any."""
         worked = False
         if self._executions:
             self._execute_slice()
@@ -302,6 +391,10 @@ class Driver:
         if self._verifications:
             self._verify_run()
             worked = True
+        if not worked:
+            mark = time.thread_time_ns()
+            worked = self._snapshots.step()
+            self.meter.since("store", mark)
         return worked
 
     def _verify_run(self) -> None:
@@ -366,6 +459,8 @@ class Driver:
         self.meter.since("store", mark)
         self.meter.count("flushes")
         self._unflushed = self._unflushed_txs = self._flush_due_ns = 0
+        if self._store.snapshot_due:
+            self._snapshots.begin()
         self._urgent.append(lambda now, wall: nv.StoreDurable(now=now, wall=wall, height=height))
 
     # -- small parts ---------------------------------------------------------------------------------------------

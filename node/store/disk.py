@@ -44,6 +44,7 @@ MAP_SETTING: Final = "storage.ledger_max_gib"
 READERS_MAX: Final = 256
 """Snapshots that may be held at once: one for each request in flight and each flush."""
 META_KEY: Final = b"meta"
+HORIZON_KEY: Final = b"horizon"
 
 _DATABASES: Final = (
     "headers", "payloads", "rows", "nodes", "results", "receipts", "ids", "expiry", "events", "block_ids", "meta",
@@ -64,7 +65,7 @@ Deletes: TypeAlias = tuple[str, tuple[bytes, ...]]
 class FlushBatch:
     """Ready bytes of one durable transaction; `rows` and `nodes` are its state changes in clear, for the caches."""
 
-    meta: Meta
+    meta: Meta | None
     puts: tuple[Puts, ...]
     deletes: tuple[Deletes, ...]
     rows: Mapping[bytes, bytes | None]
@@ -125,10 +126,15 @@ class ChainDisk:
                     database = self._databases[name]
                     for key in keys:
                         transaction.delete(key, db=database)
-                self._delete_expired(transaction, batch.meta.tip)
+                if batch.meta is not None:
+                    self._delete_expired(transaction, batch.meta.tip)
         except (lmdb.Error, OSError, MemoryError) as error:
             self._failed = True
             raise failure(self.path, error) from error
+
+    def put(self, puts: Sequence[Puts]) -> None:
+        """Write ready rows durably, without a head record. Raises `StoreFailed`, after which the process must end."""
+        self.write(FlushBatch(meta=None, puts=tuple(puts), deletes=(), rows={}, nodes={}))
 
     def size_bytes(self) -> int:
         return (self.path / DATA_FILE).stat().st_size

@@ -37,8 +37,9 @@ from ledger.ids import HASH_BYTES
 from ledger.receipt import Receipt, receipt_codec
 from ledger.state import MemoryState
 from node.core.effects import StoreBlock
-from node.core.messages import CertifiedBlock
+from node.core.messages import CertifiedBlock, Skeleton
 from node.store.disk import (
+    HORIZON_KEY,
     META_KEY,
     ChainDisk,
     FlushBatch,
@@ -56,6 +57,7 @@ from node.store.rows import (
     PARTY_BYTES,
     RECEIPTS_PER_CHUNK,
     EventRow,
+    Horizon,
     Meta,
     Results,
     StoredBlock,
@@ -64,6 +66,7 @@ from node.store.rows import (
     chunk_key,
     header_row_codec,
     height_key,
+    horizon_codec,
     meta_codec,
     parties_of,
     payload_codec,
@@ -72,7 +75,7 @@ from node.store.rows import (
     split_place,
     valid_until,
 )
-from node.store.views import RETAINED_HEIGHTS, Caches, ChainView, Layer, Pending
+from node.store.views import RETAINED_HEIGHTS, Caches, ChainView, Layer, Pending, Snapshot
 
 MAP_BYTES: Final = 64 * 1024**3
 """Address space kept for the environment, not disk space; `storage.ledger_max_gib` changes it."""
@@ -125,6 +128,10 @@ class ChainStore:
         self._chunks: dict[bytes, tuple[Receipt, ...]] = {}
         self._pending = Pending()
         self._snapshot = disk.snapshot(Caches())
+        self.snapshot_every = 0
+        """Heights between two snapshots of the state (`storage.snapshot_every`); 0: none are made."""
+        plain = self._read("meta", HORIZON_KEY)
+        self._horizon = Horizon(0, 0) if plain is None else horizon_codec.decode(plain)
         self._meta, self._tip, self._base_results = self._load(chain_id)
         base = self._base_results
         self._view = ChainView(base.height, base.state_root, base.exec_root, self._pending, self._snapshot)
@@ -287,7 +294,7 @@ class ChainStore:
         """Return (height, exec_root) of the last `count` executed heights, ascending; never empty."""
         last = self.executed_height
         found: list[tuple[int, bytes]] = []
-        for height in range(max(0, last - count + 1), last + 1):
+        for height in range(max(self._horizon.results_from, last - count + 1), last + 1):
             results = self.results(height)
             if results is None:
                 raise StoreCorrupt(str(self.path), f"the result of height {height} is missing")
@@ -324,8 +331,8 @@ class ChainStore:
 
     @property
     def oldest_height(self) -> int:
-        """Lowest height whose block is held; blocks are not pruned, so it is 0."""
-        return 0
+        """Lowest height whose block, receipts and events are held: 0, unless they were pruned or came as a snapshot."""
+        return self._horizon.oldest
 
     def header(self, height: int) -> StoredHeader | None:
         cached = self._headers.get(height)
@@ -387,6 +394,22 @@ class ChainStore:
                 break
             found.append(CertifiedBlock(block.header_bytes, block.envelopes, block.certificate))
         return tuple(found)
+
+    def skeleton(self, first: int, last: int, max_bytes: int) -> Skeleton | None:
+        """Return headers and ids of blocks first..last, as many as fit in `max_bytes`; None if `first` is not held."""
+        headers: list[bytes] = []
+        ids: list[tuple[bytes, ...]] = []
+        size = 0
+        for height in range(first, min(last, self.tip.height) + 1):
+            block = self.block(height)
+            if block is None:
+                break
+            size += len(block.header_bytes) + 34 * len(block.tx_ids) + MESSAGE_OVERHEAD_BYTES
+            if headers and size > max_bytes:
+                break
+            headers.append(block.header_bytes)
+            ids.append(block.tx_ids)
+        return Skeleton(first, tuple(headers), tuple(ids)) if headers else None
 
     def certifying_height(self, height: int) -> int | None:
         """Return the lowest block height whose header certifies the results of `height`, or None (U14: final)."""
@@ -505,11 +528,23 @@ class ChainStore:
         self.write(batch)
         return self.finish(batch)
 
+    @property
+    def snapshot_due(self) -> bool:
+        """The flushed state stands exactly at a height of the grid, where every node makes the same snapshot."""
+        base = self._meta.base
+        return bool(self.snapshot_every) and base > 0 and base % self.snapshot_every == 0
+
+    def frozen(self) -> Snapshot:
+        """Return the flushed state for a long look at it: it stays as it is until the object is dropped."""
+        return self._disk.snapshot(Caches())
+
     def prepare(self) -> FlushBatch | None:
         """Seal what came since the last flush; None when there is nothing. At most one batch may be under way."""
         if self.unflushed == 0:
             return None
         base = max(self._meta.base, self.executed_height - RETAINED_HEIGHTS)
+        if self.snapshot_every:  # stop at the next height of the grid: the state must be seen exactly there
+            base = min(base, (self._meta.base // self.snapshot_every + 1) * self.snapshot_every)
         executed = max(self.executed_height, self._meta.executed)
         puts = block_puts(self._disk, (self._blocks[height] for height in sorted(self._blocks)))
         fresh = (self._fresh[height] for height in sorted(self._fresh))
@@ -527,6 +562,8 @@ class ChainStore:
     def finish(self, batch: FlushBatch) -> int:
         """Move the views on after a successful `write`; return the height up to which blocks are durable."""
         meta = batch.meta
+        if meta is None:
+            raise InvariantViolated("a flush without a head record")
         if meta.base != self._meta.base:
             base = self.results(meta.base)
             if base is None:
@@ -610,7 +647,7 @@ class ChainStore:
         self._headers[stored.ref.height] = stored
 
     def _all_places(self, after: tuple[int, int, int] | None, last: int) -> Iterator[tuple[int, int, int]]:
-        first = 1 if after is None else max(1, after[0])
+        first = max(1, self._horizon.oldest, 0 if after is None else after[0])
         for height in range(first, last + 1):
             for position, receipt in enumerate(self.receipts(height) or ()):
                 for index in range(len(receipt.events)):
