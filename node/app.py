@@ -61,13 +61,14 @@ from node.identity.directory import Directory, DirectoryRefused, load_directory
 from node.identity.hardening import forbid_dumps
 from node.identity.keystore import KeyKind, Keystore, KeystoreError
 from node.identity.tls import CERTIFICATE_FILE, KEY_FILE, TlsFiles, api_context, keep_api_certificate
-from node.identity.unlock import UnlockFailed, find_secret
+from node.identity.unlock import UnlockFailed, UnlockSecret, find_secret
 from node.service import Identity, Service
 from node.store import swap
 from node.store.errors import StoreError
 from node.store.journal import Journal, JournalImage
 from node.store.ledger import ChainStore
 from node.store.places import LOW_SPACE_BYTES, DataDirectory
+from node.store.pruning import BLOCKS_AT_ONCE, Keep, Plan, compact, plan, prune, worth_compacting
 from node.store.replay import replay
 from node.store.snapshots import Snapshots
 from node.transport.peers import ListenFailed, PeerCallbacks, Peers, PeerSettings
@@ -185,14 +186,7 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         raise StartRefused("node.clock_offset_ms is for development networks; remove it from the configuration (C5)")
     forbid_dumps(development=not document.production)
     directory = load_directory(config.directory_file, document.companies, document.nodes)
-    secret = find_secret(
-        config.node.unlock,
-        key_file=Path(config.node.key_file) if config.node.key_file else None,
-        development=not document.production,
-        environment=os.environ,
-        prompt=getpass if sys.stdin.isatty() else None,
-    )
-    keystore = Keystore.open(config.keystore_dir, secret)
+    keystore = Keystore.open(config.keystore_dir, _secret_of(config, document))
     stored = keystore.load(CONSENSUS_KEY, KeyKind.CONSENSUS)
     key = stored.signing_key()
     node = _own_node(document, key, config.node.company)
@@ -247,6 +241,45 @@ def prepare(loaded: LoadedConfig) -> Prepared:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What `prune_stopped` did, or would do."""
+
+    plan: Plan
+    before_bytes: int
+    after_bytes: int
+
+
+def prune_stopped(loaded: LoadedConfig, keep_blocks: int | None, keep_days: int | None, *, dry_run: bool) -> Pruned:
+    """Prune and compact the store of a node that is not running; raises `StartRefused` or one of `START_ERRORS`.
+
+    A number that is given replaces that of the configuration, and then alone decides.
+    """
+    config = loaded.config
+    document, chain = read_genesis(config.genesis_file)
+    keep = keep_rule(config, document)
+    if keep_blocks is not None or keep_days is not None:
+        keep = Keep(blocks=keep_blocks or 0, days=keep_days or 0, validity_heights=keep.validity_heights)
+    if not keep.blocks and not keep.days:
+        raise StartRefused("the configuration keeps everything; name --keep-blocks or --keep-days")
+    keystore = Keystore.open(config.keystore_dir, _secret_of(config, document))
+    keys = {namespace: keystore.seal_keys(namespace) for namespace in ("blocks", "state", "indexes")}
+    keystore.close()
+    map_bytes = config.storage.ledger_max_gib << 30
+    with DataDirectory(config.data_dir) as data:
+        swap.settle(data.chain)
+        store = ChainStore.open(data.chain, keys, chain, map_bytes=map_bytes)
+        try:
+            found, before = plan(store, keep), store.size_bytes()
+            if not dry_run:
+                while prune(store, keep, at_once=1_000):
+                    pass
+                store = compact(store, keys, chain, map_bytes)
+            return Pruned(plan=found, before_bytes=before, after_bytes=store.size_bytes())
+        finally:
+            store.close()
+
+
 def take_snapshot(prepared: Prepared) -> None:
     """Let a collected snapshot take the place of the chain store, and read the journal again: the rest is recovery.
 
@@ -262,7 +295,7 @@ def take_snapshot(prepared: Prepared) -> None:
         prepared.config, prepared.store, prepared.chain_keys, prepared.chain, prepared.program
     )
     prepared.journal, prepared.image = Journal.open(prepared.data.journal, prepared.journal_keys, prepared.journal_id)
-    log.info("snapshot_installed", height=prepared.store.tip.height, skipped=prepared.store.tip.height - height)
+    log.info("snapshot_installed", height=prepared.store.tip.height, blocks=prepared.store.tip.height - height)
 
 
 def read_genesis(path: Path) -> tuple[GenesisDocument, bytes]:
@@ -305,6 +338,7 @@ class Daemon:
         self._own = next(
             (index for index, (company, _) in enumerate(members) if company == prepared.node.company_id), None
         )
+        self._keep = keep_rule(prepared.config, document)
         self._reports: list[tuple[int, str]] = []
         self._last_block_ms = 0
         self._exit = EXIT_OK
@@ -326,6 +360,7 @@ class Daemon:
             on_halt=self._on_halt,
             on_report=self._on_report,
             on_silence=self._on_silence,
+            prune=lambda: prune(prepared.store, self._keep, least=BLOCKS_AT_ONCE),
         )
         self.driver.turn_hook = self._after_turn
         self.driver.wall_offset_ms = prepared.config.node.clock_offset_ms
@@ -623,6 +658,16 @@ def api_settings(config: NodeConfig, own: TlsFiles | None) -> ApiSettings:
     )
 
 
+def _secret_of(config: NodeConfig, document: GenesisDocument) -> UnlockSecret:
+    return find_secret(
+        config.node.unlock,
+        key_file=Path(config.node.key_file) if config.node.key_file else None,
+        development=not document.production,
+        environment=os.environ,
+        prompt=getpass if sys.stdin.isatty() else None,
+    )
+
+
 def _own_node(document: GenesisDocument, key: SigningKey, company: str) -> Node:
     for node in document.nodes:
         if any(item.public_key == key.public_key for item in node.consensus):
@@ -662,12 +707,24 @@ def _open_store(
         _, raw, _ = genesis_block(document, state)
         store = ChainStore.create(data.chain, keys, chain, state, raw, map_bytes=map_bytes)
     store.snapshot_every = config.storage.snapshot_every
+    if worth_compacting(store):
+        log.info("compacting", bytes=store.size_bytes(), live=store.live_bytes())
+        store = compact(store, keys, chain, map_bytes)
     try:
         replay(store, programs, chain, document.utc_offset_min)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def keep_rule(config: NodeConfig, document: GenesisDocument) -> Keep:
+    """Return how much of the past this node keeps."""
+    return Keep(
+        blocks=config.storage.keep_blocks,
+        days=config.storage.keep_days,
+        validity_heights=document.params.max_validity_heights,
+    )
 
 
 def _open_snapshots(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -110,6 +111,45 @@ def status(session: Session, wait_s: float) -> None:
         raise CommandFailed(
             code, f"the node is not ready after {wait_s:g} s: {', '.join(found['not_ready'])}", "hansa node why"
         )
+
+
+@command.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
+@click.option("--keep-blocks", type=click.IntRange(min=1), help="Blocks to keep; storage.keep_blocks if left out.")
+@click.option("--keep-days", type=click.IntRange(min=1), help="Days to keep; storage.keep_days if left out.")
+@click.option("--config", type=click.Path(dir_okay=False), help="Configuration; node.toml of the home if left out.")
+@place.home_option
+def prune(dry_run: bool, keep_blocks: int | None, keep_days: int | None, config: str | None, home: str | None) -> None:
+    """Delete old blocks, receipts and events of a stopped node, and give their space back.
+
+    The state of today stays, and so does what other nodes may still need. Books and proof packs need every event, so
+    export them first.
+
+    \b
+    hansa node prune --dry-run
+    hansa node prune --keep-blocks 20000
+    """
+    from node.app import START_ERRORS, StartRefused, prune_stopped
+    from node.config import load_config
+
+    path = Path(config) if config else place.existing_home(home) / place.NODE_FILE
+    try:
+        done = prune_stopped(load_config([path], os.environ), keep_blocks, keep_days, dry_run=dry_run)
+    except (StartRefused, *START_ERRORS) as error:
+        text, _, step = str(error).partition("; ")
+        raise CommandFailed(Exit.FAILED, text, step or "hansa doctor") from None
+    plan = done.plan
+    verb = "would go" if dry_run else "went"
+    if not plan.blocks:
+        click.echo(f"nothing to prune: blocks {plan.oldest} to {plan.tip} are kept")
+    else:
+        click.echo(f"blocks {plan.oldest} to {plan.bound - 1} {verb}: {plan.payload_bytes} bytes of transactions")
+    if plan.limit:
+        click.echo(f"more is kept than the rule asks for: {plan.limit}")
+    if dry_run:
+        click.echo(f"the chain store has {done.before_bytes} bytes")
+    else:
+        click.echo(f"the chain store has {done.after_bytes} bytes, it had {done.before_bytes}")
 
 
 @command.command()

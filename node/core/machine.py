@@ -186,8 +186,7 @@ class NodeCore:
     def _votes_verified(self, event: nv.VotesVerified) -> list[ne.NodeEffect]:
         if event.token % 2:
             self.sync.votes_verified(event.token, event.valid)
-            tip = self.chain.tip.height
-            return self.taking.votes_verified(event.token, event.valid, tip, event.now) + self._drain_sync()
+            return self.taking.votes_verified(event.token, event.valid, event.now) + self._drain_sync()
         token = event.token // 2
         return self._consensus(cv.SignaturesChecked(now=event.now, wall=event.wall, token=token, valid=event.valid))
 
@@ -219,7 +218,7 @@ class NodeCore:
             return self.mempool.gossip()
         if timer is nv.NodeTimer.FORWARD:
             return [*self.mempool.forward(event.now), *self._arm_forward()]
-        out = self.taking.tick(self.chain.tip.height, event.now)
+        out = self.taking.tick(event.now)
         if not self.taking.active:
             out += self.sync.tick(self.chain.tip, event.now)
         return out + self._drain_sync()

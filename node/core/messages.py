@@ -114,7 +114,8 @@ class SkeletonRequest(Wire, frozen=True, tag=26):
 
 
 class Skeleton(Wire, frozen=True, tag=27):
-    """Headers of consecutive blocks, ascending from `first`, and the ids in each. `Held` when they are not held."""
+    """Headers of consecutive blocks, ascending from `first` to the last one asked for, and the ids in each: they are
+    bound from above, so a cut leaves out the lowest. `Held` when the last one is not held."""
 
     first: int
     headers: tuple[bytes, ...]

@@ -96,7 +96,7 @@ class Taking:
     manifest: SnapshotManifest | None = None
     installing: bool = False
     asked_ns: int = -LEFT_OUT_NS
-    """When offers were asked for the last time; if there was none, blocks are replayed and nobody is asked for a while."""
+    """When offers were asked for the last time; without one, blocks are replayed and nobody is asked for a while."""
     done_chunks: int = 0
     _offers: dict[int, SnapshotManifest] = field(default_factory=dict)
     _asked: dict[int, None] = field(default_factory=dict)
@@ -106,6 +106,8 @@ class Taking:
     _tasks: list[_Task] = field(default_factory=list)
     _turn: int = 0
     _missing: list[int] = field(default_factory=list)
+    _lacking: dict[int, None] = field(default_factory=dict)
+    """Peers that do not hold this snapshot, or not its headers."""
     _skeleton_id: bytes = b""
     _skeleton_next: int = 0
     _cut: int = 0
@@ -147,11 +149,7 @@ class Taking:
     def offered(self, peer: int, message: SnapshotOffer, tip: int, now: int) -> list[NodeEffect]:
         """Keep a peer's offer; the best is chosen when all have answered, or time is up."""
         if self.manifest is not None:  # it does not hold the chunk it was asked for: nothing wrong, but ask others
-            for task in self._tasks:
-                if task.asked == peer and task.index >= 0:
-                    task.asked = -1
-                    self.faults[peer] = Fault(SILENT, now)
-            return self.plan(now)
+            return self._without_it(peer, now)
         if not self.asking or peer not in self._asked or self._left_out(peer, now):
             return []
         self._asked.pop(peer)
@@ -161,7 +159,7 @@ class Taking:
                 return self._blame(peer, f"snapshot_{problem}", now)
             if message.manifests[0].height > tip + self.replay_blocks // 2:
                 self._offers[peer] = message.manifests[0]
-        return [] if self._asked else self._choose(tip, now)
+        return [] if self._asked else self._choose(now)
 
     def _ask_offers(self, tip: int, now: int) -> list[NodeEffect]:
         out: list[NodeEffect] = []
@@ -171,7 +169,7 @@ class Taking:
                 out.append(SendPeer(to=peer, message=SnapshotRequest(tip), after=Lsn(0)))
         return out
 
-    def _choose(self, tip: int, now: int) -> list[NodeEffect]:
+    def _choose(self, now: int) -> list[NodeEffect]:
         """Take the highest offer, and have its certificates verified; without any, let the blocks be replayed."""
         if self._token:
             return []
@@ -188,7 +186,7 @@ class Taking:
         items = (*self._items(chosen.certificate), *self._items(chosen.proof_certificate))
         return [VerifyVotes(token=self._token, items=items)]
 
-    def votes_verified(self, token: int, valid: int, tip: int, now: int) -> list[NodeEffect]:
+    def votes_verified(self, token: int, valid: int, now: int) -> list[NodeEffect]:
         """The certificates of the chosen offer were checked: begin, or blame its sender and choose another."""
         if not self._token or token != self._token:
             return []
@@ -197,7 +195,7 @@ class Taking:
         count = len(chosen.certificate.signatures) + len(chosen.proof_certificate.signatures)
         if valid != (1 << count) - 1:
             del self._offers[self._chosen]
-            return [*self._blame(self._chosen, "snapshot_certificate", now), *self._choose(tip, now)]
+            return [*self._blame(self._chosen, "snapshot_certificate", now), *self._choose(now)]
         self.asking = False
         same = _identity(chosen)
         self._offers = {peer: one for peer, one in self._offers.items() if _identity(one) == same}
@@ -210,6 +208,7 @@ class Taking:
         self.done_chunks = 0
         self._missing = list(range(1 << 4 * manifest.depth))
         self._tasks.clear()
+        self._lacking.clear()
         self._skeleton_id = block_id(manifest.header)
         self._skeleton_next = self._cut = manifest.height
 
@@ -238,17 +237,15 @@ class Taking:
                     out.append(self._ask(task, peer, now))
         return out
 
-    def tick(self, tip: int, now: int) -> list[NodeEffect]:
+    def tick(self, now: int) -> list[NodeEffect]:
         """Choose when the offers had their time; give to others what a silent peer was asked for."""
         if self.asking and self._deadline_ns <= now and not self._token:
             self._asked.clear()
-            return self._choose(tip, now)
+            return self._choose(now)
         for task in self._tasks:
             if task.asked >= 0 and task.deadline_ns <= now:
                 self.faults[task.asked] = Fault(SILENT, now)
                 task.asked = -1
-        if self.manifest is not None and not self.installing and self._nobody_left(now):
-            return self._drop()
         return self.plan(now)
 
     def joined(self, peer: int, tip: int, now: int) -> list[NodeEffect]:
@@ -280,29 +277,31 @@ class Taking:
 
     def skeleton(self, peer: int, message: Skeleton, now: int) -> list[NodeEffect]:
         """Take headers and ids; they are bound from above, so they wait until the ones above are here."""
-        task = next((one for one in self._tasks if one.index < 0 and one.asked == peer), None)
-        task = next((one for one in self._tasks if one.asked == peer and one.first == message.first), task)
-        if task is None or task.index >= 0:
+        asked = [one for one in self._tasks if one.index < 0 and one.asked == peer]
+        if not asked:
             return []
-        if message.first != task.first or not 0 < len(message.headers) == len(message.tx_ids):
+        last = message.first + len(message.headers) - 1
+        task = next((one for one in asked if one.last == last), None)
+        if task is None or message.first < task.first or not 0 < len(message.headers) == len(message.tx_ids):
             return self._blame(peer, "snapshot_skeleton", now)
-        if len(message.headers) > task.last - task.first + 1:
-            return self._blame(peer, "snapshot_skeleton", now)
-        end = task.first + len(message.headers) - 1
-        if end < task.last:  # cut to a frame: what is missing above it is asked for apart
-            self._tasks.insert(self._tasks.index(task), _Task(-1, end + 1, task.last))
-            task.last = end
         task.asked, task.answer, task.from_ = -1, message, peer
         return [*self._use_skeleton(now), *self.plan(now)]
 
     def unheld(self, peer: int, message: Held, now: int) -> list[NodeEffect]:
         """A peer does not hold headers it was asked for."""
-        task = next((one for one in self._tasks if one.index < 0 and one.asked == peer), None)
-        if task is None or task.first != message.first:
+        asked = [one for one in self._tasks if one.index < 0 and one.asked == peer]
+        return self._without_it(peer, now) if any(one.first == message.first for one in asked) else []
+
+    def _without_it(self, peer: int, now: int) -> list[NodeEffect]:
+        """A peer has no part in this snapshot; when that is so of all, it is gone."""
+        asked = [task for task in self._tasks if task.asked == peer]
+        if not asked:
             return []
-        task.asked = -1
-        self.faults[peer] = Fault(SILENT, now)
-        return self.plan(now)
+        for task in asked:
+            task.asked = -1
+        self._lacking[peer] = None
+        able = [one for one in self.connected if one != self.own and not self._left_out(one, now)]
+        return self._drop() if all(one in self._lacking for one in able) else self.plan(now)
 
     def _use_skeleton(self, now: int) -> list[NodeEffect]:
         """Bind answers to the block above them, from the top down."""
@@ -313,22 +312,25 @@ class Taking:
             )
             if task is None or task.answer is None:
                 return out
-            bound = self._bind(task, task.answer)
+            bound = self._bind(task.answer)
             if bound is None:
                 task.answer = None
                 return [*out, *self._blame(task.from_, "snapshot_skeleton", now)]
             blocks, parent = bound
-            self._tasks.remove(task)
-            self._skeleton_next, self._skeleton_id = task.first - 1, parent
-            out.append(KeepSkeleton(first=task.first, parent=parent, blocks=blocks))
+            low = task.answer.first
+            self._skeleton_next, self._skeleton_id = low - 1, parent
+            task.answer, task.last, task.attempts = None, low - 1, 0
+            if task.last < task.first:  # else it was cut to a frame: the rest is asked for again
+                self._tasks.remove(task)
+            out.append(KeepSkeleton(first=low, parent=parent, blocks=blocks))
 
-    def _bind(self, task: _Task, answer: Skeleton) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], bytes] | None:
-        """Return (block id, ids) of an answer, ascending, and the parent of its first block; None if it is not bound."""
+    def _bind(self, answer: Skeleton) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], bytes] | None:
+        """Return (block id, ids) of an answer, ascending, and the parent of its first block; None for a lie."""
         blocks: list[tuple[bytes, tuple[bytes, ...]]] = []
         wanted = self._skeleton_id
         for position in range(len(answer.headers) - 1, -1, -1):
             raw, ids = answer.headers[position], answer.tx_ids[position]
-            header = _header(raw, task.first + position, self.chain_id)
+            header = _header(raw, answer.first + position, self.chain_id)
             if header is None or block_id(raw) != wanted or any(len(one) != HASH_BYTES for one in ids):
                 return None
             if header.tx_root != list_root(ids):
@@ -349,7 +351,7 @@ class Taking:
         peers = sorted(self.connected)
         for step in range(len(peers)):
             peer = peers[(self._turn + step) % len(peers)]
-            if peer == self.own or self._left_out(peer, now):
+            if peer == self.own or peer in self._lacking or self._left_out(peer, now):
                 continue
             fault = self.faults.get(peer)
             silent = fault is not None and now - fault.since_ns < LEFT_OUT_NS
@@ -367,11 +369,6 @@ class Taking:
         height = 0 if self.manifest is None else self.manifest.height
         wish = SkeletonRequest(task.first, task.last) if task.index < 0 else ChunkRequest(height, task.index)
         return SendPeer(to=peer, message=wish, after=Lsn(0))
-
-    def _nobody_left(self, now: int) -> bool:
-        """Nothing moved for so long that the snapshot must be gone everywhere."""
-        waiting = [task for task in self._tasks if task.answer is None]
-        return bool(waiting) and all(task.attempts > 2 * PATIENCE_DOUBLINGS and task.asked < 0 for task in waiting)
 
     def _drop(self) -> list[NodeEffect]:
         self.manifest = None

@@ -53,6 +53,9 @@ FLUSH_TXS: Final = 1_500
 FLUSH_MS: Final = 1_000
 """Milliseconds a flush may wait. Journal and blocks make what is not flushed again, so this bounds the work of a
 restart, not what can be lost; at 250 ms large blocks were flushed one by one, at twice the price (docs/performance)."""
+SNAPSHOT_PAUSE_MS: Final = 25
+"""A snapshot that is being made gets a slice this often under load as well: until it is done, its look at the state
+keeps freed pages of the store from being used again (E29)."""
 BLOCKS_ANSWER_BYTES: Final = 3 * 1024 * 1024
 """Bytes of one answer to a request for blocks; below the frame cap of 4 MiB."""
 
@@ -141,6 +144,7 @@ class _Execution:
 class Driver:
     """Performs the effects of one `NodeCore` in real time.
 
+    `prune` deletes a few blocks that the operator lets go, after a flush, and returns how many.
     `on_block` is told each executed block on the loop's thread; `on_halt` when the core stops for good.
     `keys` are the consensus keys of the epoch by index. Verdicts on transactions are kept by nobody but the core.
     """
@@ -160,6 +164,7 @@ class Driver:
         on_halt: Callable[[Halt], None],
         on_report: Callable[[Report], None],
         on_silence: Callable[[Silence], None],
+        prune: Callable[[], int] = lambda: 0,
     ) -> None:
         self.core = core
         self.meter = Meter()
@@ -174,6 +179,7 @@ class Driver:
         self._on_halt = on_halt
         self._on_report = on_report
         self._on_silence = on_silence
+        self._prune = prune
         self._queue: deque[Callable[[int, int], nv.NodeEvent]] = deque()
         self._urgent: deque[Callable[[int, int], nv.NodeEvent]] = deque()
         self._verifications: deque[_Verification] = deque()
@@ -187,6 +193,7 @@ class Driver:
         self._unflushed = 0
         self._unflushed_txs = 0
         self._flush_due_ns = 0
+        self._snapshot_ns = 0
         self._stopping = False
         self.halted: Halt | None = None
         self.installed = 0
@@ -391,10 +398,12 @@ class Driver:
         if self._verifications:
             self._verify_run()
             worked = True
-        if not worked:
+        now = time.monotonic_ns()
+        if not worked or now - self._snapshot_ns >= SNAPSHOT_PAUSE_MS * 1_000_000:
             mark = time.thread_time_ns()
-            worked = self._snapshots.step()
+            worked = self._snapshots.step() or worked
             self.meter.since("store", mark)
+            self._snapshot_ns = now
         return worked
 
     def _verify_run(self) -> None:
@@ -459,8 +468,9 @@ class Driver:
         self.meter.since("store", mark)
         self.meter.count("flushes")
         self._unflushed = self._unflushed_txs = self._flush_due_ns = 0
-        if self._store.snapshot_due:
+        if self._store.snapshot_due and not self.core.sync.active:  # while it catches up, others have that snapshot
             self._snapshots.begin()
+        self.meter.count("pruned_blocks", self._prune())
         self._urgent.append(lambda now, wall: nv.StoreDurable(now=now, wall=wall, height=height))
 
     # -- small parts ---------------------------------------------------------------------------------------------

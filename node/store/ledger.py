@@ -32,6 +32,7 @@ import lmdb
 
 from ledger.block import BlockRef, block_id, header_codec
 from ledger.certificate import CommitCertificate
+from ledger.codec import encode
 from ledger.errors import InvariantViolated, Malformed
 from ledger.ids import HASH_BYTES
 from ledger.receipt import Receipt, receipt_codec
@@ -396,11 +397,12 @@ class ChainStore:
         return tuple(found)
 
     def skeleton(self, first: int, last: int, max_bytes: int) -> Skeleton | None:
-        """Return headers and ids of blocks first..last, as many as fit in `max_bytes`; None if `first` is not held."""
+        """Return headers and ids of the blocks up to `last`, down to `first` or as many as fit in `max_bytes`; None if
+        block `last` is not held."""
         headers: list[bytes] = []
         ids: list[tuple[bytes, ...]] = []
         size = 0
-        for height in range(first, min(last, self.tip.height) + 1):
+        for height in range(last, first - 1, -1) if last <= self.tip.height else ():
             block = self.block(height)
             if block is None:
                 break
@@ -409,7 +411,9 @@ class ChainStore:
                 break
             headers.append(block.header_bytes)
             ids.append(block.tx_ids)
-        return Skeleton(first, tuple(headers), tuple(ids)) if headers else None
+        if not headers:
+            return None
+        return Skeleton(last - len(headers) + 1, tuple(reversed(headers)), tuple(reversed(ids)))
 
     def certifying_height(self, height: int) -> int | None:
         """Return the lowest block height whose header certifies the results of `height`, or None (U14: final)."""
@@ -576,7 +580,6 @@ class ChainStore:
             flushed = True
         caches = self._snapshot.take_caches()
         caches.update(batch.rows, batch.nodes)
-        self._snapshot = self._disk.snapshot(caches)
         if flushed:
             self._pending = self._pending.trimmed(meta.base)
         for height in [height for height in self._fresh if height <= meta.executed]:
@@ -586,9 +589,65 @@ class ChainStore:
             del self._block_heights[block.ref.block_id]
             for tx_id in block.tx_ids:
                 del self._places[tx_id]
+        self._renew(caches)
+        return meta.tip
+
+    def _renew(self, caches: Caches) -> None:
+        """Look at the disk as it is now; the old look ends with its views, and its pages can be used again."""
+        self._snapshot = self._disk.snapshot(caches)
         view = self._view
         self._view = ChainView(view.height, view.state_root, view.exec_root, self._pending, self._snapshot)
-        return meta.tip
+
+    # -- forgetting --------------------------------------------------------------------------------------------
+
+    def forget(self, below: int) -> None:
+        """Delete blocks, receipts and indexes of the heights from the oldest held up to `below`, in one transaction.
+
+        Only what is flushed, certified by a later block, and below the state that a start executes from; the root of
+        the height just below stays, because proofs about `below` begin with it.
+        """
+        first = max(1, self._horizon.oldest)
+        if not first < below <= self._meta.base:
+            raise InvariantViolated(
+                f"forgetting below {below}: held from {first}, the state stands at {self._meta.base}"
+            )
+        gone: dict[str, list[bytes]] = {name: [] for name in ("headers", "payloads", "results", "receipts")}
+        names: dict[str, list[bytes]] = {name: [] for name in ("block_ids", "ids", "events")}
+        for height in range(first, below):
+            key = height_key(height)
+            block = self.block(height)
+            if block is None:
+                raise StoreCorrupt(str(self.path), f"block {height} is missing")
+            gone["headers"].append(key)
+            gone["payloads"].append(key)
+            names["block_ids"].append(block.ref.block_id + key)
+            for position, tx_id in enumerate(block.tx_ids):
+                names["ids"].append(tx_id + key + position.to_bytes(4, "big"))
+            receipts = self.receipts(height) or ()
+            gone["receipts"] += [chunk_key(height, n) for n in range(-(-len(receipts) // RECEIPTS_PER_CHUNK))]
+            for position, receipt in enumerate(receipts):
+                for index, event in enumerate(receipt.events):
+                    place = place_key(height, position, index)
+                    names["events"] += [party.encode("ascii") + place for party in parties_of(event)]
+        gone["results"] = [height_key(height) for height in range(max(0, self._horizon.results_from), below - 1)]
+        horizon = Horizon(below, max(self._horizon.results_from, below - 1))
+        deletes = [(name, tuple(keys)) for name, keys in (*gone.items(), *names.items())]
+        self._disk.remove(deletes, [self._disk.seal("meta", [(HORIZON_KEY, encode(horizon))])])
+        self._horizon = horizon
+        self._headers = {height: head for height, head in self._headers.items() if height >= below}
+        self._chunks.clear()
+        self._renew(self._snapshot.take_caches())
+
+    def live_bytes(self) -> int:
+        """Return how much of the file holds rows; the rest shrinks away with `compacted`."""
+        return self._disk.live_bytes()
+
+    def compacted(self, path: Path) -> None:
+        """Write a compacted copy of the flushed store into the empty folder `path`. Raises `StoreFailed`."""
+        try:
+            self._disk.copy(path)
+        except (lmdb.Error, OSError) as error:
+            raise failure(path, error) from error
 
     def size_bytes(self) -> int:
         """Return the size of the file."""

@@ -33,7 +33,7 @@ from node.store.disk import HORIZON_KEY, META_KEY, ChainDisk, Puts, failure
 from node.store.environment import DATA_FILE, open_environment
 from node.store.errors import SealBroken, StoreError
 from node.store.ledger import ChainStore
-from node.store.places import make_directory, sync_directory
+from node.store.places import free_bytes, make_directory, sync_directory
 from node.store.rows import FORMAT, HeaderRow, Horizon, Meta, ResultRow, height_key
 from node.store.sealed import Sealer
 from node.store.views import Caches, Snapshot, node_key
@@ -41,6 +41,8 @@ from node.store.views import Caches, Snapshot, node_key
 CHUNK_BYTES: Final = 1024 * 1024
 """Rows of one chunk: the shallowest depth is taken at which no chunk is larger, below the frame cap of 4 MiB."""
 KEPT: Final = 2
+SPARE_FACTOR: Final = 2
+"""Free space below which no snapshot is made, in units of the chain store: a full disk would stop the node."""
 SLICE_ROWS: Final = 200
 """Rows copied between two turns of the driver: a few milliseconds."""
 ROW_OVERHEAD_BYTES: Final = 16
@@ -163,6 +165,9 @@ class Snapshots:
         height = self._store.base_height
         if self._making is not None or height in self._shelves:
             return
+        if free_bytes(self._store.path) < SPARE_FACTOR * self._store.size_bytes():
+            self.failed = "there is too little space on the disk: others take their snapshot elsewhere"
+            return
         path = self._folder / f"{height}.unfinished"
         shutil.rmtree(path, ignore_errors=True)
         make_directory(path)
@@ -206,8 +211,11 @@ class Snapshots:
         making.shelf.put("meta", [(_MANIFEST_KEY, encode(manifest))])
         making.shelf.close()
         finished = self._folder / str(making.height)
-        making.shelf.path.rename(finished)
-        sync_directory(self._folder)
+        try:
+            making.shelf.path.rename(finished)
+            sync_directory(self._folder)
+        except OSError as error:
+            raise failure(self._folder, error) from error
         self._shelves[making.height] = _Shelf(finished, self._keys["state"], self._map_bytes)
         self._manifests[making.height] = manifest
         for height in sorted(self._shelves)[:-KEPT]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from node.store.errors import StoreFailed, cause_of, next_step, words_of
 from node.store.places import sync_directory
 
 
@@ -22,16 +23,29 @@ def joining(chain: Path) -> Path:
 
 
 def offer(folder: Path, chain: Path) -> None:
-    """Make the closed, complete environment in `folder` the next one of `chain`."""
-    sync_directory(folder)
+    """Make the closed, complete environment in `folder` the next one of `chain`. Raises `StoreFailed`: stop then."""
     following = chain.with_name(f"{chain.name}.next")
-    shutil.rmtree(following, ignore_errors=True)
-    folder.rename(following)
-    sync_directory(chain.parent)
+    try:
+        sync_directory(folder)
+        shutil.rmtree(following, ignore_errors=True)
+        folder.rename(following)
+        sync_directory(chain.parent)
+    except OSError as error:
+        raise _failure(chain, error) from error
 
 
 def settle(chain: Path) -> bool:
-    """Let the next environment take the place of `chain`, which must be closed; tell whether there was one."""
+    """Let the next environment take the place of `chain`, which must be closed; tell whether there was one.
+
+    Raises `StoreFailed` when a rename could not be made durable: the process must end, and the next start goes on.
+    """
+    try:
+        return _settle(chain)
+    except OSError as error:
+        raise _failure(chain, error) from error
+
+
+def _settle(chain: Path) -> bool:
     following = chain.with_name(f"{chain.name}.next")
     replaced = chain.with_name(f"{chain.name}.replaced")
     found = following.exists()
@@ -46,3 +60,8 @@ def settle(chain: Path) -> bool:
         shutil.rmtree(replaced)
         sync_directory(chain.parent)
     return found
+
+
+def _failure(chain: Path, error: OSError) -> StoreFailed:
+    cause = cause_of(error, chain.parent)
+    return StoreFailed(str(chain), cause, words_of(error), next_step(cause, ""))
