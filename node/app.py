@@ -742,7 +742,10 @@ def _open_snapshots(
         contract, table = names_of(key)
         return [(entry, ENTRY) for entry in interfaces[contract].index_entries(table, value)]
 
-    return Snapshots(store, keys, chain, index_entries, config.storage.ledger_max_gib << 30)
+    def report(reason: str) -> None:
+        log.warning("snapshot_not_made", detail=reason)
+
+    return Snapshots(store, keys, chain, index_entries, config.storage.ledger_max_gib << 30, report)
 
 
 def _people(config: NodeConfig) -> Mapping[str, str]:

@@ -48,6 +48,9 @@ EXECUTE_SLICE: Final = 20
 """Transactions executed between two looks at the queue (performance E34)."""
 FLUSH_BLOCKS: Final = 8
 """Blocks a flush may wait for (performance E25)."""
+FLUSH_BLOCKS_BEHIND: Final = 64
+"""The same while blocks are fetched: they can be fetched again, and a durable write for every eight of them took most
+of the time of a long catch-up."""
 FLUSH_TXS: Final = 1_500
 """Transactions a flush may wait for: it holds up votes for its whole length, about 40 us each."""
 FLUSH_MS: Final = 1_000
@@ -235,6 +238,10 @@ class Driver:
         """End `run` after the current turn; everything committed is flushed."""
         self._stopping = True
         self._wake.set()
+
+    @property
+    def _catching_up(self) -> bool:
+        return self.core.started and self.core.sync.active
 
     @property
     def backlog(self) -> int:
@@ -456,7 +463,8 @@ class Driver:
         self._on_block(result)
 
     def _maybe_flush(self) -> None:
-        full = self._unflushed >= FLUSH_BLOCKS or self._unflushed_txs >= FLUSH_TXS
+        blocks = FLUSH_BLOCKS_BEHIND if self._catching_up else FLUSH_BLOCKS
+        full = self._unflushed >= blocks or self._unflushed_txs >= FLUSH_TXS
         if full or (self._flush_due_ns and time.monotonic_ns() >= self._flush_due_ns):
             self._flush()
 
@@ -468,7 +476,7 @@ class Driver:
         self.meter.since("store", mark)
         self.meter.count("flushes")
         self._unflushed = self._unflushed_txs = self._flush_due_ns = 0
-        if self._store.snapshot_due and not self.core.sync.active:  # while it catches up, others have that snapshot
+        if self._store.snapshot_due and not self._catching_up:  # while it catches up, others have that snapshot
             self._snapshots.begin()
         self.meter.count("pruned_blocks", self._prune())
         self._urgent.append(lambda now, wall: nv.StoreDurable(now=now, wall=wall, height=height))

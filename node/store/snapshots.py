@@ -138,10 +138,12 @@ class Snapshots:
         chain_id: bytes,
         index_entries: Callable[[bytes, bytes], Iterable[tuple[bytes, bytes]]],
         map_bytes: int,
+        report: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Open what is on disk; what was being made when the process ended is deleted, what was collected is kept.
 
         `index_entries` returns the index entries of a stored row: they are derived and outside the state root (H6).
+        `report` is told, in words, why a snapshot was not made.
         """
         self._store = store
         self._keys = keys
@@ -153,8 +155,9 @@ class Snapshots:
         self._manifests: dict[int, SnapshotManifest] = {}
         self._making: _Making | None = None
         self._joining: ChainDisk | None = None
-        self.failed = ""
-        """Why the last snapshot was not made, for the log."""
+        self._report = report
+        self._given_up = 0
+        """Height whose snapshot could not be made: it is not tried again for every flush."""
         self._open_shelves()
         self.collected = self._open_joining()
 
@@ -163,10 +166,10 @@ class Snapshots:
     def begin(self) -> None:
         """Start the snapshot of the flushed height, unless one of it is there or under way."""
         height = self._store.base_height
-        if self._making is not None or height in self._shelves:
+        if self._making is not None or height in self._shelves or height == self._given_up:
             return
         if free_bytes(self._store.path) < SPARE_FACTOR * self._store.size_bytes():
-            self.failed = "there is too little space on the disk: others take their snapshot elsewhere"
+            self._give_up(height, "there is too little free space on the disk")
             return
         path = self._folder / f"{height}.unfinished"
         shutil.rmtree(path, ignore_errors=True)
@@ -222,7 +225,10 @@ class Snapshots:
             self._shelves.pop(height).close()
             del self._manifests[height]
             shutil.rmtree(self._folder / str(height))
-        self.failed = ""
+
+    def _give_up(self, height: int, reason: str) -> None:
+        self._given_up = height
+        self._report(f"no snapshot of height {height}: {reason}; joining nodes take it from others")
 
     def _manifest(self, making: _Making) -> SnapshotManifest | None:
         store, height = self._store, making.height
@@ -231,11 +237,8 @@ class Snapshots:
         proof = None if by is None else store.header(by)
         depth = _depth(making.sizes)
         if head is None or own is None or before is None or proof is None or depth is None:
-            self.failed = (
-                f"the state of height {height} is not certified yet"
-                if depth is not None
-                else f"more than {CHUNK_BYTES} bytes of the state of height {height} lie in one subtree"
-            )
+            uncertified = "its state is not certified yet"
+            self._give_up(height, f"more than {CHUNK_BYTES} bytes lie in one subtree" if depth is None else uncertified)
             return None
         links: list[tuple[bytes, bytes]] = []
         for later in range(height + 1, proof.header.exec_height + 1):

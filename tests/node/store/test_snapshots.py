@@ -239,3 +239,29 @@ def test_asking_for_what_is_not_there_is_answered_with_nothing(maker: SimpleName
     cut = store.skeleton(1, 45, 600)
     assert cut is not None and 0 < len(cut.headers) < 45 and cut.first + len(cut.headers) - 1 == 45
     shutil.rmtree(tmp_path / "snapshots")
+
+
+def test_a_snapshot_that_cannot_be_made_is_reported_once(
+    maker: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = maker.make(tmp_path / "chain")
+    store.snapshot_every = EVERY
+    told: list[str] = []
+    shelf = Snapshots(store, maker.KEYS, maker.CHAIN_ID, index_of, maker.MAP_BYTES, told.append)
+    while not store.snapshot_due:
+        maker.grow(store, 1)
+        store.flush()
+    monkeypatch.setattr(rules, "CHUNK_BYTES", 10)
+    for _ in range(3):
+        shelf.begin()
+        while shelf.step():
+            pass
+    assert shelf.heights == () and len(told) == 1 and "in one subtree" in told[0]
+    monkeypatch.setattr(rules, "CHUNK_BYTES", 1 << 20)
+    monkeypatch.setattr(rules, "free_bytes", lambda path: 0)
+    while store.base_height < 2 * EVERY:
+        maker.grow(store, 1)
+        store.flush()
+    shelf.begin()
+    assert not shelf.step() and "free space" in told[1]
+    assert not list((tmp_path / "snapshots").iterdir())
