@@ -25,6 +25,7 @@ _GROUPS: Final = {
     "company": ("cli.commands.company", "Companies of the network."),
     "contract": ("cli.commands.contract", "Check and test contracts."),
     "demo": ("cli.commands.demo", "Four companies, real invoices, the whole story."),
+    "block": ("cli.commands.block", "Look at a block, and check or save its certificate."),
     "doctor": ("cli.commands.doctor", "Look for what could be wrong on this machine."),
     "genesis": ("cli.commands.genesis", "Found a network together."),
     "init": ("cli.commands.init", "Make the home of a company: keys, journal, configuration."),

@@ -472,7 +472,8 @@ def _store(subject: Subject) -> Iterator[Finding]:
     if subject.running:
         reasons = [] if subject.status is None else [word for word in subject.status["not_ready"] if word in _BAD]
         for word in reasons:
-            yield Finding(check="store", level=FAULT, text=_BAD[word][0], repair=_BAD[word][1])
+            text = subject.status["sentence"] if word == "learner" and subject.status is not None else _BAD[word][0]
+            yield Finding(check="store", level=FAULT, text=text, repair=_BAD[word][1])
         if not reasons and subject.status is not None:
             yield Finding(
                 check="store", level=OK, text=f"the node stands at height {subject.status['height_executed']}"
@@ -483,7 +484,10 @@ def _store(subject: Subject) -> Iterator[Finding]:
 
 _BAD: Final = {
     "halted": ("the node has halted", "its log names the reason; hansa node why shows it"),
-    "learner": ("the node follows without a vote", "its log names the reason (a missing or foreign journal)"),
+    "learner": (
+        "the node follows without a vote",
+        "put no other copy of its data back; hansa node why names the reason, and only a new consensus key votes again",
+    ),
 }
 
 

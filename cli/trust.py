@@ -18,12 +18,17 @@ from cli.failure import CommandFailed
 
 if TYPE_CHECKING:
     from contracts.runtime import Program
+    from ledger.block import Header
+    from ledger.certificate import CommitCertificate
     from ledger.genesis import GenesisDocument
-    from ledger.proof import ResultProof
+    from ledger.light import MemberSet
+    from ledger.proof import BlockProof, ResultProof
 
 GENESIS_FILE: Final = "genesis.hansa"
 PROOF_SCHEMA: Final = "hansa.proof/1"
 FORMAT: Final = "ledger.proof/1"
+KINDS: Final = ("state", "receipt", "block", "transaction")
+"""What a proof file may be about: a state key, the receipt of a transaction, a block, a transaction in its block."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,13 @@ class Trusted:
             raise CommandFailed(
                 Exit.REJECTED, f"{self.path}: contracts: {error}", "ask the founders for the final genesis file"
             ) from None
+
+    @cached_property
+    def member_set(self) -> MemberSet:
+        """Return the members that may certify headers: those of the genesis document (P85)."""
+        from ledger.light import genesis_members
+
+        return genesis_members(self.document)
 
     @property
     def currencies(self) -> dict[str, int]:
@@ -139,8 +151,6 @@ def require(named: str | None, home: str) -> Trusted:
 
 def check(trusted: Trusted, data: bytes, about: bytes) -> Checked:
     """Check a result proof about a state key or transaction id; what does not hold ends with exit code 10."""
-    from ledger.block import header_codec
-    from ledger.certificate import bitmap_indexes
     from ledger.errors import LedgerError
     from ledger.proof import result_codec, verify_result
 
@@ -149,23 +159,60 @@ def check(trusted: Trusted, data: bytes, about: bytes) -> Checked:
         proof = result_codec.decode(data)
         problem = verify_result(proof, keys, trusted.chain_id, about=about)
     except LedgerError as error:
-        proof, problem = None, str(error)
-    if proof is None or problem:
-        raise CommandFailed(
-            Exit.FINDINGS,
-            f"the proof does not hold: {problem}",
-            "do not rely on this answer; ask another company's node, and check that the genesis file is yours",
-        )
-    header = header_codec.decode(proof.header)
-    indexes = bitmap_indexes(proof.certificate.signers, len(keys)) or ()
+        raise does_not_hold(str(error)) from None
+    if problem:
+        raise does_not_hold(problem)
+    header = certified(trusted, proof.header, proof.certificate)
     return Checked(
         proof=proof,
         height=proof.height,
         certified_by=header.height,
         time_ms=header.time_ms,
-        signers=tuple(trusted.members[index][0] for index in indexes),
+        signers=signers(trusted, proof.certificate),
         members=len(keys),
     )
+
+
+def certified(trusted: Trusted, raw: bytes, certificate: CommitCertificate) -> Header:
+    """Return a header that the trusted members certified, or refuse (P85)."""
+    from ledger.light import header_of
+
+    header = header_of(raw, certificate, trusted.member_set, trusted.chain_id)
+    if isinstance(header, str):
+        raise does_not_hold(header)
+    return header
+
+
+def signers(trusted: Trusted, certificate: CommitCertificate) -> tuple[str, ...]:
+    """Return the companies that signed a certificate that was checked."""
+    from ledger.certificate import bitmap_indexes
+
+    indexes = bitmap_indexes(certificate.signers, len(trusted.members)) or ()
+    return tuple(trusted.members[index][0] for index in indexes)
+
+
+def does_not_hold(problem: str) -> CommandFailed:
+    """Return how a check ends that failed: exit code 10, with the first thing that is wrong."""
+    return CommandFailed(
+        Exit.FINDINGS,
+        f"the proof does not hold: {problem}",
+        "do not rely on this answer; ask another company's node, and check that the genesis file is yours",
+    )
+
+
+def block_proof(content: Mapping[str, Any]) -> BlockProof:
+    """Return the proof of a block from the API's answer; it is not checked yet."""
+    from ledger.certificate import certificate_codec
+    from ledger.errors import LedgerError
+    from ledger.proof import BlockProof
+
+    try:
+        raw = b64decode(str(content["header"]), validate=True)
+        certificate = certificate_codec.decode(b64decode(str(content["certificate"]["bytes"]), validate=True))
+        ids = tuple(bytes.fromhex(line["id"]) for line in content["transactions"])
+    except (KeyError, TypeError, ValueError, LedgerError):
+        raise CommandFailed(Exit.REJECTED, "the block is malformed", "ask another node") from None
+    return BlockProof(raw, certificate, ids)
 
 
 def proof_bytes(content: Mapping[str, Any] | None) -> bytes | None:
@@ -181,7 +228,7 @@ def proof_bytes(content: Mapping[str, Any] | None) -> bytes | None:
 
 
 def proof_document(kind: str, about: bytes, data: bytes) -> dict[str, Any]:
-    """Return the content of a proof file: what `hansa verify` reads. `kind` is `state` or `receipt`."""
+    """Return the content of a proof file: what `hansa verify` reads. `kind` is one of `KINDS`."""
     return {
         "schema": PROOF_SCHEMA,
         "kind": kind,

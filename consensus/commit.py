@@ -9,6 +9,7 @@ upon a valid certificate for s, any mode, any view:
 
 from __future__ import annotations
 
+from consensus.amnesia import in_commit, keep_votes
 from consensus.bodies import check_block
 from consensus.effects import HaltReason, StartSync
 from consensus.events import Executed, Synced, Verdict
@@ -54,6 +55,7 @@ def news(state: ReplicaState, certificate: CommitCertificate) -> bool:
 def learn(step: Step, certificate: CommitCertificate) -> None:
     """Take in a certificate whose signatures are valid (P35)."""
     state = step.state
+    in_commit(step, certificate)
     height, block_id = certificate.vote.height, certificate.vote.block_id
     if height <= state.tip.height:
         recent = state.recent.get(height)
@@ -140,7 +142,7 @@ def _adopt(step: Step, reference: BlockRef, certificate: CommitCertificate, last
     if primary_of(state, state.height + 1) != before:
         state.heard_primary_ns = step.now  # planned rotation: the next one is given its time (P65, P77)
     for at in [at for at in state.slots if at <= height]:
-        del state.slots[at]
+        keep_votes(state, state.slots.pop(at), certificate if at == height else None)
     for block_id in [block_id for block_id, one in state.blocks.items() if one.header.height <= height]:
         del state.blocks[block_id]
     for at in [at for at in state.spoken if at <= height]:
@@ -252,6 +254,8 @@ def on_synced(step: Step, event: Synced) -> None:
         step.halt(HaltReason.SAFETY_VIOLATION, f"two commit certificates at height {reference.height}")
     if reference.height <= state.tip.height:
         return
+    for one in event.certificates:
+        in_commit(step, one)
     if reference.height > state.height:
         step.persist(CommittedHere(certificate))
     _adopt(step, reference, certificate, 0)

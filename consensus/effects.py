@@ -150,6 +150,13 @@ class Report:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Silence:
+    """This replica found that its journal forgot a vote: it votes no more (P97). For the operator's alarm."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Penalise:
     peer: int
     reason: str
@@ -183,6 +190,7 @@ Effect: TypeAlias = (
     | StopTimer
     | StartSync
     | Report
+    | Silence
     | Penalise
     | Count
     | Halt

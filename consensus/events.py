@@ -151,10 +151,14 @@ class Stored(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Synced(Event):
-    """Sync verified and handed over the blocks up to `tip` (they are delivered to the chain already)."""
+    """Sync verified and handed over the blocks up to `tip` (they are delivered to the chain already).
+
+    `certificates` are those of all these blocks: a vote of ours among them must be in the journal (P98).
+    """
 
     tip: BlockRef
     certificate: CommitCertificate
+    certificates: tuple[CommitCertificate, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,6 +10,7 @@ can never become right. Waiting costs nothing but time; rejecting uses up (v, s)
 
 from __future__ import annotations
 
+from consensus.amnesia import claimed, in_prepared
 from consensus.bodies import check_block
 from consensus.commit import advance, learn
 from consensus.effects import SignatureItem
@@ -57,7 +58,8 @@ def on_pre_prepare(step: Step, peer: int, message: PrePrepare) -> None:
     if vote_shape(vote, state.members.epoch):
         step.count("dropped_epoch_or_shape")
         return
-    if sender == state.me:  # what we sent ourselves is in the journal, not on the wire (P96)
+    if sender == state.me:  # what we sent ourselves is in the journal, not on the wire (P96, P98)
+        claimed(step, peer, message)
         return
     if vote.height <= state.height:
         late(step, peer, vote.height)
@@ -250,6 +252,9 @@ def _try_accept(step: Step, slot: Slot) -> None:
         if ours != header.exec_root:
             _reject(step, slot, "wrong_exec_root")
             return
+    if not state.cleared:  # P98: nothing new before the others were heard
+        slot.reason = "echo"
+        return
     _accept(step, slot, held)
 
 
@@ -361,7 +366,10 @@ def _on_vote(step: Step, peer: int, message: Prepare | Commit, kind: str) -> Non
     if height <= state.height:
         late(step, peer, height)
         return
-    if sender == state.me or state.mode is Mode.LEARNER or height > state.height + 2 * step.params.window:
+    if sender == state.me:
+        claimed(step, peer, message)
+        return
+    if state.mode is Mode.LEARNER or height > state.height + 2 * step.params.window:
         return
     if vote.view != state.view or state.mode is not Mode.NORMAL:
         if vote.view >= state.view:
@@ -528,7 +536,7 @@ def _try_prepare(step: Step, slot: Slot) -> None:
         return
     if height > state.height + step.params.window or height <= state.base or again != block_id:
         return
-    if state.executed < height - step.params.exec_lag:  # P31: COMMIT is a vote as well
+    if state.executed < height - step.params.exec_lag or not state.cleared:  # P31, P98: COMMIT is a vote as well
         return
     if certificate is None:
         primary = primary_of(state, height)
@@ -589,6 +597,7 @@ def prepared_verified(step: Step, peer: int, message: Message) -> None:
     if header is None or not bound(proposal, header):
         step.penalise(peer, "unbound_proposal")
         return
+    in_prepared(step, certificate)
     learn(step, proposal.last_certificate)
     if state.mode is not Mode.NORMAL or not state.height < vote.height <= state.height + 2 * step.params.window:
         return

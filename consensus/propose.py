@@ -59,7 +59,7 @@ def throttled(state: ReplicaState) -> bool:
 def propose(step: Step) -> None:
     """Propose the next height if it is ours and something is due."""
     state = step.state
-    if state.mode is not Mode.NORMAL or state.tip.height < max(state.height, state.base):
+    if state.mode is not Mode.NORMAL or state.tip.height < max(state.height, state.base) or not state.cleared:
         return
     for height in range(state.tip.height + 1, state.tip.height + step.params.window + 1):
         slot = state.slots.get(height)

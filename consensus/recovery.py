@@ -1,14 +1,16 @@
-"""From journal records to the same state, and keeping the journal short (P92-P97).
+"""From journal records to the same state, and keeping the journal short (P92-P98).
 
 The records are folded exactly as they were when they were written. Then the block store and the journal are
 brought together, and the last own votes are sent again byte for byte: identical bytes twice are legal (P95).
-Whatever is wrong with the journal makes a learner, never a fresh voter (P94, P97).
+Whatever is wrong with the journal makes a learner, never a fresh voter (P94, P97). A journal that was set back as a
+whole looks right from here; so nothing new is signed before q-1 others said what they hold of us (P98, amnesia.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from consensus.amnesia import in_commit
 from consensus.commit import resume_sync, trim
 from consensus.effects import Prune, SignatureItem
 from consensus.events import Durable, Lsn, Mode, Start, Stored, Timer, Verdict
@@ -16,7 +18,7 @@ from consensus.later import remember_own
 from consensus.membership import membership
 from consensus.messages import Prepare
 from consensus.normal import hold
-from consensus.records import Accepted, Anchor, CommittedHere, Record
+from consensus.records import Accepted, Anchor, CommittedHere, Record, Silenced
 from consensus.slots import COMMIT, PRE_PREPARE, PREPARE, Recent, Stage, new_slot
 from consensus.state import Pace, Peer, Picture, ReplicaState, fold, picture_of
 from consensus.step import NS, Step, remember, signers_mask
@@ -78,6 +80,10 @@ def initial_state(event: Start) -> ReplicaState:
         state.recent[event.tip.height] = Recent(event.tip_certificate, event.tip, None, event.now)
     state.trail = trail.certificates
     state.trail_headers = trail.headers
+    # A new journal has signed nothing, so nothing can be missing from it: a first start waits for nobody (P98).
+    state.cleared = not voting or not event.records or members.q == 1
+    if not voting:
+        state.silenced = next((one.reason for _, one in reversed(event.records) if isinstance(one, Silenced)), "")
     return state
 
 
@@ -146,6 +152,9 @@ def resume(step: Step, event: Start) -> None:
     if not event.records:
         step.persist(state.picture.anchor())
         state.logged_bytes = 0
+    in_commit(step, event.tip_certificate)  # the block store may remember what the journal forgot (P98)
+    if not state.journaling:
+        return
     committed = state.picture.committed.vote.height
     if event.tip.height > committed:
         step.persist(CommittedHere(event.tip_certificate))  # the block store is ahead: adopt its tip

@@ -9,17 +9,17 @@ alive that are joined through a third.
 
 from __future__ import annotations
 
+from consensus.amnesia import echo_of, heard
 from consensus.commit import resume_sync
 from consensus.events import Mode
-from consensus.messages import Commit, Committed, Prepare, Prepared, PreparedCertificate, PrePrepare, Status
+from consensus.messages import Commit, Committed, Prepare, Prepared, PreparedCertificate, Status
 from consensus.normal import ask_votes, verify_votes
 from consensus.slots import COMMIT, PREPARE, Slot
 from consensus.state import ReplicaState, primary_of
 from consensus.step import NS, Step, signers_mask
 from consensus.tally import Tally, indexes
 from consensus.validate import number
-from consensus.viewchange import review
-from ledger.codec import encode
+from consensus.viewchange import review, try_open
 from ledger.ids import HASH_BYTES
 
 
@@ -42,9 +42,17 @@ def send_status(step: Step, peer: int) -> None:
             prepares=_bitmap(state, slot.prepares.held if slot is not None else 0),
             commits=_bitmap(state, slot.commits.held if slot is not None else 0),
             view_changes=_bitmap(state, sum(1 << sender for sender in holders)),
-            echo=_echo(state, peer),
+            echo=echo_of(state, peer),
         ),
     )
+
+
+def greet(step: Step, peer: int) -> None:
+    """A member connected: tell it what we hold, its own VIEW-CHANGE first, which its journal must know (P98)."""
+    change = step.state.highest_changes.get(peer)
+    if change is not None:
+        step.send(peer, change)
+    send_status(step, peer)
 
 
 def broadcast_status(step: Step) -> None:
@@ -67,20 +75,6 @@ def _prepared_height(state: ReplicaState) -> int:
     return max(heights, default=0)
 
 
-def _echo(state: ReplicaState, peer: int) -> bytes:
-    """Return the highest verified vote of `peer` held here, canonical; a PRE-PREPARE in the form of a Prepare."""
-    for height in sorted(state.slots, reverse=True):
-        slot = state.slots[height]
-        for tally in (slot.commits, slot.prepares):
-            message = tally.votes[peer]
-            if message is None or not tally.valid >> peer & 1:
-                continue
-            if isinstance(message, PrePrepare):
-                return encode(Prepare(message.sender, message.vote, message.signature))
-            return encode(message)
-    return b""
-
-
 def on_status(step: Step, peer: int, message: Status) -> None:
     """Keep the last one per peer, repair what it lacks, follow the views it shows (P37, P69, P106)."""
     state = step.state
@@ -96,6 +90,7 @@ def on_status(step: Step, peer: int, message: Status) -> None:
     account.status, account.heard_ns = message, step.now
     account.executed = max(account.executed, message.executed_height)
     step.dirty = True
+    cleared = heard(step, peer, message.echo)
     if message.epoch == state.members.epoch:
         account.known_view = max(account.known_view, message.view)
         if state.mode is not Mode.LEARNER:
@@ -103,6 +98,8 @@ def on_status(step: Step, peer: int, message: Status) -> None:
             review(step)
         else:
             _send_certificates(step, peer, message)
+    if cleared:
+        try_open(step)  # what waited for the others to be heard (P98)
     resume_sync(step)
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
+from consensus.amnesia import own_checked
 from consensus.bodies import on_block_checked
 from consensus.commit import learn, on_committed, on_executed, on_synced
 from consensus.effects import Effect, Halt, HaltReason
@@ -59,8 +60,8 @@ from consensus.normal import (
 )
 from consensus.propose import on_block_built, on_work_changed, propose
 from consensus.recovery import initial_state, on_durable, on_stored, resume
-from consensus.repair import on_status, send_status
-from consensus.signatures import NEW_VIEW_CONTENT, VOTES, answered, complete
+from consensus.repair import greet, on_status
+from consensus.signatures import NEW_VIEW_CONTENT, OWN, VOTES, answered, complete
 from consensus.slots import COMMIT, PRE_PREPARE, PREPARE
 from consensus.stall import StallView, why
 from consensus.state import ReplicaState
@@ -178,6 +179,8 @@ def _on_signatures(step: Step, event: SignaturesChecked) -> None:
         return
     if job.purpose == VOTES:
         votes_checked(step, job, event.valid)
+    elif job.purpose == OWN:
+        own_checked(step, job, event.valid)
     else:
         step.dirty = True
         if not complete(step, job, event.valid) and job.purpose == NEW_VIEW_CONTENT:
@@ -188,7 +191,7 @@ def _on_peer_up(step: Step, event: PeerUp) -> None:
     state = step.state
     if 0 <= event.peer < state.members.n and event.peer != state.me:
         state.peers[event.peer].connected = True
-        send_status(step, event.peer)
+        greet(step, event.peer)
 
 
 def _on_peer_down(step: Step, event: PeerDown) -> None:

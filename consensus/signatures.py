@@ -19,6 +19,8 @@ from ledger.errors import InvariantViolated
 UNVERIFIED_MAX: Final = 64
 """Signatures of one peer's messages that may be out for verification at once (P140)."""
 VOTES: Final = "votes"
+OWN: Final = "own"
+"""A signature that is said to be ours (P98); one of several kinds, any valid one counts."""
 NEW_VIEW_CONTENT: Final = "new-view-content"
 """The signatures inside a NEW-VIEW that its collector did sign: more than one peer's share, so counted apart."""
 
@@ -42,6 +44,15 @@ def require(step: Step, purpose: str, peer: int, subject: Message, items: Iterab
     _ask(step, Job(purpose, peer, subject, unknown))
 
 
+def require_any(step: Step, purpose: str, peer: int, subject: Message, items: tuple[SignatureItem, ...]) -> None:
+    """Verify `items`, of which one valid is enough for `purpose`; at most one such question a peer at a time (P140)."""
+    state = step.state
+    if any(job.purpose == purpose and job.peer == peer for job in state.jobs.values()):
+        step.count("unverified_dropped")
+        return
+    _ask(step, Job(purpose, peer, subject, items))
+
+
 def require_votes(step: Step, kind: str, view: int, height: int, mask: int, items: tuple[SignatureItem, ...]) -> None:
     """Verify votes that hold their places already; the answer goes to the purpose `votes`."""
     _ask(step, Job(VOTES, -1, (kind, view, height, mask), items))
@@ -62,7 +73,7 @@ def answered(step: Step, event: SignaturesChecked) -> Job | None:
         return None
     if event.valid < 0:
         raise InvariantViolated("a mask of verdicts is never negative")
-    if 0 <= job.peer < len(state.peers) and job.purpose != NEW_VIEW_CONTENT:
+    if 0 <= job.peer < len(state.peers) and job.purpose not in (NEW_VIEW_CONTENT, OWN):
         account = state.peers[job.peer]
         account.in_check = max(0, account.in_check - len(job.items))
     for position, item in enumerate(job.items):

@@ -28,9 +28,11 @@ class MemberView:
 class StallView:
     """A picture for people. `waiting_for` is one stable word; `deadline_ns` counts from now, -1 without a timer.
 
-    waiting_for: halted, learner, quorum (too few members reachable), view_change (members missing in the target
-    view), new_view (enough are there, its collector is silent), sync (certified blocks are missing here),
-    execution (results lag), proposal (the primary has not proposed), bodies, votes, or nothing.
+    silenced: the own signature that the journal forgot, for a learner that found one; else empty (P97).
+    waiting_for: halted, learner, quorum (too few members reachable), echo (after a restart, until q-1 others were
+    heard, P98), view_change (members missing in the target view), new_view (enough are there, its collector is
+    silent), sync (certified blocks are missing here), execution (results lag), proposal (the primary has not
+    proposed), bodies, votes, or nothing.
     """
 
     mode: Mode
@@ -44,6 +46,7 @@ class StallView:
     primary: int
     in_target_view: int
     waiting_for: str
+    silenced: str
     slot_reason: str
     suspecting: bool
     timer: Timer | None
@@ -73,6 +76,7 @@ def why(state: ReplicaState, now: int) -> StallView:
         primary=leader_of(state),
         in_target_view=sum(1 for peer in state.peers if peer.known_view >= state.view),
         waiting_for=_waiting_for(state, reachable),
+        silenced=state.silenced,
         slot_reason=slot.reason if slot is not None else "",
         suspecting=state.suspecting or state.censored,
         timer=timer if armed is not None else None,
@@ -108,6 +112,8 @@ def _waiting_for(state: ReplicaState, reachable: int) -> str:
         return "learner"
     if reachable < state.members.q:
         return "quorum"
+    if not state.cleared:
+        return "echo"
     if state.mode is Mode.CHANGING:
         gathered = sum(1 for peer in state.peers if peer.known_view >= state.view)
         return "new_view" if gathered >= state.members.q else "view_change"

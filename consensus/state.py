@@ -15,6 +15,7 @@ from consensus.membership import Membership
 from consensus.messages import Commit, Message, NewView, Prepare, PreparedCertificate, PrePrepare, Status, ViewChange
 from consensus.records import Accepted, Anchor, CommittedHere, Entered, Left, PreparedHere, Record, Silenced
 from consensus.slots import COMMIT, PREPARE, Held, Later, Recent, Slot
+from consensus.tally import SignedVote
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
 from ledger.codec import encode
@@ -152,6 +153,8 @@ class Peer:
     answered_ns: int = -(1 << 62)
     helped_ns: int = -(1 << 62)
     in_check: int = 0
+    voted: SignedVote | None = None
+    """Its highest vote in slots that are gone; what our STATUS echoes to it after a restart (P98)."""
 
 
 @dataclass(slots=True)
@@ -258,6 +261,10 @@ class ReplicaState:
     asked_height: int = 0
     accused: dict[tuple[str, int], int] = field(default_factory=dict)
     spoken: dict[int, dict[int, Commit]] = field(default_factory=dict)
+    # after a restart: members whose STATUS came, and whether they are enough to sign anything new (P98)
+    heard: int = 0
+    cleared: bool = True
+    silenced: str = ""
     # journal
     lsn: int = 0
     durable: int = 0

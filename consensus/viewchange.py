@@ -9,6 +9,7 @@ upon a valid NEW-VIEW(v'), v' not below:  persist Entered, repeat the blocks of 
 
 from __future__ import annotations
 
+from consensus.amnesia import claimed, in_view_change, keep_votes
 from consensus.commit import learn, start_sync
 from consensus.effects import HaltReason
 from consensus.events import Mode
@@ -99,7 +100,7 @@ def on_heartbeat(step: Step, peer: int, message: Heartbeat) -> None:
 def review(step: Step) -> None:
     """Leave the view if enough members are against it, or already beyond it (P51, P69)."""
     state = step.state
-    if state.mode not in (Mode.NORMAL, Mode.CHANGING):
+    if state.mode not in (Mode.NORMAL, Mode.CHANGING) or not state.cleared:
         return
     step.dirty = True
     members = state.members
@@ -158,6 +159,8 @@ def _move(step: Step, view: int, mode: Mode) -> None:
         state.pace.cap_txs = max(min(64, step.params.max_block_txs), state.pace.cap_txs // 2)  # P46
     keep_commits(step)
     state.view, state.mode = view, mode
+    for slot in state.slots.values():
+        keep_votes(state, slot)
     state.slots = {}
     state.reproposals = {}
     state.build = None
@@ -187,7 +190,10 @@ def on_view_change(step: Step, peer: int, message: ViewChange) -> None:
     if not 0 <= sender < state.members.n or not 0 < message.view < NUMBER_MAX:
         step.penalise(peer, "malformed")
         return
-    if sender == state.me or state.mode is Mode.LEARNER:
+    if sender == state.me:
+        claimed(step, peer, message)
+        return
+    if state.mode is Mode.LEARNER:
         return
     if message.view < state.view or (message.view == state.view and state.mode is Mode.NORMAL):
         if sender == peer:
@@ -215,6 +221,7 @@ def view_change_verified(step: Step, _peer: int, message: Message) -> None:
     state = step.state
     sender = message.sender
     amnesia(step, message)
+    in_view_change(step, message)
     highest = state.highest_changes.get(sender)
     if highest is not None and highest.view == message.view:
         second_opening(step, highest, message)
@@ -238,7 +245,7 @@ def try_open(step: Step) -> None:
     state = step.state
     members = state.members
     step.dirty = True
-    if state.mode is not Mode.CHANGING or members.collector(state.view) != state.me:
+    if state.mode is not Mode.CHANGING or members.collector(state.view) != state.me or not state.cleared:
         return
     if len(state.target_changes) < members.q:
         return
@@ -260,6 +267,9 @@ def on_new_view(step: Step, peer: int, message: NewView) -> None:
     """Shape, then the collector's own signature, then all of V (P56)."""
     state = step.state
     if message.epoch != state.members.epoch or not 0 < message.view < NUMBER_MAX:
+        return
+    if message.sender == state.me:
+        claimed(step, peer, message)
         return
     current = state.picture.new_view
     if current is not None and current.view == message.view == state.view and current.sender == message.sender:
@@ -316,6 +326,7 @@ def new_view_verified(step: Step, _peer: int, message: Message) -> None:
         second_opening(step, current, message)
         return
     for change in message.view_changes:
+        in_view_change(step, change)
         account = state.peers[change.sender]
         account.known_view = max(account.known_view, change.view)
         amnesia(step, change)
@@ -397,7 +408,7 @@ def replay_later(step: Step) -> None:
 def new_view_timeout(step: Step) -> None:
     """T_nv: q members are here and nobody opened the view: go on to the next one (P66)."""
     state = step.state
-    if state.mode is Mode.CHANGING:
+    if state.mode is Mode.CHANGING and state.cleared:
         leave(step, state.view + 1)
 
 

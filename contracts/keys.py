@@ -27,6 +27,12 @@ def table_prefix(space: bytes, contract: str, table: str) -> bytes:
     return space + bytes([len(contract)]) + contract.encode("ascii") + bytes([len(table)]) + table.encode("ascii")
 
 
+def names_of(key: bytes) -> tuple[str, str]:
+    """Return contract and table of a key that begins with `table_prefix` of some space."""
+    split = 2 + key[1]
+    return key[2:split].decode("ascii"), key[split + 1 : split + 1 + key[split]].decode("ascii")
+
+
 Lift = Callable[[Any, tuple[Any, ...]], tuple[Any, ...]]
 """(run, row of one layout) -> row of the next."""
 

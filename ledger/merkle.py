@@ -16,12 +16,13 @@ Layout of a stored node: one byte kind, then
     leaf (1):   `k`, value hash. At the empty path only.
 The value hash is kept because the leaf of another key must be shown in a proof of absence, without its row.
 
-Door: `update` for a block's writes, `prove` and `verify_proof` for clients.
+Door: `update` for a block's writes, `prove` and `verify_proof` for clients; `prove_range`, `root_from_range` and
+`join` for whole subtrees, which is how a state travels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Protocol, TypeAlias
 
@@ -69,6 +70,14 @@ class StateProof(Wire, frozen=True):
 
     levels: tuple[ProofLevel, ...]
     found: tuple[bytes, ...]
+    other: tuple[tuple[bytes, bytes], ...]
+
+
+class RangeProof(Wire, frozen=True):
+    """Why rows are all that a subtree holds: the branches above it, or, if the path ends earlier at the leaf of another
+    key, (k, value hash) of that leaf."""
+
+    levels: tuple[ProofLevel, ...]
     other: tuple[tuple[bytes, bytes], ...]
 
 
@@ -173,6 +182,117 @@ def verify_proof(root: bytes, key: bytes, proof: StateProof) -> tuple[bool, byte
     if root_from_proof(key, proof) != root:
         return False, None
     return True, proof.found[0] if proof.found else None
+
+
+# whole subtrees
+
+
+def prove_range(view_node: ViewNode, prefix: bytes) -> RangeProof:
+    """Return why the rows whose `k` begins with the nibbles `prefix` are what they are."""
+    levels: list[ProofLevel] = []
+    node = view_node(b"")
+    if node is None or not prefix:
+        return RangeProof((), ())
+    if node[0] == _LEAF:
+        return RangeProof((), _elsewhere(node[1:], prefix))
+    for depth, nibble in enumerate(prefix):
+        children = _parse(node)
+        bitmap = sum(1 << n for n in children)
+        levels.append(ProofLevel(bitmap, tuple(children[n][1] for n in sorted(children) if n != nibble)))
+        child = children.get(nibble)
+        if child is None or depth == len(prefix) - 1:
+            break
+        if child[0] is not None:
+            return RangeProof(tuple(levels), _elsewhere(child[0], prefix))
+        node = _load(view_node, prefix[: depth + 1])
+    return RangeProof(tuple(levels), ())
+
+
+def root_from_range(prefix: bytes, rows: Sequence[tuple[bytes, bytes]], proof: RangeProof) -> bytes | None:
+    """Return the root under which `rows` are exactly the rows of the subtree at `prefix`, or None for a wrong shape.
+
+    `rows` are (raw key, value), sorted by `k` without repeats, all of them below `prefix`.
+    """
+    items: list[_Item] = [(key_hash(key), value_hash(value)) for key, value in rows]
+    if any(items[i - 1][0] >= items[i][0] for i in range(1, len(items))):
+        return None
+    if any(_nibbles(k, len(prefix)) != prefix for k, _ in items):
+        return None
+    depth = len(proof.levels)
+    if depth > len(prefix) or len(proof.other) > 1 or (proof.other and (items or depth == len(prefix))):
+        return None
+    if depth < len(prefix) and len(items) > 1:
+        return None  # the path ends above the subtree, so at most one leaf stands there
+    child = _build(prefix, items, {})
+    top = None if child is None else child[1]
+    if proof.other:
+        standing, hashed = proof.other[0]
+        if len(standing) != HASH_BYTES or len(hashed) != HASH_BYTES:
+            return None
+        if _nibbles(standing, depth) != prefix[:depth] or _nibbles(standing, len(prefix)) == prefix:
+            return None
+        top = H(Tag.STATE_LEAF, standing, hashed)
+    for i in range(depth - 1, -1, -1):
+        top = _climb(proof.levels[i], prefix[i], top)
+        if top is None:
+            return None
+    return EMPTY_ROOT if top is None else top
+
+
+def subtree(prefix: bytes, rows: Sequence[tuple[bytes, bytes]]) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return the stub of the subtree at `prefix` over `rows`, for `join`, and its stored nodes by path.
+
+    A stub is empty (no rows), `k` and value hash (one row: a leaf finds its place from above), or a branch's hash.
+    """
+    changed: dict[bytes, bytes | None] = {}
+    items: list[_Item] = sorted(((key_hash(key), value_hash(value)) for key, value in rows), key=_place)
+    child = _build(prefix, items, changed)
+    nodes = {path: node for path, node in changed.items() if node is not None}
+    if child is None:
+        return b"", nodes
+    return (child[1] if child[0] is None else child[0]), nodes
+
+
+def join(depth: int, stubs: Mapping[bytes, bytes]) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return the root over all subtrees at `depth` (prefix -> stub of `subtree`) and the stored nodes above them."""
+    children: dict[bytes, _Child] = {}
+    for prefix, stub in stubs.items():
+        if stub:
+            children[prefix] = (None, stub) if len(stub) == HASH_BYTES else _leaf(stub)
+    nodes: dict[bytes, bytes] = {}
+    for length in range(depth, 0, -1):
+        groups: dict[bytes, dict[int, _Child]] = {}
+        for prefix in sorted(children):
+            groups.setdefault(prefix[: length - 1], {})[prefix[length - 1]] = children[prefix]
+        children = {}
+        for path, below in groups.items():
+            only = next(iter(below.values()))
+            if len(below) == 1 and only[0] is not None:
+                children[path] = only  # LR7: a leaf stands at the shallowest place where it is alone
+                continue
+            nodes[path] = _serialise(below)
+            children[path] = (None, hash_encoded(Tag.STATE_BRANCH, nodes[path][_body_start(nodes[path]) :]))
+    top = children.get(b"")
+    if top is None:
+        return EMPTY_ROOT, nodes
+    if top[0] is not None:
+        nodes[b""] = bytes((_LEAF,)) + top[0]
+    return top[1], nodes
+
+
+def prefix_of(index: int, depth: int) -> bytes:
+    """Return the nibbles of subtree `index` among the 16**depth at `depth`, in order of `k`."""
+    return bytes(index >> 4 * (depth - 1 - i) & 15 for i in range(depth))
+
+
+def _elsewhere(entry: bytes, prefix: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    """Return a leaf that stands on the path to `prefix` and is not below it."""
+    standing, hashed = entry[:HASH_BYTES], entry[HASH_BYTES:]
+    return () if _nibbles(standing, len(prefix)) == prefix else ((standing, hashed),)
+
+
+def _nibbles(k: bytes, count: int) -> bytes:
+    return bytes(_nibble(k, i) for i in range(count))
 
 
 def _climb(level: ProofLevel, nibble: int, below: bytes | None) -> bytes | None:

@@ -20,6 +20,7 @@ from ledger.block import (
     exec_root,
     header_codec,
     list_proof,
+    list_root,
     list_root_from_proof,
 )
 from ledger.certificate import (
@@ -83,8 +84,17 @@ class InclusionProof(Wire, frozen=True):
     certificate: CommitCertificate
 
 
+class BlockProof(Wire, frozen=True):
+    """A certified block by the ids of its transactions: what stood where, without what was asked."""
+
+    header: bytes
+    certificate: CommitCertificate
+    tx_ids: tuple[bytes, ...]
+
+
 RESULT_LIMIT_BYTES: Final = PROOF_LIMIT_BYTES + 256 * 1024 + HEADER_LIMIT_BYTES + CERTIFICATE_LIMIT_BYTES
 result_codec: Codec[ResultProof] = Codec(ResultProof, "result proof", RESULT_LIMIT_BYTES)
+block_codec: Codec[BlockProof] = Codec(BlockProof, "block proof", RESULT_LIMIT_BYTES)
 inclusion_codec: Codec[InclusionProof] = Codec(InclusionProof, "inclusion proof", RESULT_LIMIT_BYTES)
 
 
@@ -117,7 +127,7 @@ def verify_result(
     problem = _claim_problem(proof) or _other_claim(proof, about)
     if problem:
         return problem
-    header = _certified_header(proof.header, proof.certificate, keys, chain_id, verify)
+    header = certified_header(proof.header, proof.certificate, keys, chain_id, verify)
     if isinstance(header, str):
         return header
     if len(proof.links) > LINKS_MAX:
@@ -136,13 +146,23 @@ def verify_inclusion(
     proof: InclusionProof, keys: Sequence[bytes], chain_id: bytes, verify: Verify = verify_strict
 ) -> str:
     """Return "" if the transaction is in the certified block, else the first check that fails."""
-    header = _certified_header(proof.header, proof.certificate, keys, chain_id, verify)
+    header = certified_header(proof.header, proof.certificate, keys, chain_id, verify)
     if isinstance(header, str):
         return header
     if len(proof.tx_id) != HASH_BYTES or any(len(sibling) != HASH_BYTES for sibling in proof.siblings):
         return "a hash of the transaction proof has a wrong length"
     root = list_root_from_proof(proof.tx_id, proof.index, header.tx_count, proof.siblings)
     return "" if root == header.tx_root else "the transaction does not lead to the transaction root"
+
+
+def verify_block(proof: BlockProof, keys: Sequence[bytes], chain_id: bytes, verify: Verify = verify_strict) -> str:
+    """Return "" if the block is certified and holds exactly these transactions, else the first check that fails."""
+    header = certified_header(proof.header, proof.certificate, keys, chain_id, verify)
+    if isinstance(header, str):
+        return header
+    if len(proof.tx_ids) != header.tx_count or any(len(tx_id) != HASH_BYTES for tx_id in proof.tx_ids):
+        return f"{len(proof.tx_ids)} transactions are listed, the header counts {header.tx_count}"
+    return "" if list_root(proof.tx_ids) == header.tx_root else "the transactions do not lead to the transaction root"
 
 
 def proven_value(proof: ResultProof) -> bytes | None:
@@ -189,10 +209,10 @@ def _other_claim(proof: ResultProof, about: bytes) -> str:
     return "" if named == about else "the proof is about something else than was asked"
 
 
-def _certified_header(
+def certified_header(
     raw: bytes, certificate: CommitCertificate, keys: Sequence[bytes], chain_id: bytes, verify: Verify
 ) -> Header | str:
-    """Return the header if the certificate proves it on this chain, else what is wrong."""
+    """Return the header if the certificate proves it on this chain, else what is wrong. All signatures are checked."""
     try:
         header = header_codec.decode(raw)
     except Malformed as error:

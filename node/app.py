@@ -27,9 +27,10 @@ from typing import Final
 
 import structlog
 
-from consensus.effects import Halt, Report, SignatureItem
+from consensus.effects import Halt, Report, SignatureItem, Silence
 from consensus.events import EpochSpec, Member, Mode, ReplicaConfig
 from consensus.validate import signing_digest_of
+from contracts.keys import ENTRY, names_of
 from contracts.runtime import Program, program
 from ledger.crypto.ed25519 import SigningKey, verify_strict
 from ledger.crypto.hashing import Tag, signing_digest
@@ -60,13 +61,16 @@ from node.identity.directory import Directory, DirectoryRefused, load_directory
 from node.identity.hardening import forbid_dumps
 from node.identity.keystore import KeyKind, Keystore, KeystoreError
 from node.identity.tls import CERTIFICATE_FILE, KEY_FILE, TlsFiles, api_context, keep_api_certificate
-from node.identity.unlock import UnlockFailed, find_secret
+from node.identity.unlock import UnlockFailed, UnlockSecret, find_secret
 from node.service import Identity, Service
+from node.store import swap
 from node.store.errors import StoreError
 from node.store.journal import Journal, JournalImage
 from node.store.ledger import ChainStore
 from node.store.places import LOW_SPACE_BYTES, DataDirectory
+from node.store.pruning import BLOCKS_AT_ONCE, Keep, Plan, compact, plan, prune, worth_compacting
 from node.store.replay import replay
+from node.store.snapshots import Snapshots
 from node.transport.faults import FAULTS_FILE, FaultsMalformed, read_faults
 from node.transport.peers import ListenFailed, PeerCallbacks, Peers, PeerSettings
 from node.transport.peers import Member as PeerMember
@@ -78,6 +82,7 @@ CLOCK_SLACK_MS: Final = 5_000
 """A wall clock this far from the times of fresh blocks is reported: others refuse what such a node proposes."""
 OFFSETS_KEPT: Final = 9
 """Fresh blocks whose distance from our clock is looked at; the median counts."""
+SILENCED_NEXT: Final = "put no other copy back; the company votes again only with a new consensus key (P97)"
 REPORTS_KEPT: Final = 100
 """Proofs of misbehaviour kept in memory for the operator's page."""
 BACKLOG_MAX: Final = 4_096
@@ -118,8 +123,13 @@ class Prepared:
     """The API's own certificate; None when the configuration names one, or in development (S46)."""
     program: Program
     store: ChainStore
+    snapshots: Snapshots
     journal: Journal
     image: JournalImage
+    chain_keys: Mapping[str, Mapping[int, bytes]]
+    journal_keys: Mapping[int, bytes]
+    journal_id: bytes
+    """Keys and id with which store and journal are opened again when a snapshot takes the place of the store."""
     tokens: TokenStore
     vault: Vault
     numbering: bytes
@@ -127,6 +137,7 @@ class Prepared:
 
     def close(self) -> None:
         """Close what is open; the data directory last, because its lock protects the rest."""
+        self.snapshots.close()
         self.store.close()
         self.journal.close()
         self.vault.close()
@@ -141,7 +152,12 @@ def serve(config_file: Path) -> int:
         print(f"hansa node: {error}", file=sys.stderr, flush=True)
         return EXIT_USAGE if isinstance(error, ConfigError) else EXIT_FAILED
     try:
-        return asyncio.run(Daemon(prepared).run())
+        while True:
+            daemon = Daemon(prepared)
+            code = asyncio.run(daemon.run())
+            if not daemon.driver.installed:
+                return code
+            take_snapshot(prepared)
     except StoreError as error:
         log.error("store_failed", code=error.code, detail=str(error))
         print(f"hansa node: {error}", file=sys.stderr, flush=True)
@@ -175,14 +191,7 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         raise StartRefused("node.clock_offset_ms is for development networks; remove it from the configuration (C5)")
     forbid_dumps(development=not document.production)
     directory = load_directory(config.directory_file, document.companies, document.nodes)
-    secret = find_secret(
-        config.node.unlock,
-        key_file=Path(config.node.key_file) if config.node.key_file else None,
-        development=not document.production,
-        environment=os.environ,
-        prompt=getpass if sys.stdin.isatty() else None,
-    )
-    keystore = Keystore.open(config.keystore_dir, secret)
+    keystore = Keystore.open(config.keystore_dir, _secret_of(config, document))
     stored = keystore.load(CONSENSUS_KEY, KeyKind.CONSENSUS)
     key = stored.signing_key()
     node = _own_node(document, key, config.node.company)
@@ -193,8 +202,11 @@ def prepare(loaded: LoadedConfig) -> Prepared:
     programs = compile_programs(document)
     data = DataDirectory(config.data_dir)
     try:
-        store = _open_store(config, data, keystore, document, chain, programs)
-        journal, image = Journal.open(data.journal, keystore.seal_keys("journal"), stored.journal_id)
+        chain_keys = {namespace: keystore.seal_keys(namespace) for namespace in ("blocks", "state", "indexes")}
+        journal_keys = keystore.seal_keys("journal")
+        store = _open_store(config, data, chain_keys, document, chain, programs)
+        snapshots = _open_snapshots(config, store, chain_keys, chain, programs)
+        journal, image = Journal.open(data.journal, journal_keys, stored.journal_id)
         vault = Vault.open(
             data.documents,
             keystore.seal_keys("documents"),
@@ -221,13 +233,74 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         api_tls=api_tls,
         program=programs,
         store=store,
+        snapshots=snapshots,
         journal=journal,
         image=image,
+        chain_keys=chain_keys,
+        journal_keys=journal_keys,
+        journal_id=stored.journal_id,
         tokens=TokenStore(config.data_dir / "tokens.json"),
         vault=vault,
         numbering=numbering,
         people=_people(config),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pruned:
+    """What `prune_stopped` did, or would do."""
+
+    plan: Plan
+    before_bytes: int
+    after_bytes: int
+
+
+def prune_stopped(loaded: LoadedConfig, keep_blocks: int | None, keep_days: int | None, *, dry_run: bool) -> Pruned:
+    """Prune and compact the store of a node that is not running; raises `StartRefused` or one of `START_ERRORS`.
+
+    A number that is given replaces that of the configuration, and then alone decides.
+    """
+    config = loaded.config
+    document, chain = read_genesis(config.genesis_file)
+    keep = keep_rule(config, document)
+    if keep_blocks is not None or keep_days is not None:
+        keep = Keep(blocks=keep_blocks or 0, days=keep_days or 0, validity_heights=keep.validity_heights)
+    if not keep.blocks and not keep.days:
+        raise StartRefused("the configuration keeps everything; name --keep-blocks or --keep-days")
+    keystore = Keystore.open(config.keystore_dir, _secret_of(config, document))
+    keys = {namespace: keystore.seal_keys(namespace) for namespace in ("blocks", "state", "indexes")}
+    keystore.close()
+    map_bytes = config.storage.ledger_max_gib << 30
+    with DataDirectory(config.data_dir) as data:
+        swap.settle(data.chain)
+        store = ChainStore.open(data.chain, keys, chain, map_bytes=map_bytes)
+        try:
+            found, before = plan(store, keep), store.size_bytes()
+            if not dry_run:
+                while prune(store, keep, at_once=1_000):
+                    pass
+                store = compact(store, keys, chain, map_bytes)
+            return Pruned(plan=found, before_bytes=before, after_bytes=store.size_bytes())
+        finally:
+            store.close()
+
+
+def take_snapshot(prepared: Prepared) -> None:
+    """Let a collected snapshot take the place of the chain store, and read the journal again: the rest is recovery.
+
+    The store is then ahead of the journal, which is a case that every start knows (P95).
+    """
+    height = prepared.store.tip.height
+    prepared.snapshots.close()
+    prepared.store.close()
+    prepared.journal.close()
+    parts = prepared.config, prepared.data, prepared.chain_keys, prepared.document, prepared.chain, prepared.program
+    prepared.store = _open_store(*parts)
+    prepared.snapshots = _open_snapshots(
+        prepared.config, prepared.store, prepared.chain_keys, prepared.chain, prepared.program
+    )
+    prepared.journal, prepared.image = Journal.open(prepared.data.journal, prepared.journal_keys, prepared.journal_id)
+    log.info("snapshot_installed", height=prepared.store.tip.height, blocks=prepared.store.tip.height - height)
 
 
 def read_genesis(path: Path) -> tuple[GenesisDocument, bytes]:
@@ -270,17 +343,20 @@ class Daemon:
         self._own = next(
             (index for index, (company, _) in enumerate(members) if company == prepared.node.company_id), None
         )
+        self._keep = keep_rule(prepared.config, document)
         self._reports: list[tuple[int, str]] = []
         self._last_block_ms = 0
         self._exit = EXIT_OK
         self._held_back = False
         self._offsets: deque[int] = deque(maxlen=OFFSETS_KEPT)
-        self.core = NodeCore(VoteSigner(prepared.consensus_key, prepared.chain), NodeContext(read=prepared.store.view))
+        context = NodeContext(read=prepared.store.view, replay_blocks=prepared.config.storage.sync_replay_blocks)
+        self.core = NodeCore(VoteSigner(prepared.consensus_key, prepared.chain), context)
         self.links = self._make_links()
         self.driver = Driver(
             core=self.core,
             journal=prepared.journal,
             store=prepared.store,
+            snapshots=prepared.snapshots,
             links=self.links,
             runtime=prepared.program,
             utc_offset_min=document.utc_offset_min,
@@ -288,6 +364,8 @@ class Daemon:
             on_block=self._on_block,
             on_halt=self._on_halt,
             on_report=self._on_report,
+            on_silence=self._on_silence,
+            prune=lambda: prune(prepared.store, self._keep, least=BLOCKS_AT_ONCE),
         )
         self.driver.turn_hook = self._after_turn
         self.driver.wall_offset_ms = prepared.config.node.clock_offset_ms
@@ -344,7 +422,7 @@ class Daemon:
             "node_started", node=self._parts.node.node_id, height=replayed, peer=str(peers_at), api=config.api.listen
         )
         if self._parts.image.problem:
-            log.warning("node_does_not_vote", detail=self._parts.image.problem)
+            log.error("node_does_not_vote", detail=self._parts.image.problem, next=SILENCED_NEXT)
         try:
             await self.driver.run(lambda now, wall: start_event(self._parts, now, wall))
         finally:
@@ -447,6 +525,10 @@ class Daemon:
         del self._reports[:-REPORTS_KEPT]
         log.warning("misbehaviour", member=report.offender, kind=report.kind)
 
+    def _on_silence(self, silence: Silence) -> None:
+        self.driver.meter.count("silenced")
+        log.error("node_does_not_vote", detail=silence.reason, next=SILENCED_NEXT)
+
     # -- what the API asks -----------------------------------------------------------------------------------------
 
     def not_ready(self) -> tuple[str, ...]:
@@ -460,7 +542,7 @@ class Daemon:
                 reasons.append("learner")
             if picture.reachable < picture.q:
                 reasons.append("no_quorum")
-            if self.core.sync.active:
+            if self.core.sync.active or self.core.taking.active:
                 reasons.append("syncing")
         else:
             reasons.append("starting")
@@ -482,6 +564,7 @@ class Daemon:
         members: list[MemberStatus] = []
         for member in picture.members:
             link = links.get(member.index)
+            fault, fault_ms = self.driver.faults.get(member.index, ("", 0))
             members.append(
                 MemberStatus(
                     index=member.index,
@@ -497,6 +580,8 @@ class Daemon:
                     mode=picture.mode.name.lower() if member.own else ("normal" if member.heard_ns >= 0 else ""),
                     last_heard_ms=wall if member.own else _ago(wall, member.heard_ns),
                     round_trip_ms=0 if link is None else (link.round_trip_us + 500) // 1000,
+                    fault=fault,
+                    fault_ms=fault_ms,
                 )
             )
         pool = self.core.mempool
@@ -508,6 +593,7 @@ class Daemon:
             target_view=picture.view,
             mode=picture.mode.name.lower(),
             halt_reason="" if halted is None else f"{halted.reason.value}: {halted.detail}",
+            vote_problem=picture.silenced or self._parts.image.problem,
             height=picture.height,
             block_id=self._parts.store.tip.block_id,
             executed_height=picture.executed,
@@ -557,6 +643,7 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
         bodies=parts.image.bodies,
         recent=parts.store.recent_ids(),
         voting=parts.image.voting and own is not None,
+        collected=parts.snapshots.collected,
     )
 
 
@@ -596,6 +683,16 @@ def api_settings(config: NodeConfig, own: TlsFiles | None) -> ApiSettings:
     )
 
 
+def _secret_of(config: NodeConfig, document: GenesisDocument) -> UnlockSecret:
+    return find_secret(
+        config.node.unlock,
+        key_file=Path(config.node.key_file) if config.node.key_file else None,
+        development=not document.production,
+        environment=os.environ,
+        prompt=getpass if sys.stdin.isatty() else None,
+    )
+
+
 def _own_node(document: GenesisDocument, key: SigningKey, company: str) -> Node:
     for node in document.nodes:
         if any(item.public_key == key.public_key for item in node.consensus):
@@ -621,25 +718,59 @@ def _meta(document: GenesisDocument, programs: Program) -> list[tuple[str, int, 
 def _open_store(
     config: NodeConfig,
     data: DataDirectory,
-    keystore: Keystore,
+    keys: Mapping[str, Mapping[int, bytes]],
     document: GenesisDocument,
     chain: bytes,
     programs: Program,
 ) -> ChainStore:
-    keys = {namespace: keystore.seal_keys(namespace) for namespace in ("blocks", "state", "indexes")}
     map_bytes = config.storage.ledger_max_gib << 30
+    swap.settle(data.chain)
     if ChainStore.exists(data.chain):
         store = ChainStore.open(data.chain, keys, chain, map_bytes=map_bytes)
     else:
         state = genesis_state(document, _meta(document, programs))
         _, raw, _ = genesis_block(document, state)
         store = ChainStore.create(data.chain, keys, chain, state, raw, map_bytes=map_bytes)
+    store.snapshot_every = config.storage.snapshot_every
+    if worth_compacting(store):
+        log.info("compacting", bytes=store.size_bytes(), live=store.live_bytes())
+        store = compact(store, keys, chain, map_bytes)
     try:
         replay(store, programs, chain, document.utc_offset_min)
     except BaseException:
         store.close()
         raise
     return store
+
+
+def keep_rule(config: NodeConfig, document: GenesisDocument) -> Keep:
+    """Return how much of the past this node keeps."""
+    return Keep(
+        blocks=config.storage.keep_blocks,
+        days=config.storage.keep_days,
+        validity_heights=document.params.max_validity_heights,
+    )
+
+
+def _open_snapshots(
+    config: NodeConfig,
+    store: ChainStore,
+    keys: Mapping[str, Mapping[int, bytes]],
+    chain: bytes,
+    programs: Program,
+) -> Snapshots:
+    interfaces = programs.interfaces
+
+    def index_entries(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
+        if key[:1] != b"t":
+            return []
+        contract, table = names_of(key)
+        return [(entry, ENTRY) for entry in interfaces[contract].index_entries(table, value)]
+
+    def report(reason: str) -> None:
+        log.warning("snapshot_not_made", detail=reason)
+
+    return Snapshots(store, keys, chain, index_entries, config.storage.ledger_max_gib << 30, report)
 
 
 def _people(config: NodeConfig) -> Mapping[str, str]:

@@ -148,6 +148,14 @@ class StorageSection(_Section, frozen=True, kw_only=True):
     documents_max_gib: int = 64
     min_free_mib: int = 256
     """Below this much free disk space the node reports itself not ready (U60)."""
+    sync_replay_blocks: int = 5_000
+    """A node that is more blocks behind takes a snapshot of the state instead of replaying them; 0: never (P107)."""
+    snapshot_every: int = 2_500
+    """Heights between two snapshots that this node makes for others; at most half of what they replay. 0: none."""
+    keep_blocks: int = 0
+    """Blocks that are kept with receipts and events when older ones are pruned; 0: all."""
+    keep_days: int = 0
+    """The same by age of the block in days; when both are set, what either keeps stays. 0: not by age."""
 
 
 class NodeConfig(_Section, frozen=True, kw_only=True):
@@ -228,6 +236,10 @@ _BOUNDS: Final[Mapping[str, tuple[int, int]]] = {
     "storage.ledger_max_gib": (1, 16_384),
     "storage.documents_max_gib": (1, 16_384),
     "storage.min_free_mib": (16, 1_048_576),
+    "storage.sync_replay_blocks": (0, 1_000_000_000),
+    "storage.snapshot_every": (0, 1_000_000_000),
+    "storage.keep_blocks": (0, 1_000_000_000_000),
+    "storage.keep_days": (0, 100_000),
 }
 
 

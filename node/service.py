@@ -316,6 +316,19 @@ class Service:
     # -- private -------------------------------------------------------------------------------------------------
 
     def _committed(self, tx_id: bytes, height: int, position: int) -> TransactionData:
+        if height < self._store.oldest_height:
+            return TransactionData(
+                tx_id=tx_id,
+                state=TxState.FINAL,
+                transaction=None,
+                height=height,
+                position=position,
+                time_ms=0,
+                receipt=None,
+                final_height=0,
+                code="height_pruned",
+                detail=f"it stands in block {height}, which is not held here",
+            )
         block = self._store.block(height)
         receipt = self._store.receipt(height, position)
         certified = self._store.certifying_height(height) if receipt is not None else None

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
-from consensus.effects import Halt, Report
+from consensus.effects import Halt, Report, Silence
 from consensus.events import ReplicaConfig
 from consensus.state import ReplicaState
 from consensus.validate import signing_digest_of
@@ -23,7 +23,7 @@ from ledger.state import MemoryState
 from node.core import effects as ne
 from node.core import events as nv
 from node.core.machine import NodeContext, NodeCore
-from node.core.messages import FRAME_LIMIT_BYTES, Blocks, CertifiedBlock, PeerMessage, peer_codec
+from node.core.messages import FRAME_LIMIT_BYTES, Blocks, CertifiedBlock, Held, PeerMessage, peer_codec
 from simulator.clock import NodeClock
 from simulator.cpu import CostTable, Server
 from simulator.disk import BlockStoreDisk, JournalBatch, JournalDisk, StoredBlock, commit_latency
@@ -143,6 +143,7 @@ class Daemon:
         self.crash_point = ""
         self.write_error = False
         self.lying_disk = False
+        self.set_back = False
         self.last_digest = b""
         self.incarnation = 0
         self.last_mono = 0
@@ -167,6 +168,12 @@ class Daemon:
     def replica_state(self) -> ReplicaState | None:
         """The state of the replica, to be read only; None until its start event was stepped."""
         return self.core.replica.state if self.core is not None and self._began else None
+
+    @property
+    def silenced(self) -> bool:
+        """It found that its journal forgot a vote, and follows as a learner."""
+        state = self.replica_state
+        return state is not None and bool(state.silenced)
 
     def start(self) -> None:
         """Start the process from its disks."""
@@ -232,6 +239,13 @@ class Daemon:
         self.journal = JournalDisk(self.world.journal_encoded)
         self.store = BlockStoreDisk(*self._genesis)
         self.voting = False
+
+    def restore(self) -> None:
+        """Put the saved copy of both disks back; the process does not know (P98)."""
+        self.set_back = True
+        self.crash()
+        self.journal.roll_back()
+        self.store.roll_back()
 
     def rot(self) -> None:
         """Change the state in memory and on disk: every later result differs from that of the others."""
@@ -352,7 +366,7 @@ class Daemon:
                 self.halt = effect
                 self._gated.clear()
                 world.monitor.halted(self, effect)
-            case ne.Penalty() | ne.Tally():
+            case ne.Penalty() | ne.Tally() | Silence():
                 pass
         return 0
 
@@ -522,7 +536,10 @@ class Daemon:
             if size > SERVE_BYTES and blocks:
                 break
             blocks.append(CertifiedBlock(block.header_bytes, block.envelopes, block.certificate))
-        self.send(Blocks(tuple(blocks)), effect.to)
+        if blocks:
+            self.send(Blocks(tuple(blocks)), effect.to)
+        else:
+            self.send(Held(effect.first, min(self.store.blocks), max(self.store.blocks)), effect.to)
 
     # -- the block store's own commits -----------------------------------------------------------------------------
 

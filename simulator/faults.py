@@ -36,6 +36,8 @@ class Faults:
         """Put all actions of the scenario on the time axis."""
         for position, action in enumerate(actions):
             self._world.heap.at(duration_ns(action.t, f"at[{position}].t"), self._perform, action)
+            if isinstance(action, s.RestoreBackup):
+                self._world.heap.at(duration_ns(action.taken, f"at[{position}].taken"), self._back_up, action)
 
     def heal(self) -> None:
         """End every fault that lasts."""
@@ -196,6 +198,17 @@ class Faults:
     def _do_wipe_disk(self, action: s.WipeDisk) -> str:
         for daemon in self._daemons(action.node):
             daemon.wipe()
+            self._world.start(daemon)
+        return ""
+
+    def _back_up(self, action: s.RestoreBackup) -> None:
+        for daemon in self._daemons(action.node):
+            daemon.journal.save()
+            daemon.store.save()
+
+    def _do_restore_backup(self, action: s.RestoreBackup) -> str:
+        for daemon in self._daemons(action.node):
+            daemon.restore()
             self._world.start(daemon)
         return ""
 
@@ -408,6 +421,7 @@ _HANDLERS: Final[dict[type, Callable[[Faults, Any], str]]] = {
     s.TornCommit: Faults._do_torn_commit,
     s.LostCommit: Faults._do_lost_commit,
     s.WipeDisk: Faults._do_wipe_disk,
+    s.RestoreBackup: Faults._do_restore_backup,
     s.BitRot: Faults._do_bit_rot,
     s.Partition: Faults._do_partition,
     s.Heal: Faults._do_heal,

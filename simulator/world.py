@@ -38,7 +38,7 @@ from simulator.report.measures import Measures
 from simulator.rng import Streams, exponential, lognormal, uniform
 from simulator.scenario.draw import expand
 from simulator.scenario.load import PLACES, TWIN, check, names, params
-from simulator.scenario.schema import Action, BitRot, Byzantine, LostCommit, Scenario, WipeDisk
+from simulator.scenario.schema import Action, BitRot, Byzantine, LostCommit, RestoreBackup, Scenario, WipeDisk
 from simulator.scenario.units import bandwidth_bits, duration_ns, ppm
 from simulator.trace import TraceHash
 from simulator.workloads import KINDS, Call, Clients, Trade
@@ -357,7 +357,7 @@ class World:
             heights[daemon.store.view.height] = None
             if state.mode is Mode.NORMAL:
                 views[state.view] = views.get(state.view, 0) + 1
-            elif state.mode is not Mode.CHANGING and daemon.voting:
+            elif state.mode is not Mode.CHANGING and daemon.voting and not daemon.silenced:
                 return f"{daemon.name} is {state.mode.name}"
         if len(heights) > 1:
             return f"executed heights differ: {sorted(heights)}"
@@ -368,7 +368,7 @@ class World:
 
     def _faulty(self) -> int:
         """Return how many members lie or have lost their vote."""
-        lost = {daemon.index for daemon in self.daemons if not daemon.voting and daemon.honest}
+        lost = {daemon.index for daemon in self.daemons if (not daemon.voting or daemon.silenced) and daemon.honest}
         return self.view.byzantine_mask.bit_count() + len(lost)
 
     def _expectations(self) -> None:
@@ -412,7 +412,7 @@ class World:
                 liars[self.resolve(action.node)] = None
         f = tolerated(len(self.league.firms))
         wiped = {
-            self.resolve(action.node) for action in self.scenario.at if isinstance(action, WipeDisk)
+            self.resolve(action.node) for action in self.scenario.at if isinstance(action, (WipeDisk, RestoreBackup))
         } - liars.keys()
         count = len(liars) + len(wiped)
         if count > f and not self.scenario.allow_excess_faults:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ _REASONS: Final = {
     "starting": "the node is just starting",
     "no_quorum": "too few other nodes are reachable: hansa node why",
     "syncing": "the node fetches blocks it missed; wait",
-    "learner": "the node follows without a vote: its log says why",
+    "learner": "the node follows without a vote: hansa node why",
     "halted": "the node stopped taking part: its log says why",
     "disk": "free disk space on the data directory",
     "clock": "set the clock of this machine",
@@ -114,6 +115,45 @@ def status(session: Session, wait_s: float) -> None:
 
 
 @command.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go; change nothing.")
+@click.option("--keep-blocks", type=click.IntRange(min=1), help="Blocks to keep; storage.keep_blocks if left out.")
+@click.option("--keep-days", type=click.IntRange(min=1), help="Days to keep; storage.keep_days if left out.")
+@click.option("--config", type=click.Path(dir_okay=False), help="Configuration; node.toml of the home if left out.")
+@place.home_option
+def prune(dry_run: bool, keep_blocks: int | None, keep_days: int | None, config: str | None, home: str | None) -> None:
+    """Delete old blocks, receipts and events of a stopped node, and give their space back.
+
+    The state of today stays, and so does what other nodes may still need. Books and proof packs need every event, so
+    export them first.
+
+    \b
+    hansa node prune --dry-run
+    hansa node prune --keep-blocks 20000
+    """
+    from node.app import START_ERRORS, StartRefused, prune_stopped
+    from node.config import load_config
+
+    path = Path(config) if config else place.existing_home(home) / place.NODE_FILE
+    try:
+        done = prune_stopped(load_config([path], os.environ), keep_blocks, keep_days, dry_run=dry_run)
+    except (StartRefused, *START_ERRORS) as error:
+        text, _, step = str(error).partition("; ")
+        raise CommandFailed(Exit.FAILED, text, step or "hansa doctor") from None
+    plan = done.plan
+    verb = "would go" if dry_run else "went"
+    if not plan.blocks:
+        click.echo(f"nothing to prune: blocks {plan.oldest} to {plan.tip} are kept")
+    else:
+        click.echo(f"blocks {plan.oldest} to {plan.bound - 1} {verb}: {plan.payload_bytes} bytes of transactions")
+    if plan.limit:
+        click.echo(f"more is kept than the rule asks for: {plan.limit}")
+    if dry_run:
+        click.echo(f"the chain store has {done.before_bytes} bytes")
+    else:
+        click.echo(f"the chain store has {done.after_bytes} bytes, it had {done.before_bytes}")
+
+
+@command.command()
 @command_options
 def why(session: Session) -> None:
     """Say why nothing is happening: who is missing, what is awaited, and the next step.
@@ -161,8 +201,11 @@ def peers(session: Session) -> None:
             str(member["height"]),
             "" if member["round_trip_ms"] is None else f"{member['round_trip_ms']} ms",
             member["address"],
+            member["fault"],
         ]
         for member in found["members"]
     ]
     document = {"schema": "hansa.peers/1", "items": found["members"], "sentence": found["sentence"]}
-    output.emit(document, session.output, rows, ["COMPANY", "ROLE", "LINK", "HEIGHT>", "ROUND TRIP>", "ADDRESS"])
+    output.emit(
+        document, session.output, rows, ["COMPANY", "ROLE", "LINK", "HEIGHT>", "ROUND TRIP>", "ADDRESS", "LAST FAULT"]
+    )

@@ -174,8 +174,11 @@ def submit(session: Session, file: str, until: str) -> None:
 @click.option(
     "--save", type=click.Path(dir_okay=False), help="Write the proof of the receipt to a file for hansa verify."
 )
+@click.option(
+    "--save-place", type=click.Path(dir_okay=False), help="Write the proof that it stands in its block to a file."
+)
 @command_options
-def show(session: Session, tx_id: str, genesis: str | None, save: str | None) -> None:
+def show(session: Session, tx_id: str, genesis: str | None, save: str | None, save_place: str | None) -> None:
     """Show a transaction: what was asked, who signed, what became of it, and whether that is proven.
 
     \b
@@ -189,6 +192,8 @@ def show(session: Session, tx_id: str, genesis: str | None, save: str | None) ->
         return await client.get(f"v1/transactions/{wanted}", {"proof": "1"})
 
     found = run(work, session, ("transaction", wanted, "the command that made it printed its id"))
+    if save_place:
+        _save_place(session, wanted, found.get("height"), Path(save_place))
     path = trust.find_genesis(genesis, session.profile.home)
     trusted = None if path is None else trust.load(path)
     data = trust.proof_bytes(found.get("proof"))
@@ -215,6 +220,27 @@ def show(session: Session, tx_id: str, genesis: str | None, save: str | None) ->
         output.say("not proven yet: a proof exists once the transaction is final")
     else:
         output.say("a proof exists and was not checked: name a genesis file that you trust with --genesis")
+
+
+def _save_place(session: Session, wanted: str, height: int | None, file: Path) -> None:
+    """Write the proof that a transaction stands in its block, made here from the ids of the block (LR6)."""
+    from cli import trust
+    from ledger.codec import encode
+    from ledger.proof import inclusion_proof
+
+    if not height:
+        raise CommandFailed(Exit.UNAVAILABLE, "it is in no block yet", f"hansa tx wait {wanted}")
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get(f"v1/blocks/{height}")
+
+    block = trust.block_proof(run(work, session))
+    about = bytes.fromhex(wanted)
+    if about not in block.tx_ids:
+        raise CommandFailed(Exit.REJECTED, f"block {height} does not list it", "ask another node")
+    proof = inclusion_proof(block.tx_ids, block.tx_ids.index(about), block.header, block.certificate)
+    content = trust.proof_document("transaction", about, encode(proof))
+    place.write_file(file, json.dumps(content).encode() + b"\n")
 
 
 @command.command()

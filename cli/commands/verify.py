@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from cli import output, place
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+
+if TYPE_CHECKING:
+    from cli.trust import Trusted
 
 PACK_MAGIC: Final = b"HANSAPACK1\n"
 
@@ -23,7 +26,7 @@ PACK_MAGIC: Final = b"HANSAPACK1\n"
 @place.home_option
 @place.output_option
 def command(file: str, genesis: str | None, home: str | None, form: str) -> None:
-    """Check FILE without trusting any node: a proof of hansa state get or hansa tx show (--save), or a proof pack.
+    """Check FILE without trusting any node: what hansa state get, hansa tx show or hansa block show saved, or a pack.
 
     Exit code 10 when it does not hold, with the first thing that is wrong.
 
@@ -39,6 +42,9 @@ def command(file: str, genesis: str | None, home: str | None, form: str) -> None
 
     kind, about, data = _read(raw, file)
     trusted = trust.require(genesis, _home(genesis, home))
+    if kind in ("block", "transaction"):
+        _verify_block(kind, about, data, trusted, form)
+        return
     checked = trust.check(trusted, data, about)
     document: dict[str, Any] = {
         "schema": "hansa.verified/1",
@@ -79,16 +85,12 @@ def command(file: str, genesis: str | None, home: str | None, form: str) -> None
 
 
 def _read(raw: bytes, file: str) -> tuple[str, bytes, bytes]:
-    """Return (state or receipt, what it is about, the bytes of the proof)."""
+    """Return (what kind of proof, what it is about, the bytes of the proof)."""
     from cli import trust
 
     try:
         found = json.loads(raw)
-        if (
-            not isinstance(found, dict)
-            or found["schema"] != trust.PROOF_SCHEMA
-            or found["kind"] not in ("state", "receipt")
-        ):
+        if not isinstance(found, dict) or found["schema"] != trust.PROOF_SCHEMA or found["kind"] not in trust.KINDS:
             raise ValueError("another schema")
         about = bytes.fromhex(found["about"])
         data = trust.proof_bytes(found)
@@ -99,9 +101,64 @@ def _read(raw: bytes, file: str) -> tuple[str, bytes, bytes]:
         raise CommandFailed(
             Exit.REJECTED,
             f"{file} is neither a proof nor a proof pack ({reason})",
-            "save one with hansa state get KEY --save FILE, hansa tx show ID --save FILE or hansa audit export FILE",
+            "save one with hansa state get KEY --save FILE, hansa tx show ID --save FILE, hansa block show HEIGHT "
+            "--save FILE or hansa audit export FILE",
         ) from None
     return str(found["kind"]), about, data
+
+
+def _verify_block(kind: str, about: bytes, data: bytes, trusted: Trusted, form: str) -> None:
+    """Check a block, or that a transaction stands in one, against the members of the genesis file (P85)."""
+    from cli import trust
+    from ledger.block import block_id
+    from ledger.errors import LedgerError
+    from ledger.proof import block_codec, inclusion_codec, verify_block, verify_inclusion
+    from node.api.shapes import instant
+
+    keys = [key for _, key in trusted.members]
+    try:
+        if kind == "block":
+            block = block_codec.decode(data)
+            problem = verify_block(block, keys, trusted.chain_id)
+            raw, certificate, named = block.header, block.certificate, block_id(block.header)
+            place_words = f"{len(block.tx_ids)} transactions"
+        else:
+            inclusion = inclusion_codec.decode(data)
+            problem = verify_inclusion(inclusion, keys, trusted.chain_id)
+            raw, certificate, named = inclusion.header, inclusion.certificate, inclusion.tx_id
+            place_words = f"transaction {inclusion.index + 1}"
+    except LedgerError as error:
+        raise trust.does_not_hold(str(error)) from None
+    if problem:
+        raise trust.does_not_hold(problem)
+    if named != about:
+        raise trust.does_not_hold("it is about something else than it says")
+    header = trust.certified(trusted, raw, certificate)
+    who = trust.signers(trusted, certificate)
+    if form == "json":
+        document = {
+            "schema": "hansa.verified/1",
+            "kind": kind,
+            "about": about.hex(),
+            "height": header.height,
+            "block": block_id(raw).hex(),
+            "time": instant(header.time_ms),
+            "tx_count": header.tx_count,
+            "signers": list(who),
+            "members": len(keys),
+        }
+        output.emit(document, form, [], [])
+        return
+    names = ", ".join(trusted.name(company) for company in who)
+    output.fields(
+        [
+            ("holds", "yes"),
+            (kind, about.hex()),
+            ("where", f"block {header.height}, {place_words} of {instant(header.time_ms)}"),
+            ("signed", f"by {len(who)} of {len(keys)} members: {names}"),
+            ("trusted", str(trusted.path)),
+        ]
+    )
 
 
 def _verify_pack(file: str, genesis: str | None, home: str | None, form: str) -> None:

@@ -21,6 +21,7 @@ from finance.reports import trial_balance as trial_balance_report
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
 from node.api.invoices import as_of, business_rows
+from node.api.problems import height_pruned
 from node.api.query import page_cursor, read_page_cursor
 
 DURABLE_WAIT_S: Final = 1.0
@@ -59,6 +60,8 @@ class BookKeeper:
         if call.service.event_height() < wanted:
             await call.service.wait_height(wanted, timeout_s=DURABLE_WAIT_S)
         history = await call.engine.histories.of(company)
+        if history.since > 1:
+            raise height_pruned(history.since, "The books are posted from every event since block 1.")
         kept = self._kept.setdefault(company, _Kept(RunningBooks(company), 0, asyncio.Lock()))
         async with kept.busy:
             while kept.taken < len(history.happenings):

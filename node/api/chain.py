@@ -22,7 +22,7 @@ from node.access.feed import parties_of
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
 from node.api.ports import BlockData, CertifiedProof, HeadData, NodeService, TransactionData, TxState
-from node.api.problems import PROBLEMS, FieldError, Problem, kind_of, not_found
+from node.api.problems import PROBLEMS, FieldError, Problem, height_pruned, kind_of, not_found
 from node.api.query import page_cursor, read_page_cursor
 from node.api.rows import Tables
 from node.api.sentences import node_sentence, reachable_members
@@ -102,11 +102,7 @@ def read_block_name(text: str, service: NodeService) -> int | bytes:
     if _HEIGHT.fullmatch(text):
         height = int(text)
         if height < service.oldest_height():
-            raise Problem(
-                "height_pruned",
-                f"Blocks are held from height {service.oldest_height()} on.",
-                extra={"oldest_height": service.oldest_height()},
-            )
+            raise height_pruned(service.oldest_height(), f"Block {height} was asked for.")
         return height
     if _HASH.fullmatch(text):
         return bytes.fromhex(text)
@@ -188,7 +184,10 @@ async def transaction(call: Call) -> Answer:
     if not _HASH.fullmatch(text):
         raise not_found()
     tx_id = bytes.fromhex(text)
-    found = _visible(call, call.service.transaction(tx_id))
+    known = call.service.transaction(tx_id)
+    if known is not None and known.code == "height_pruned":
+        raise height_pruned(call.service.oldest_height(), f"The transaction stands in block {known.height}.")
+    found = _visible(call, known)
     wait_s = call.query.seconds("wait") or call.prefer_wait_s
     final = call.query.text("until") == "final"
     if wait_s and (found is None or not _settled(found, final)):

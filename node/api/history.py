@@ -39,10 +39,12 @@ class Happening:
 class CompanyHistory:
     """All events that name one company, ascending, and where each object is mentioned."""
 
-    __slots__ = ("company_id", "happenings", "height", "mentions")
+    __slots__ = ("company_id", "happenings", "height", "mentions", "since")
 
-    def __init__(self, company_id: str) -> None:
+    def __init__(self, company_id: str, since: int) -> None:
         self.company_id = company_id
+        self.since = since
+        """Events are here from this height on; above 1 older ones were pruned before they were read."""
         self.height = 0
         self.happenings: list[Happening] = []
         self.mentions: dict[str, list[int]] = {}
@@ -89,7 +91,7 @@ class Histories:
                 while len(self._by_company) >= COMPANIES_MAX:
                     gone = next(iter(self._by_company))
                     del self._by_company[gone]
-                history = self._by_company[company_id] = CompanyHistory(company_id)
+                history = self._by_company[company_id] = CompanyHistory(company_id, self._service.oldest_height())
             await self._continue(history)
             return history
 

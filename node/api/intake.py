@@ -10,7 +10,7 @@ from typing import Any, Final
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
 from node.api.ports import NotYet
-from node.api.problems import Problem, not_found
+from node.api.problems import Problem, height_pruned, not_found
 from node.documents.taking import DocumentFinding, DocumentRefused, DocumentTaken, DocumentWish
 
 TERMS_DAYS_DEFAULT: Final = 30
@@ -62,6 +62,8 @@ async def audit_pack(call: Call) -> Answer:
     """A proof pack of the own company: what an auditor checks offline (F77)."""
     if call.principal.company_id != call.service.company_id:
         raise Problem("forbidden", "A node makes packs of its own company only.")
+    if call.service.oldest_height() > 1:
+        raise height_pruned(call.service.oldest_height(), "A pack proves every event of the company since block 1.")
     try:
         height, data = await call.service.audit_pack()
     except NotYet as reason:

@@ -108,6 +108,8 @@ def _member(member: MemberStatus, now: ConsensusStatus, service: NodeService) ->
         "last_heard": shapes.instant(member.last_heard_ms),
         "round_trip_ms": member.round_trip_ms or None,
         "doubts_leader": member.index in now.suspects,
+        "fault": member.fault,
+        "fault_at": shapes.instant(member.fault_ms),
     }
 
 
@@ -119,6 +121,7 @@ async def consensus(call: Call) -> Answer:
         epoch=now.epoch,
         target_view=now.target_view,
         halt_reason=now.halt_reason,
+        vote_problem=now.vote_problem,
         block=now.block_id.hex(),
         leader=shapes.company(now.members[now.primary].company_id, service.names)
         if 0 <= now.primary < len(now.members)

@@ -45,6 +45,10 @@ class MemberStatus:
     """UTC milliseconds of its last message; 0 when it was never heard since the start of this node."""
     round_trip_ms: int
     """0 when unknown."""
+    fault: str = ""
+    """Stable word for the last thing it sent or withheld that no correct node would ("sync_certificate"), or empty."""
+    fault_ms: int = 0
+    """UTC milliseconds of that fault."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +64,9 @@ class ConsensusStatus:
     mode: str
     """"normal", "changing", "learner" or "halted"."""
     halt_reason: str
+    vote_problem: str
+    """Why this node may never vote again with its key: its journal is lost, foreign, or forgot a vote (P97); empty
+    on a node with a sound journal."""
     height: int
     """Highest committed height."""
     block_id: bytes

@@ -140,6 +140,16 @@ class Problem(Exception):
         return body
 
 
+def height_pruned(oldest: int, asked: str) -> Problem:
+    """Return the answer to a question about blocks that are not held: which ones are, and where to ask."""
+    return Problem(
+        "height_pruned",
+        f"{asked} Blocks, receipts and events are held from height {oldest} on.",
+        next_step="Ask the node of a company that keeps older blocks.",
+        extra={"oldest_height": oldest},
+    )
+
+
 def not_found() -> Problem:
     """Return the one answer for what is unknown and for what the caller may not see (S53): same body, same work."""
     return Problem("not_found", "Nothing here under that id that you can see.")

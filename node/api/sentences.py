@@ -139,6 +139,10 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "{me} follows without voting at height {height}. Blocks depend on the other members.",
         "{me} 目前只跟随、不投票，位于高度 {height}。出块取决于其他成员。",
     ),
+    "node.silenced": (
+        "{me} follows without voting at height {height}: {reason}. Blocks depend on the other members.",
+        "{me} 目前只跟随、不投票，位于高度 {height}：{reason}。出块取决于其他成员。",
+    ),
     "node.halted": (
         "{me} has stopped for good: {reason}. It signs nothing more.",
         "{me} 已永久停止：{reason}。它不再签署任何内容。",
@@ -155,6 +159,10 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
     "state.learner": (
         "This node does not vote: it is catching up, or it lost its journal and waits for a new key. {waiting}",
         "本节点不投票：它正在追赶，或丢失了日志并等待新密钥。{waiting}",
+    ),
+    "state.silenced": (
+        "This node must not vote: {reason}. Its data was set back, lost, or is used twice. {waiting}",
+        "本节点不得投票：{reason}。其数据被回退、丢失或被重复使用。{waiting}",
     ),
     "state.halted": (
         "This node found a contradiction and stopped: {reason}.",
@@ -237,6 +245,11 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
     "next.learner": (
         "Wait until this node has caught up. If it lost its data, its consensus key must be replaced.",
         "请等待本节点追上。如果数据已丢失，必须更换其共识密钥。",
+    ),
+    "next.silenced": (
+        "Put no other copy of the data back and look for a second node with this key. The company votes again only "
+        "with a new consensus key.",
+        "请勿再恢复其他数据副本，并检查是否有第二个节点使用同一密钥。该公司只有换用新的共识密钥后才能再次投票。",
     ),
     "next.halted": (
         "Keep the data directory as it is, and compare the two values in the log with another company's node.",
@@ -440,6 +453,8 @@ def node_sentence(status: ConsensusStatus, names: Mapping[str, str], lang: str) 
     if status.mode == "halted":
         return say("node.halted", lang, me=me, reason=status.halt_reason or "?")
     if status.mode == "learner":
+        if status.vote_problem:
+            return say("node.silenced", lang, me=me, height=status.height, reason=status.vote_problem)
         return say("node.learner", lang, me=me, height=status.height)
     parts = {"reachable": reachable, "n": n, "q": q, "me": me}
     since = status.wall_ms - status.last_block_ms
@@ -520,6 +535,8 @@ def _state_line(status: ConsensusStatus, names: Mapping[str, str], lang: str, re
         return say("state.halted", lang, reason=status.halt_reason or "?")
     waiting = _waiting(status, lang)
     if status.mode == "learner":
+        if status.vote_problem:
+            return say("state.silenced", lang, reason=status.vote_problem, waiting=waiting)
         return say("state.learner", lang, waiting=waiting)
     timer = _timer(status, lang, reachable, q)
     if status.mode == "changing":
@@ -562,6 +579,8 @@ def _waiting(status: ConsensusStatus, lang: str) -> str:
 def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, reachable: int, q: int) -> str:
     if status.mode == "halted":
         return say("next.halted", lang)
+    if status.mode == "learner" and status.vote_problem:
+        return say("next.silenced", lang)
     missing = q - reachable
     if missing > 0:
         away = [names.get(m.company_id, m.company_id) for m in status.members if not m.connected and not m.is_self]

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from consensus.effects import Halt, Report, SignatureItem
+from consensus.effects import Halt, Report, SignatureItem, Silence
 from consensus.events import Lsn
 from consensus.records import Record
 from ledger.block import BlockRef, Header
 from ledger.certificate import CommitCertificate
 from ledger.transaction import Transaction
 from node.core.events import AnyTimer, JournalBody
-from node.core.messages import PeerMessage
+from node.core.messages import PeerMessage, SnapshotManifest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +100,69 @@ class SendBlocks:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SendSnapshot:
+    """Offer member `to` the newest snapshot above a height, or nothing."""
+
+    to: int
+    above: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendChunk:
+    """Serve one chunk of a snapshot, or say which snapshot is held instead."""
+
+    to: int
+    height: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SendSkeleton:
+    """Serve headers and ids of blocks first..last to member `to`, within one frame."""
+
+    to: int
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BeginSnapshot:
+    """Make room for a verified snapshot; what was collected of another one is dropped."""
+
+    manifest: SnapshotManifest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepChunk:
+    """Keep the verified rows of chunk `index` durably."""
+
+    index: int
+    rows: tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeepSkeleton:
+    """Keep ids of verified blocks first.. durably: (block id, transaction ids) of each, ascending. All heights above
+    are kept already; `parent` is the id of the block below."""
+
+    first: int
+    parent: bytes
+    blocks: tuple[tuple[bytes, tuple[bytes, ...]], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstallSnapshot:
+    """Everything of the snapshot is kept: the shell replaces the chain store by it and starts the core anew."""
+
+    height: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DropSnapshot:
+    """Nobody offers the snapshot any more: what was collected is of no use."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SetTimer:
     timer: AnyTimer
     generation: int
@@ -152,11 +215,20 @@ NodeEffect: TypeAlias = (
     | StoreBlock
     | Execute
     | SendBlocks
+    | SendSnapshot
+    | SendChunk
+    | SendSkeleton
+    | BeginSnapshot
+    | KeepChunk
+    | KeepSkeleton
+    | InstallSnapshot
+    | DropSnapshot
     | SetTimer
     | CancelTimer
     | Answer
     | Penalty
     | Tally
     | Report
+    | Silence
     | Halt
 )

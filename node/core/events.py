@@ -11,7 +11,7 @@ from consensus.records import Record
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
 from ledger.receipt import Receipt
-from node.core.messages import PeerMessage
+from node.core.messages import PeerMessage, SnapshotManifest
 
 
 class NodeTimer(Enum):
@@ -36,6 +36,20 @@ class JournalBody:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Collected:
+    """What is on disk of a snapshot that was being taken when the process ended.
+
+    `chunks` are the indexes that are here. Ids are here of the blocks from `skeleton_from` up to the snapshot's height;
+    `skeleton_parent` is the id of the block below them.
+    """
+
+    manifest: SnapshotManifest
+    chunks: tuple[int, ...]
+    skeleton_from: int
+    skeleton_parent: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStart(Event):
     """First event, once.
 
@@ -52,6 +66,7 @@ class NodeStart(Event):
     bodies: tuple[JournalBody, ...]
     recent: tuple[tuple[bytes, int, int], ...]
     voting: bool
+    collected: Collected | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

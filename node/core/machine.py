@@ -10,15 +10,17 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from consensus import effects as ce
 from consensus import events as cv
 from consensus.events import EpochSpec, Lsn, ReplicaConfig
 from consensus.membership import membership
+from consensus.messages import Status
 from consensus.replica import Replica
 from consensus.state import primary_of
 from consensus.step import VoteSigner
+from consensus.validate import NUMBER_MAX
 from ledger.block import EMPTY_LIST_ROOT, PROTOCOL_VERSION, BlockRef, Header, block_id, header_codec
 from ledger.certificate import CommitCertificate
 from ledger.errors import InvariantViolated, LedgerError
@@ -31,13 +33,30 @@ from node.core import events as nv
 from node.core.chain import Chain, ref_of
 from node.core.evidence import EvidencePool
 from node.core.mempool import Candidate, Mempool
-from node.core.messages import Blocks, BlocksRequest, Bodies, BodiesRequest, EvidenceItem, TxBatch
+from node.core.messages import (
+    Blocks,
+    BlocksRequest,
+    Bodies,
+    BodiesRequest,
+    Chunk,
+    ChunkRequest,
+    EvidenceItem,
+    Held,
+    Skeleton,
+    SkeletonRequest,
+    SnapshotOffer,
+    SnapshotRequest,
+    TxBatch,
+)
+from node.core.snapshots import Taking
 from node.core.sync import Sync
 
 GOSSIP_NS: Final = 15_000_000
 """Admitted transactions are passed on in batches every 15 ms (P130: 10 to 20 ms)."""
 BODIES_ANSWER_BYTES: Final = 3 * 1024 * 1024
 """Bytes of one answer to a body request; below the frame cap of 4 MiB (P140)."""
+SnapshotMessage: TypeAlias = SnapshotRequest | SnapshotOffer | ChunkRequest | Chunk | SkeletonRequest | Skeleton
+_SNAPSHOTS: Final = (SnapshotRequest, SnapshotOffer, ChunkRequest, Chunk, SkeletonRequest, Skeleton)
 OBSERVER: Final = 1 << 16
 """Quota slot of a node that is not a member."""
 
@@ -47,6 +66,8 @@ class NodeContext:
     """What the shell lends to the core: `read` returns the state after the executed height."""
 
     read: Callable[[], Reader]
+    replay_blocks: int = 0
+    """Lag beyond which the state is taken as a snapshot instead of replaying blocks (P107); 0: never."""
 
 
 class NodeCore:
@@ -107,12 +128,27 @@ class NodeCore:
             time_ms=event.tip.time_ms,
         )
         self.chain = Chain(event.tip, event.executed[-1][0], dict(event.executed))
-        self.sync = Sync(config.chain_id, config.epoch, config.index, self._next_token)
+        patience_ns = 4 * config.params.fetch_ms * 1_000_000
+        self.sync = Sync(config.chain_id, config.epoch, config.index, self._next_token, patience_ns)
+        self.taking = Taking(
+            chain_id=config.chain_id,
+            epoch=config.epoch,
+            own=config.index,
+            next_token=self._next_token,
+            patience_ns=patience_ns,
+            validity_heights=config.params.max_validity_heights,
+            replay_blocks=self._context.replay_blocks,
+            connected=self.sync.connected,
+            faults=self.sync.faults,
+        )
         for tx_id, _, valid_until in event.recent:
             self.mempool.remember(tx_id, valid_until)
         for body in event.bodies:
             self._load_body(body)
-        return self._consensus(
+        out: list[ne.NodeEffect] = []
+        if event.collected is not None:
+            out += self.taking.resume(event.collected, event.now) + self._arm_sync()
+        return out + self._consensus(
             cv.Start(
                 now=event.now,
                 wall=event.wall,
@@ -147,7 +183,14 @@ class NodeCore:
                 return [ne.Penalty(peer=peer, reason="blocks_request")]
             return [ne.SendBlocks(to=peer, first=message.first, last=message.last)]
         if isinstance(message, Blocks):
-            return self.sync.receive(peer, message, self.chain.tip) + self._drain_sync()
+            return self.sync.receive(peer, message, self.chain.tip, event.now) + self._drain_sync()
+        if isinstance(message, Held):
+            out = self.taking.unheld(peer, message, event.now)
+            return out + self.sync.held(peer, message, self.chain.tip, event.now) + self._arm_sync()
+        if isinstance(message, _SNAPSHOTS):
+            return self._snapshot_message(peer, message) + self._arm_sync()
+        if isinstance(message, Status) and 0 <= message.committed_height < NUMBER_MAX:
+            self.sync.claims[peer] = message.committed_height
         return self._consensus(cv.Received(now=event.now, wall=event.wall, peer=peer, message=message))
 
     def _submitted(self, event: nv.Submitted) -> list[ne.NodeEffect]:
@@ -175,7 +218,7 @@ class NodeCore:
                 self.mempool.evidence_judged(identity)
                 return out + self._completed() + self._arm_forward()
             self.sync.votes_verified(event.token, event.valid)
-            return self._drain_sync()
+            return self.taking.votes_verified(event.token, event.valid, event.now) + self._drain_sync()
         token = event.token // 2
         return self._consensus(cv.SignaturesChecked(now=event.now, wall=event.wall, token=token, valid=event.valid))
 
@@ -184,9 +227,10 @@ class NodeCore:
         self.mempool.executed = self.evidence.executed = event.height
         if stop := self._divergence():
             return stop
-        return out + self._consensus(
+        out += self._consensus(
             cv.Executed(now=event.now, wall=event.wall, height=event.height, exec_root=event.exec_root)
         )
+        return out + self._drain_sync() if self.sync.active else out
 
     def _journal_durable(self, event: nv.JournalDurable) -> list[ne.NodeEffect]:
         return self._consensus(cv.Durable(now=event.now, wall=event.wall, lsn=event.lsn))
@@ -207,17 +251,20 @@ class NodeCore:
             return self.mempool.gossip()
         if timer is nv.NodeTimer.FORWARD:
             return [*self.mempool.forward(event.now), *self._arm_forward()]
-        return [*self.sync.ask(self.chain.tip), *self._arm_sync()]
+        out = self.taking.tick(event.now)
+        if not self.taking.active:
+            out += self.sync.tick(self.chain.tip, event.now)
+        return out + self._drain_sync()
 
     def _peer_connected(self, event: nv.PeerConnected) -> list[ne.NodeEffect]:
         self.sync.connected[event.peer] = None
         out = self._consensus(cv.PeerUp(now=event.now, wall=event.wall, peer=event.peer))
-        if self.sync.active and self.sync.asked is None:
-            out += self.sync.ask(self.chain.tip) + self._arm_sync()
-        return out
+        out += self.taking.joined(event.peer, self.chain.tip.height, event.now)
+        return out + self.sync.plan(self.chain.tip, event.now) + self._arm_sync()
 
     def _peer_lost(self, event: nv.PeerLost) -> list[ne.NodeEffect]:
-        self.sync.connected.pop(event.peer, None)
+        self.sync.lost(event.peer)
+        self.taking.lost(event.peer)
         return self._consensus(cv.PeerDown(now=event.now, wall=event.wall, peer=event.peer))
 
     # -- consensus and its questions -----------------------------------------------------------------------------
@@ -269,7 +316,7 @@ class NodeCore:
             case ce.StopTimer():
                 out.append(ne.CancelTimer(timer=effect.timer))
             case ce.StartSync():
-                out += self.sync.start(effect.height, effect.sources, self.chain.tip) + self._arm_sync()
+                out += self._start_sync(effect.height, effect.sources)
             case ce.Penalise():
                 out.append(ne.Penalty(peer=effect.peer, reason=effect.reason))
             case ce.Count():
@@ -277,6 +324,8 @@ class NodeCore:
             case ce.Report():
                 out.append(effect)
                 out += self.evidence.found(effect)
+            case ce.Silence():
+                out.append(effect)
             case ce.Halt():
                 out.append(effect)
                 self._halted = True
@@ -289,7 +338,7 @@ class NodeCore:
         if candidate is None or ref.height != self.chain.tip.height + 1:
             # Committed, but the block is not here: a certificate overtook the bodies, or they were lost with the
             # unflushed end of the store. Certified blocks of the others fill the gap.
-            return self.sync.start(ref.height, (), self.chain.tip) + self._arm_sync()
+            return self._start_sync(ref.height, ())
         return self._append(ref, candidate, effect.certificate, effect.after, live=True)
 
     def _append(
@@ -322,18 +371,51 @@ class NodeCore:
         self._halted = True
         return [ce.Halt(reason=ce.HaltReason.STATE_DIVERGENCE, detail=problem)]
 
+    def _start_sync(self, height: int, sources: tuple[int, ...]) -> list[ne.NodeEffect]:
+        """Fetch what is missing up to `height`: blocks, or the state if that is quicker (P107)."""
+        if self.taking.wanted(height, self.chain.tip.height, self._now) and not self.taking.active:
+            self.sync.stop()
+            return self.taking.start(self.chain.tip.height, self._now) + self._arm_sync()
+        if self.taking.active:
+            return []
+        return self.sync.start(height, sources, self.chain.tip, self._now) + self._arm_sync()
+
+    def _snapshot_message(self, peer: int, message: SnapshotMessage) -> list[ne.NodeEffect]:
+        now = self._now
+        if isinstance(message, SnapshotRequest):
+            return [ne.SendSnapshot(to=peer, above=message.above)]
+        if isinstance(message, ChunkRequest):
+            return [ne.SendChunk(to=peer, height=message.height, index=message.index)]
+        if isinstance(message, SkeletonRequest):
+            if not 1 <= message.first <= message.last:
+                return [ne.Penalty(peer=peer, reason="skeleton_request")]
+            return [ne.SendSkeleton(to=peer, first=message.first, last=message.last)]
+        if isinstance(message, SnapshotOffer):
+            return self.taking.offered(peer, message, self.chain.tip.height, now)
+        if isinstance(message, Chunk):
+            return self.taking.received(peer, message, now)
+        return self.taking.skeleton(peer, message, now)
+
     def _drain_sync(self) -> list[ne.NodeEffect]:
-        """Hand over what sync has verified, tell consensus, and ask for more."""
-        blocks, out = self.sync.take(self.chain.tip)
-        for block in blocks:
-            self.mempool.adopt(block.ref.block_id, block.candidate)
-            out += self._append(block.ref, block.candidate, block.certificate, Lsn(0), live=False)
-        if blocks:
+        """Hand over what sync has verified, range by range, tell consensus, and ask for more."""
+        blocks, out = self.sync.take(self.chain.tip, self.chain.executed, self._now)
+        while blocks and not self._halted:
+            for block in blocks:
+                self.mempool.adopt(block.ref.block_id, block.candidate)
+                out += self._append(block.ref, block.candidate, block.certificate, Lsn(0), live=False)
             last = blocks[-1]
             out += self._consensus(
-                cv.Synced(now=self._now, wall=self._wall, tip=last.ref, certificate=last.certificate)
+                cv.Synced(
+                    now=self._now,
+                    wall=self._wall,
+                    tip=last.ref,
+                    certificate=last.certificate,
+                    certificates=tuple(block.certificate for block in blocks),
+                )
             )
-            out += self.sync.ask(self.chain.tip)
+            out += self.sync.plan(self.chain.tip, self._now)
+            blocks, more = self.sync.take(self.chain.tip, self.chain.executed, self._now)
+            out += more
         return out + self._arm_sync()
 
     # -- small parts ---------------------------------------------------------------------------------------------
@@ -410,9 +492,9 @@ class NodeCore:
         return [self._arm(nv.NodeTimer.FORWARD, self.config.params.fwd_ms * 1_000_000)]
 
     def _arm_sync(self) -> list[ne.NodeEffect]:
-        if not self.sync.active or self._armed[nv.NodeTimer.SYNC]:
+        if not (self.sync.active or self.taking.active) or self._armed[nv.NodeTimer.SYNC]:
             return []
-        return [self._arm(nv.NodeTimer.SYNC, 4 * self.config.params.fetch_ms * 1_000_000)]
+        return [self._arm(nv.NodeTimer.SYNC, self.config.params.fetch_ms * 1_000_000)]
 
     def _arm(self, timer: nv.NodeTimer, delay_ns: int) -> ne.NodeEffect:
         self._generations[timer] += 1

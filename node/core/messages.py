@@ -10,6 +10,7 @@ from typing import TypeAlias
 from consensus.messages import Message
 from ledger.certificate import CommitCertificate
 from ledger.codec import Codec, Wire
+from ledger.merkle import RangeProof
 
 
 class TxBatch(Wire, frozen=True, tag=16):
@@ -46,18 +47,105 @@ class CertifiedBlock(Wire, frozen=True):
 
 
 class Blocks(Wire, frozen=True, tag=20):
-    """Consecutive certified blocks, ascending; empty if the sender holds none of them."""
+    """Consecutive certified blocks, ascending, from the first height asked for; never empty, see `Held`."""
 
     blocks: tuple[CertifiedBlock, ...]
 
 
-class EvidenceItem(Wire, frozen=True, tag=21):
+class Held(Wire, frozen=True, tag=21):
+    """Answer to `BlocksRequest` when block `first` is not held: what is, oldest to tip (P107)."""
+
+    first: int
+    oldest: int
+    tip: int
+
+
+class SnapshotRequest(Wire, frozen=True, tag=22):
+    """Ask for the newest snapshot of the state above height `above`."""
+
+    above: int
+
+
+class SnapshotManifest(Wire, frozen=True):
+    """A state that can be taken in chunks, and why it is the state after block `height`.
+
+    `header` and `certificate` are those of that block. The roots lead over `links` to the execution root that
+    `proof_header` names, a later certified header, as in a `ResultProof`. The chunks are the 16**depth subtrees of the
+    state tree; `rows` and `size_bytes` only say how much it is.
+    """
+
+    height: int
+    header: bytes
+    certificate: CommitCertificate
+    previous_exec_root: bytes
+    state_root: bytes
+    receipts_root: bytes
+    links: tuple[tuple[bytes, bytes], ...]
+    proof_header: bytes
+    proof_certificate: CommitCertificate
+    depth: int
+    rows: int
+    size_bytes: int
+
+
+class SnapshotOffer(Wire, frozen=True, tag=23):
+    """Answer to `SnapshotRequest`, and to a `ChunkRequest` for a snapshot that is gone: what is held, at most one."""
+
+    manifests: tuple[SnapshotManifest, ...]
+
+
+class ChunkRequest(Wire, frozen=True, tag=24):
+    height: int
+    index: int
+
+
+class Chunk(Wire, frozen=True, tag=25):
+    """All rows (raw key, value) of one subtree, sorted by place, and the proof that there are no others."""
+
+    height: int
+    index: int
+    rows: tuple[tuple[bytes, bytes], ...]
+    proof: RangeProof
+
+
+class SkeletonRequest(Wire, frozen=True, tag=26):
+    """Ask for headers and transaction ids of blocks first..last: what the check for repeated transactions needs."""
+
+    first: int
+    last: int
+
+
+class Skeleton(Wire, frozen=True, tag=27):
+    """Headers of consecutive blocks, ascending from `first` to the last one asked for, and the ids in each: they are
+    bound from above, so a cut leaves out the lowest. `Held` when the last one is not held."""
+
+    first: int
+    headers: tuple[bytes, ...]
+    tx_ids: tuple[tuple[bytes, ...], ...]
+
+
+class EvidenceItem(Wire, frozen=True, tag=28):
     """An encoded `Evidence` that its sender found and that no block carries yet (P124)."""
 
     item: bytes
 
 
-PeerMessage: TypeAlias = Message | TxBatch | BodiesRequest | Bodies | BlocksRequest | Blocks | EvidenceItem
+PeerMessage: TypeAlias = (
+    Message
+    | TxBatch
+    | BodiesRequest
+    | Bodies
+    | BlocksRequest
+    | Blocks
+    | Held
+    | SnapshotRequest
+    | SnapshotOffer
+    | ChunkRequest
+    | Chunk
+    | SkeletonRequest
+    | Skeleton
+    | EvidenceItem
+)
 
 FRAME_LIMIT_BYTES = 4 * 1024 * 1024
 """Largest frame of any type (P140); `frame_limit` is the cap of one type."""
@@ -66,7 +154,8 @@ _SMALL = 4 * 1024
 FRAME_LIMITS: dict[int, int] = {
     1: 512 * 1024, 2: _SMALL, 3: _SMALL, 4: 64 * 1024, 5: 1024 * 1024, 6: _SMALL, 7: _SMALL, 8: _SMALL, 9: _SMALL,
     10: 512 * 1024, 16: FRAME_LIMIT_BYTES, 17: 256 * 1024, 18: FRAME_LIMIT_BYTES, 19: _SMALL, 20: FRAME_LIMIT_BYTES,
-    21: 260 * 1024,
+    21: _SMALL, 22: _SMALL, 23: 64 * 1024, 24: _SMALL, 25: FRAME_LIMIT_BYTES, 26: _SMALL, 27: FRAME_LIMIT_BYTES,
+    28: 260 * 1024,
 }  # fmt: skip
 """Cap in bytes by message tag, checked before decoding (S33, P140)."""
 

@@ -1,8 +1,15 @@
-"""Catch-up by certified blocks (P106, P107): ask a range, believe nothing, verify, hand over.
+"""Catch-up by certified blocks (P106, P107): ask ranges of several peers, believe nothing, verify, hand over in order.
 
-A claimed height is only a hint. Each block must extend ours, carry a commit certificate of q members over its id,
-and hold transactions whose ids give its root and whose signatures verify: the certificate binds ids, and ids do
-not bind signatures (LR4), so a lying peer could swap them.
+    heights tip+1 .. target   are cut into ranges; each is asked of one peer, all of several peers at once
+    an answer                 links within itself, holds transactions whose ids give its roots, and carries commit
+                              certificates of q members over its ids; its signatures are verified as a whole
+    the next range in order   is handed over when it is verified and its first block follows our tip
+
+A certificate binds a block, so a range can be verified before the ones below it are here. It binds ids, and ids do not
+bind signatures (LR4), so a lying peer could swap those: they are verified too. A claimed height is only a hint. Who
+lies, is empty-handed or stays silent is named with the reason, left out for a while, and its range is asked of
+another. Nothing here stops consensus: a range is work like any other message (P108), and what is asked, held and
+handed over is bounded.
 """
 
 from __future__ import annotations
@@ -22,15 +29,26 @@ from ledger.transaction import Transaction, decode_transaction
 from node.core.chain import ref_of
 from node.core.effects import NodeEffect, Penalty, SendPeer, VerifyTransactions, VerifyVotes
 from node.core.mempool import Candidate
-from node.core.messages import Blocks, BlocksRequest, CertifiedBlock
+from node.core.messages import Blocks, BlocksRequest, CertifiedBlock, Held
 
 RANGE_BLOCKS: Final = 64
 """Heights asked for in one request; the answer is cut to one frame by the sender."""
+RANGES_PER_PEER: Final = 8
+"""Requests to one peer that may be unanswered (P107)."""
+RANGES_AHEAD: Final = 12
+"""Ranges asked for or held at once: at most this many frames of 3 MiB are in memory."""
+EXECUTION_AHEAD: Final = 2 * RANGE_BLOCKS
+"""Blocks handed over and not executed yet at which the next range waits: their transactions are in memory."""
+PATIENCE_DOUBLINGS: Final = 4
+"""A range that comes late is asked again after 1, 2, 4, 8, 16 times the first patience."""
+LEFT_OUT_NS: Final = 30_000_000_000
+"""Time for which a peer that lied or was empty-handed is not asked, and a silent one only for want of others."""
+SILENT: Final = "sync_silent"
 
 
 @dataclass(slots=True)
 class Verified:
-    """A block that sync vouches for."""
+    """A block that sync vouches for; `ref` is known once its parent is."""
 
     ref: BlockRef
     candidate: Candidate
@@ -38,122 +56,338 @@ class Verified:
 
 
 @dataclass(slots=True)
-class _Range:
-    """Blocks of one answer between arrival and the last verdict."""
+class _Block:
+    """A block of an answer: shape checked, its parent perhaps not here yet."""
 
-    peer: int
-    blocks: list[Verified]
-    votes_token: int
-    txs_token: int
+    block_id: bytes
+    candidate: Candidate
+    certificate: CommitCertificate
+
+
+@dataclass(slots=True)
+class _Range:
+    """Heights first..last on their way. `asked` is -1 while nobody is asked, `from_` who answered."""
+
+    first: int
+    last: int
+    asked: int = -1
+    deadline_ns: int = 0
+    attempts: int = 0
+    requested: dict[int, int] = field(default_factory=dict)
+    """Everybody who was asked, with the first height of that request: what names a late answer."""
+    from_: int = -1
+    blocks: list[_Block] = field(default_factory=list)
+    votes_token: int = 0
+    txs_token: int = 0
     votes_good: bool | None = None
     txs_good: bool | None = None
+
+    @property
+    def verified(self) -> bool:
+        return bool(self.blocks) and self.votes_good is True and self.txs_good is True
+
+    def forget(self) -> None:
+        """Nobody is asked and nothing is here."""
+        self.asked = self.from_ = -1
+        self.blocks = []
+        self.votes_good = self.txs_good = None
+        self.votes_token = self.txs_token = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Why a peer is not asked, and since when (ns of the core's clock). One a peer, kept for the operator."""
+
+    reason: str
+    since_ns: int
 
 
 @dataclass(slots=True)
 class Sync:
-    """State of catch-up. `target` 0 means idle."""
+    """State of catch-up. `target` 0 means idle. `patience_ns`: how long a peer may take for its first answer."""
 
     chain_id: bytes
     epoch: EpochSpec
     own: int | None
     next_token: Callable[[], int]
+    patience_ns: int
     target: int = 0
-    sources: tuple[int, ...] = ()
-    asked: int | None = None
-    _turn: int = 0
-    _range: _Range | None = None
+    claims: dict[int, int] = field(default_factory=dict)
+    """Committed height by member, as its last STATUS said: a hint that it can be held to (B23)."""
+    oldest: dict[int, int] = field(default_factory=dict)
+    """Lowest height a member said it still holds; others hold all."""
+    faults: dict[int, Fault] = field(default_factory=dict)
     connected: dict[int, None] = field(default_factory=dict)
+    _sources: dict[int, None] = field(default_factory=dict)
+    _ranges: list[_Range] = field(default_factory=list)
+    _turn: int = 0
 
     @property
     def active(self) -> bool:
         """Blocks up to `target` are still wanted."""
         return self.target > 0
 
-    def start(self, height: int, sources: tuple[int, ...], tip: BlockRef) -> list[NodeEffect]:
+    @property
+    def waiting(self) -> int:
+        """Ranges that are asked for and not answered."""
+        return sum(1 for one in self._ranges if one.asked >= 0)
+
+    # -- asking ------------------------------------------------------------------------------------------------
+
+    def start(self, height: int, sources: tuple[int, ...], tip: BlockRef, now: int) -> list[NodeEffect]:
         """Aim at `height`; `sources` are the members that are likely to hold it."""
         if height <= tip.height:
             return []
         self.target = max(self.target, height)
-        self.sources = tuple(peer for peer in sources if peer != self.own) or self.sources
-        return [] if self.asked is not None or self._range is not None else self.ask(tip)
+        for peer in sources:
+            if peer != self.own:
+                self._sources[peer] = None
+        return self.plan(tip, now)
 
-    def ask(self, tip: BlockRef) -> list[NodeEffect]:
-        """Ask the next source for what follows `tip`; called again when a source stays silent."""
+    def stop(self) -> None:
+        """Want nothing any more: the state comes as a snapshot."""
+        self._end()
+
+    def plan(self, tip: BlockRef, now: int) -> list[NodeEffect]:
+        """Ask for every range of the window that nobody is asked for; end when the target is reached or bogus."""
+        if not self.active:
+            return []
         if tip.height >= self.target:
-            self.target, self.asked = 0, None
+            self._end()
             return []
-        everybody = tuple(index for index in range(len(self.epoch.members)) if index != self.own)
-        pool = tuple(peer for peer in (*self.sources, *everybody) if peer in self.connected)
-        if not pool:
-            self.asked = None
-            return []
-        self.asked = pool[self._turn % len(pool)]
-        self._turn += 1
-        self._range = None
-        request = BlocksRequest(tip.height + 1, min(tip.height + RANGE_BLOCKS, self.target))
-        return [SendPeer(to=self.asked, message=request, after=Lsn(0))]
+        self._cut(tip)
+        out: list[NodeEffect] = []
+        for one in self._ranges:
+            if one.asked < 0 and not one.blocks:
+                peer = self._choose(one, now)
+                if peer >= 0:
+                    out.append(self._ask(one, peer, now))
+        if (
+            not out
+            and not any(one.asked >= 0 or one.blocks for one in self._ranges)
+            and self._nobody_has_more(tip, now)
+        ):
+            self._end()
+        return out
 
-    def receive(self, peer: int, message: Blocks, tip: BlockRef) -> list[NodeEffect]:
-        """Check the shape of an answer and ask for the verdicts on its signatures."""
-        if peer != self.asked or self._range is not None or not self.active:
+    def tick(self, tip: BlockRef, now: int) -> list[NodeEffect]:
+        """Give ranges whose peer was silent for too long to others."""
+        for one in self._ranges:
+            if one.asked >= 0 and one.deadline_ns <= now:
+                self.faults[one.asked] = Fault(SILENT, now)
+                one.asked = -1
+        return self.plan(tip, now)
+
+    def lost(self, peer: int) -> None:
+        """The link to a peer is gone: what it was asked for is asked of another with the next plan."""
+        self.connected.pop(peer, None)
+        for one in self._ranges:
+            if one.asked == peer:
+                one.asked = -1
+
+    def _cut(self, tip: BlockRef) -> None:
+        """Drop ranges that are over, and cut new ones up to the window."""
+        kept: list[_Range] = []
+        for one in self._ranges:
+            if one.last <= tip.height:
+                continue
+            if one.first <= tip.height:
+                one.first = tip.height + 1
+                one.blocks = [block for block in one.blocks if block.candidate.header.height > tip.height]
+            kept.append(one)
+        self._ranges = kept
+        edge = kept[-1].last if kept else tip.height
+        while len(self._ranges) < RANGES_AHEAD and edge < self.target:
+            last = min(edge + RANGE_BLOCKS, self.target)
+            self._ranges.append(_Range(edge + 1, last))
+            edge = last
+
+    def _choose(self, one: _Range, now: int) -> int:
+        """Return the peer to ask, or -1: it may hold the range, has no fault, and has the fewest requests.
+
+        One that was only silent is asked again when there is nobody else: it may have a slow link.
+        """
+        best, least = -1, (True, RANGES_PER_PEER)
+        peers = sorted(self.connected)
+        for step in range(len(peers)):
+            peer = peers[(self._turn + step) % len(peers)]
+            if not self._may_hold(peer, one.first) or self._left_out(peer, now):
+                continue
+            rank = (self._silent(peer, now), sum(1 for other in self._ranges if other.asked == peer))
+            if rank < least and rank[1] < RANGES_PER_PEER:
+                best, least = peer, rank
+        if best >= 0:
+            self._turn += 1
+        return best
+
+    def _may_hold(self, peer: int, height: int) -> bool:
+        if peer == self.own or self.oldest.get(peer, 0) > height:
+            return False
+        return self.claims.get(peer, 0) >= height or peer in self._sources
+
+    def _ask(self, one: _Range, peer: int, now: int) -> NodeEffect:
+        one.asked = peer
+        one.requested[peer] = one.first
+        one.deadline_ns = now + (self.patience_ns << min(one.attempts, PATIENCE_DOUBLINGS))
+        one.attempts += 1
+        return SendPeer(to=peer, message=BlocksRequest(one.first, one.last), after=Lsn(0))
+
+    def _nobody_has_more(self, tip: BlockRef, now: int) -> bool:
+        """No peer that may be asked holds the next height: the target was a claim that nobody can show (P106)."""
+        return not any(
+            self._may_hold(peer, tip.height + 1) and not self._left_out(peer, now) for peer in self.connected
+        )
+
+    def _end(self) -> None:
+        self.target = 0
+        self._sources.clear()
+        self._ranges.clear()
+
+    def _left_out(self, peer: int, now: int) -> bool:
+        fault = self.faults.get(peer)
+        return fault is not None and fault.reason != SILENT and now - fault.since_ns < LEFT_OUT_NS
+
+    def _silent(self, peer: int, now: int) -> bool:
+        fault = self.faults.get(peer)
+        return fault is not None and fault.reason == SILENT and now - fault.since_ns < LEFT_OUT_NS
+
+    def _blame(self, peer: int, reason: str, tip: BlockRef, now: int) -> list[NodeEffect]:
+        """A peer sent what no correct node sends: name it, leave it out, ask others."""
+        self.faults[peer] = Fault(reason, now)
+        self._sources.pop(peer, None)
+        for one in self._ranges:
+            if one.asked == peer:
+                one.asked = -1
+        return [Penalty(peer=peer, reason=reason), *self.plan(tip, now)]
+
+    # -- answers -----------------------------------------------------------------------------------------------
+
+    def receive(self, peer: int, message: Blocks, tip: BlockRef, now: int) -> list[NodeEffect]:
+        """Check the shape of an answer and ask for the verdicts on its signatures. A late one is welcome."""
+        if self._left_out(peer, now):
             return []
         if not message.blocks:
-            return self.ask(tip)
-        blocks: list[Verified] = []
+            return self._empty_handed(peer, tip, now)
+        first = block_height(message.blocks[0])
+        one = next((one for one in self._ranges if one.requested.get(peer) == first), None)
+        if one is None:
+            if first <= tip.height or not any(other.asked == peer for other in self._ranges):
+                return []  # late: another peer was faster
+            return self._blame(peer, "sync_height", tip, now)
+        if one.blocks:
+            return []
+        shaped = self._shape(message.blocks[one.first - first :], one)
+        if not shaped:
+            one.asked = -1 if one.asked == peer else one.asked
+            return self.plan(tip, now)
+        if isinstance(shaped, str):
+            return self._blame(peer, f"sync_{shaped}", tip, now)
+        if shaped[-1].candidate.header.height < one.last:  # cut to a frame: the rest is a range of its own
+            at = self._ranges.index(one) + 1
+            self._ranges.insert(at, _Range(shaped[-1].candidate.header.height + 1, one.last))
+            one.last = shaped[-1].candidate.header.height
+        one.asked, one.from_, one.blocks = -1, peer, shaped
+        one.votes_token, one.txs_token = self.next_token(), self.next_token()
         items: list[SignatureItem] = []
         transactions: list[Transaction] = []
-        parent = tip
-        for block in message.blocks:
-            if block_height(block) <= tip.height:
-                continue
-            verified = self._shape(block, parent)
-            if isinstance(verified, str):
-                return [Penalty(peer=peer, reason=f"sync_{verified}"), *self.ask(tip)]
-            blocks.append(verified)
-            parent = verified.ref
+        for block in shaped:
             body = encode(block.certificate.vote)
             indexes = bitmap_indexes(block.certificate.signers, len(self.epoch.members)) or ()
             items += [
                 SignatureItem("commit", body, self.epoch.epoch, index, signature)
                 for index, signature in zip(indexes, block.certificate.signatures, strict=True)
             ]
-            transactions += verified.candidate.transactions
-        if not blocks:
-            return self.ask(tip)
-        run = _Range(peer, blocks, self.next_token(), self.next_token())
-        self._range = run
-        effects: list[NodeEffect] = [VerifyVotes(token=run.votes_token, items=tuple(items))]
+            transactions += block.candidate.transactions
+        out: list[NodeEffect] = [VerifyVotes(token=one.votes_token, items=tuple(items))]
         if transactions:
-            effects.append(VerifyTransactions(token=run.txs_token, transactions=tuple(transactions)))
+            out.append(VerifyTransactions(token=one.txs_token, transactions=tuple(transactions)))
         else:
-            run.txs_good = True
-        return effects
+            one.txs_good = True
+        return out + self.plan(tip, now)
+
+    def held(self, peer: int, message: Held, tip: BlockRef, now: int) -> list[NodeEffect]:
+        """A peer does not hold what it was asked for, and says what it holds."""
+        asked = [one for one in self._ranges if one.asked == peer]
+        one = next((one for one in asked if one.requested[peer] == message.first), None)
+        if one is None:
+            return []
+        one.asked = -1
+        if message.oldest <= message.first <= message.tip:
+            return self._blame(peer, "sync_empty", tip, now)  # it holds the height and does not show it
+        if message.tip < message.first <= self.claims.get(peer, 0):
+            self.claims[peer] = message.tip
+            return self._blame(peer, "sync_claim", tip, now)  # it claimed a height that it cannot show (B23)
+        self.oldest[peer] = message.oldest
+        if message.tip < message.first:
+            self._sources.pop(peer, None)
+        return self.plan(tip, now)
+
+    def _empty_handed(self, peer: int, tip: BlockRef, now: int) -> list[NodeEffect]:
+        """An answer without a block and without a word: no correct node sends it."""
+        if not any(one.asked == peer for one in self._ranges):
+            return []
+        return self._blame(peer, "sync_empty", tip, now)
 
     def votes_verified(self, token: int, valid: int) -> None:
-        """Take the verdict on the certificates of the range."""
-        run = self._range
-        if run is not None and token == run.votes_token:
-            count = sum(len(block.certificate.signatures) for block in run.blocks)
-            run.votes_good = valid == (1 << count) - 1
+        """Take the verdict on the certificates of a range."""
+        for one in self._ranges:
+            if token == one.votes_token and one.blocks:
+                count = sum(len(block.certificate.signatures) for block in one.blocks)
+                one.votes_good = valid == (1 << count) - 1
 
     def transactions_verified(self, token: int, verdicts: tuple[bool, ...]) -> None:
-        """Take the verdict on the transactions of the range."""
-        run = self._range
-        if run is not None and token == run.txs_token:
-            run.txs_good = all(verdicts)
+        """Take the verdict on the transactions of a range."""
+        for one in self._ranges:
+            if token == one.txs_token and one.blocks:
+                one.txs_good = all(verdicts)
 
-    def take(self, tip: BlockRef) -> tuple[list[Verified], list[NodeEffect]]:
-        """Return the blocks of a range whose verdicts are all here, in order, and what to do about a bad one."""
-        run = self._range
-        if run is None or run.votes_good is None or run.txs_good is None:
-            return [], []
-        self._range, self.asked = None, None
-        if run.votes_good and run.txs_good:
-            return [block for block in run.blocks if block.ref.height > tip.height], []
-        reason = "sync_certificate" if not run.votes_good else "sync_transaction"
-        return [], [Penalty(peer=run.peer, reason=reason), *self.ask(tip)]
+    def take(self, tip: BlockRef, executed: int, now: int) -> tuple[list[Verified], list[NodeEffect]]:
+        """Return the blocks that follow `tip` and are verified, in order, and what to do about bad ranges.
 
-    def _shape(self, block: CertifiedBlock, parent: BlockRef) -> Verified | str:
+        At most one range at a time, and none while execution is far behind.
+        """
+        out: list[NodeEffect] = []
+        for one in list(self._ranges):
+            if one.blocks and (one.votes_good is False or one.txs_good is False):
+                reason = "sync_certificate" if one.votes_good is False else "sync_transaction"
+                peer = one.from_
+                one.forget()
+                out += self._blame(peer, reason, tip, now)
+        if not self._ranges or not self._ranges[0].verified or tip.height - executed > EXECUTION_AHEAD:
+            return [], out
+        one = self._ranges[0]
+        blocks: list[Verified] = []
+        parent = tip
+        for block in one.blocks:
+            height = block.candidate.header.height
+            if height <= tip.height:
+                continue
+            if height != parent.height + 1 or block.candidate.header.parent_id != parent.block_id:
+                peer = one.from_
+                one.forget()
+                return [], out + self._blame(peer, "sync_parent", tip, now)
+            parent = ref_of(block.block_id, block.candidate, parent)
+            blocks.append(Verified(parent, block.candidate, block.certificate))
+        self._ranges.pop(0)
+        return blocks, out
+
+    # -- shape -------------------------------------------------------------------------------------------------
+
+    def _shape(self, answer: tuple[CertifiedBlock, ...], one: _Range) -> list[_Block] | str:
+        """Return the blocks of an answer, or the stable word for what is wrong with it."""
+        if len(answer) > one.last - one.first + 1:
+            return "too_many"
+        blocks: list[_Block] = []
+        for block in answer:
+            shaped = self._shape_block(block, one.first + len(blocks))
+            if isinstance(shaped, str):
+                return shaped
+            if blocks and shaped.candidate.header.parent_id != blocks[-1].block_id:
+                return "parent"
+            blocks.append(shaped)
+        return blocks
+
+    def _shape_block(self, block: CertifiedBlock, height: int) -> _Block | str:
         try:
             header = header_codec.decode(block.header)
             envelopes, evidence = split_bodies(block.envelopes, header.tx_count)
@@ -163,10 +397,8 @@ class Sync:
         identity = block_id(block.header)
         ids = tuple(tx.tx_id for tx in transactions)
         vote = block.certificate.vote
-        if header.chain_id != self.chain_id or header.height != parent.height + 1:
+        if header.chain_id != self.chain_id or header.height != height:
             return "height"
-        if header.parent_id != parent.block_id:
-            return "parent"
         if header.tx_root != list_root(ids) or header.tx_count != len(ids):
             return "tx_root"
         if header.evidence_root != list_root([evidence_id(item) for item in evidence]):
@@ -177,12 +409,11 @@ class Sync:
         indexes = bitmap_indexes(block.certificate.signers, n)
         if indexes is None or len(indexes) != quorum(n) or len(block.certificate.signatures) != len(indexes):
             return "certificate"
-        candidate = Candidate(header, block.header, ids, transactions, evidence)
-        return Verified(ref_of(identity, candidate, parent), candidate, block.certificate)
+        return _Block(identity, Candidate(header, block.header, ids, transactions, evidence), block.certificate)
 
 
 def block_height(block: CertifiedBlock) -> int:
-    """Return the height that a block claims; 0 if its header is malformed, so that it is refused by shape."""
+    """Return the height that a block claims; one that no range has if its header is malformed."""
     try:
         return header_codec.decode(block.header).height
     except LedgerError:

@@ -14,12 +14,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
-from consensus.effects import Halt, Report, SignatureItem
+from consensus.effects import Halt, Report, SignatureItem, Silence
 from consensus.events import Lsn
 from consensus.records import Record
-from ledger.block import Header
+from ledger.block import BlockRef, Header
 from ledger.crypto.ed25519 import verify_strict
 from ledger.state import StateView
 from ledger.transaction import Transaction
@@ -27,7 +27,17 @@ from ledger.transition import BlockExecution, BlockResult, Runtime
 from node.core import effects as ne
 from node.core import events as nv
 from node.core.machine import NodeCore
-from node.core.messages import Blocks, CertifiedBlock, PeerMessage, TxBatch
+from node.core.messages import (
+    Blocks,
+    CertifiedBlock,
+    Chunk,
+    Held,
+    PeerMessage,
+    Skeleton,
+    SnapshotManifest,
+    SnapshotOffer,
+    TxBatch,
+)
 from node.driver.meter import Meter
 
 EVENTS_A_TURN: Final = 256
@@ -38,14 +48,36 @@ EXECUTE_SLICE: Final = 20
 """Transactions executed between two looks at the queue (performance E34)."""
 FLUSH_BLOCKS: Final = 8
 """Blocks a flush may wait for (performance E25)."""
+FLUSH_BLOCKS_BEHIND: Final = 64
+"""The same while blocks are fetched: they can be fetched again, and a durable write for every eight of them took most
+of the time of a long catch-up."""
 FLUSH_TXS: Final = 700
 """Transactions a flush may wait for: it holds up votes for its whole length, about 40 us each, and LMDB keeps the pages
 of the largest write for the next one, about 50 KB a transaction. 1,500 saves 4 % of the time and costs 35 MB more."""
 FLUSH_MS: Final = 1_000
 """Milliseconds a flush may wait. Journal and blocks make what is not flushed again, so this bounds the work of a
 restart, not what can be lost; at 250 ms large blocks were flushed one by one, at twice the price (docs/performance)."""
+SNAPSHOT_PAUSE_MS: Final = 25
+"""A snapshot that is being made gets a slice this often under load as well: until it is done, its look at the state
+keeps freed pages of the store from being used again (E29)."""
 BLOCKS_ANSWER_BYTES: Final = 3 * 1024 * 1024
 """Bytes of one answer to a request for blocks; below the frame cap of 4 MiB."""
+
+
+SnapshotEffect: TypeAlias = (
+    ne.SendSnapshot
+    | ne.SendChunk
+    | ne.SendSkeleton
+    | ne.BeginSnapshot
+    | ne.KeepChunk
+    | ne.KeepSkeleton
+    | ne.DropSnapshot
+    | ne.InstallSnapshot
+)
+_SNAPSHOT_EFFECTS: Final = (
+    ne.SendSnapshot, ne.SendChunk, ne.SendSkeleton, ne.BeginSnapshot, ne.KeepChunk, ne.KeepSkeleton, ne.DropSnapshot,
+    ne.InstallSnapshot,
+)  # fmt: skip
 
 
 class Journal(Protocol):
@@ -63,6 +95,29 @@ class Store(Protocol):
     def apply(self, result: BlockResult) -> StateView: ...
     def flush(self) -> int: ...
     def blocks(self, first: int, last: int, max_bytes: int) -> Sequence[CertifiedBlock]: ...
+    def skeleton(self, first: int, last: int, max_bytes: int) -> Skeleton | None: ...
+    @property
+    def snapshot_due(self) -> bool: ...
+    @property
+    def oldest_height(self) -> int: ...
+    @property
+    def tip(self) -> BlockRef: ...
+
+
+class Snapshots(Protocol):
+    """Snapshots that are made and served, and the one that is collected (P107)."""
+
+    def begin(self) -> None: ...
+    def step(self) -> bool: ...
+    def offer(self, above: int) -> SnapshotOffer: ...
+    def chunk(self, height: int, index: int) -> Chunk | None: ...
+    def begin_joining(self, manifest: SnapshotManifest) -> None: ...
+    def keep_chunk(self, index: int, rows: tuple[tuple[bytes, bytes], ...]) -> None: ...
+    def keep_skeleton(
+        self, first: int, parent: bytes, blocks: tuple[tuple[bytes, tuple[bytes, ...]], ...], validity_heights: int
+    ) -> None: ...
+    def drop_joining(self) -> None: ...
+    def install(self) -> None: ...
 
 
 class Links(Protocol):
@@ -94,6 +149,7 @@ class _Execution:
 class Driver:
     """Performs the effects of one `NodeCore` in real time.
 
+    `prune` deletes a few blocks that the operator lets go, after a flush, and returns how many.
     `on_block` is told each executed block on the loop's thread; `on_halt` when the core stops for good.
     `keys` are the consensus keys of the epoch by index. Verdicts on transactions are kept by nobody but the core.
     """
@@ -104,6 +160,7 @@ class Driver:
         core: NodeCore,
         journal: Journal,
         store: Store,
+        snapshots: Snapshots,
         links: Links,
         runtime: Runtime,
         utc_offset_min: int,
@@ -111,11 +168,14 @@ class Driver:
         on_block: Callable[[BlockResult], None],
         on_halt: Callable[[Halt], None],
         on_report: Callable[[Report], None],
+        on_silence: Callable[[Silence], None],
+        prune: Callable[[], int] = lambda: 0,
     ) -> None:
         self.core = core
         self.meter = Meter()
         self._journal = journal
         self._store = store
+        self._snapshots = snapshots
         self._links = links
         self._runtime = runtime
         self._utc_offset_min = utc_offset_min
@@ -123,6 +183,8 @@ class Driver:
         self._on_block = on_block
         self._on_halt = on_halt
         self._on_report = on_report
+        self._on_silence = on_silence
+        self._prune = prune
         self._queue: deque[Callable[[int, int], nv.NodeEvent]] = deque()
         self._urgent: deque[Callable[[int, int], nv.NodeEvent]] = deque()
         self._verifications: deque[_Verification] = deque()
@@ -136,9 +198,14 @@ class Driver:
         self._unflushed = 0
         self._unflushed_txs = 0
         self._flush_due_ns = 0
+        self._snapshot_ns = 0
         self._stopping = False
         self.halted: Halt | None = None
+        self.installed = 0
+        """Height of a snapshot that is ready to replace the chain store once everything is closed; 0: none."""
         self.wall_offset_ms = 0
+        self.faults: dict[int, tuple[str, int]] = {}
+        """Last fault of each member that the core found: stable reason, UTC milliseconds."""
         self.turn_hook: Callable[[], None] | None = None
 
     # -- what others hand in -------------------------------------------------------------------------------------
@@ -173,6 +240,10 @@ class Driver:
         """End `run` after the current turn; everything committed is flushed."""
         self._stopping = True
         self._wake.set()
+
+    @property
+    def _catching_up(self) -> bool:
+        return self.core.started and self.core.sync.active
 
     @property
     def backlog(self) -> int:
@@ -283,20 +354,52 @@ class Driver:
                 future.set_result(effect.results)
         elif isinstance(effect, ne.SendBlocks):
             blocks = self._store.blocks(effect.first, effect.last, BLOCKS_ANSWER_BYTES)
-            self._links.send(effect.to, Blocks(tuple(blocks)))
+            if blocks:
+                self._links.send(effect.to, Blocks(tuple(blocks)))
+            else:
+                self._links.send(effect.to, Held(effect.first, self._store.oldest_height, self._store.tip.height))
+        elif isinstance(effect, _SNAPSHOT_EFFECTS):
+            self._perform_snapshot(effect)
         elif isinstance(effect, ne.Penalty):
             self.meter.count(f"rejected_messages.{effect.reason}")
+            self.faults[effect.peer] = (effect.reason, time.time_ns() // 1_000_000 + self.wall_offset_ms)
             self._links.penalise(effect.peer, effect.reason)
         elif isinstance(effect, Report):
             self._on_report(effect)
+        elif isinstance(effect, Silence):
+            self._on_silence(effect)
         elif isinstance(effect, Halt):
             self.halted = effect
             self._on_halt(effect)
 
+    def _perform_snapshot(self, effect: SnapshotEffect) -> None:
+        shelf = self._snapshots
+        if isinstance(effect, ne.SendSnapshot):
+            self._links.send(effect.to, shelf.offer(effect.above))
+        elif isinstance(effect, ne.SendChunk):
+            self._links.send(effect.to, shelf.chunk(effect.height, effect.index) or shelf.offer(effect.height))
+        elif isinstance(effect, ne.SendSkeleton):
+            found = self._store.skeleton(effect.first, effect.last, BLOCKS_ANSWER_BYTES)
+            held = Held(effect.first, self._store.oldest_height, self._store.tip.height)
+            self._links.send(effect.to, found or held)
+        elif isinstance(effect, ne.BeginSnapshot):
+            shelf.begin_joining(effect.manifest)
+        elif isinstance(effect, ne.KeepChunk):
+            shelf.keep_chunk(effect.index, effect.rows)
+        elif isinstance(effect, ne.KeepSkeleton):
+            validity = self.core.config.params.max_validity_heights
+            shelf.keep_skeleton(effect.first, effect.parent, effect.blocks, validity)
+        elif isinstance(effect, ne.DropSnapshot):
+            shelf.drop_joining()
+        else:
+            shelf.install()
+            self.installed = effect.height
+            self._stopping = True
+
     # -- work between turns --------------------------------------------------------------------------------------
 
     def _work(self) -> bool:
-        """Do one short run of verification and one slice of execution; tell whether there was any."""
+        """Do one short run of verification and one slice of execution, or of a snapshot; tell whether there was any."""
         worked = False
         if self._executions:
             self._execute_slice()
@@ -304,6 +407,12 @@ class Driver:
         if self._verifications:
             self._verify_run()
             worked = True
+        now = time.monotonic_ns()
+        if not worked or now - self._snapshot_ns >= SNAPSHOT_PAUSE_MS * 1_000_000:
+            mark = time.thread_time_ns()
+            worked = self._snapshots.step() or worked
+            self.meter.since("store", mark)
+            self._snapshot_ns = now
         return worked
 
     def _verify_run(self) -> None:
@@ -356,7 +465,8 @@ class Driver:
         self._on_block(result)
 
     def _maybe_flush(self) -> None:
-        full = self._unflushed >= FLUSH_BLOCKS or self._unflushed_txs >= FLUSH_TXS
+        blocks = FLUSH_BLOCKS_BEHIND if self._catching_up else FLUSH_BLOCKS
+        full = self._unflushed >= blocks or self._unflushed_txs >= FLUSH_TXS
         if full or (self._flush_due_ns and time.monotonic_ns() >= self._flush_due_ns):
             self._flush()
 
@@ -368,6 +478,9 @@ class Driver:
         self.meter.since("store", mark)
         self.meter.count("flushes")
         self._unflushed = self._unflushed_txs = self._flush_due_ns = 0
+        if self._store.snapshot_due and not self._catching_up:  # while it catches up, others have that snapshot
+            self._snapshots.begin()
+        self.meter.count("pruned_blocks", self._prune())
         self._urgent.append(lambda now, wall: nv.StoreDurable(now=now, wall=wall, height=height))
 
     # -- small parts ---------------------------------------------------------------------------------------------

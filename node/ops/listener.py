@@ -22,7 +22,7 @@ NEXT_STEPS: Final = {
     "no_quorum": "see `hansa node why`: other members are missing",
     "disk": "free space on the disk of the data directory",
     "clock": "set the clock of this machine",
-    "learner": "the node does not vote: it catches up, or its consensus key must be replaced",
+    "learner": "the node does not vote; put no other copy of its data back: it needs a new consensus key",
     "halted": "the node found a contradiction: keep its data and read the log",
 }
 """Reason of `/readyz` -> what to do (U16)."""
@@ -61,7 +61,14 @@ def build_ops(source: Source, registry: Registry) -> web.Application:
                 "schema": "hansa.health/1",
                 "ready": not reasons,
                 "height": now.height,
-                "reasons": [{"code": reason, "next": NEXT_STEPS.get(reason, "see the log")} for reason in reasons],
+                "reasons": [
+                    {
+                        "code": reason,
+                        "detail": {"learner": now.vote_problem, "halted": now.halt_reason}.get(reason, ""),
+                        "next": NEXT_STEPS.get(reason, "see the log"),
+                    }
+                    for reason in reasons
+                ],
             },
         )
 

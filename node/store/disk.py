@@ -6,6 +6,7 @@ sealed, sorted) before its transaction is opened, so that writing it is nothing 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ MAP_SETTING: Final = "storage.ledger_max_gib"
 READERS_MAX: Final = 256
 """Snapshots that may be held at once: one for each request in flight and each flush."""
 META_KEY: Final = b"meta"
+HORIZON_KEY: Final = b"horizon"
 
 _DATABASES: Final = (
     "headers", "payloads", "rows", "nodes", "results", "receipts", "ids", "expiry", "events", "block_ids", "meta",
@@ -64,7 +66,7 @@ Deletes: TypeAlias = tuple[str, tuple[bytes, ...]]
 class FlushBatch:
     """Ready bytes of one durable transaction; `rows` and `nodes` are its state changes in clear, for the caches."""
 
-    meta: Meta
+    meta: Meta | None
     puts: tuple[Puts, ...]
     deletes: tuple[Deletes, ...]
     rows: Mapping[bytes, bytes | None]
@@ -125,10 +127,37 @@ class ChainDisk:
                     database = self._databases[name]
                     for key in keys:
                         transaction.delete(key, db=database)
-                self._delete_expired(transaction, batch.meta.tip)
+                if batch.meta is not None:
+                    self._delete_expired(transaction, batch.meta.tip)
         except (lmdb.Error, OSError, MemoryError) as error:
             self._failed = True
             raise failure(self.path, error) from error
+
+    def put(self, puts: Sequence[Puts]) -> None:
+        """Write ready rows durably, without a head record. Raises `StoreFailed`, after which the process must end."""
+        self.write(FlushBatch(meta=None, puts=tuple(puts), deletes=(), rows={}, nodes={}))
+
+    def remove(self, deletes: Sequence[Deletes], puts: Sequence[Puts]) -> None:
+        """Delete rows and write others in one durable transaction. Raises `StoreFailed`; the process must then end."""
+        self.write(FlushBatch(meta=None, puts=tuple(puts), deletes=tuple(deletes), rows={}, nodes={}))
+
+    def live_bytes(self) -> int:
+        """Return how much of the file holds rows; the rest are pages that are used again but not given back."""
+        with self._environment.begin() as transaction:
+            pages = 0
+            for database in self._databases.values():
+                stat = transaction.stat(db=database)
+                pages += stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"]
+        return int(pages * self._environment.stat()["psize"])
+
+    def copy(self, path: Path) -> None:
+        """Write a compacted copy into the empty folder `path` and make it durable. Raises `lmdb.Error` or OSError."""
+        self._environment.copy(str(path), compact=True)
+        descriptor = os.open(path / DATA_FILE, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
     def size_bytes(self) -> int:
         return (self.path / DATA_FILE).stat().st_size

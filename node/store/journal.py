@@ -155,7 +155,7 @@ class Journal:
         never vote; the image says why. Raises `JournalFailed` only when the disk itself refuses.
         """
         if not (path / DATA_FILE).exists():
-            problem = f"there is no journal in {path}, but the consensus key was used with one"
+            problem = "the journal is missing, but the consensus key was used with one"
             return cls._follower(path, keys), _image(JournalVerdict.MISSING, problem)
         journal: Journal | None = None
         try:

@@ -32,13 +32,15 @@ import lmdb
 
 from ledger.block import BlockRef, block_id, header_codec
 from ledger.certificate import CommitCertificate
+from ledger.codec import encode
 from ledger.errors import InvariantViolated, Malformed
 from ledger.ids import HASH_BYTES
 from ledger.receipt import Receipt, receipt_codec
 from ledger.state import MemoryState
 from node.core.effects import StoreBlock
-from node.core.messages import CertifiedBlock
+from node.core.messages import CertifiedBlock, Skeleton
 from node.store.disk import (
+    HORIZON_KEY,
     META_KEY,
     ChainDisk,
     FlushBatch,
@@ -56,6 +58,7 @@ from node.store.rows import (
     PARTY_BYTES,
     RECEIPTS_PER_CHUNK,
     EventRow,
+    Horizon,
     Meta,
     Results,
     StoredBlock,
@@ -64,6 +67,7 @@ from node.store.rows import (
     chunk_key,
     header_row_codec,
     height_key,
+    horizon_codec,
     meta_codec,
     parties_of,
     payload_codec,
@@ -72,7 +76,7 @@ from node.store.rows import (
     split_place,
     valid_until,
 )
-from node.store.views import RETAINED_HEIGHTS, Caches, ChainView, Layer, Pending
+from node.store.views import RETAINED_HEIGHTS, Caches, ChainView, Layer, Pending, Snapshot
 
 MAP_BYTES: Final = 64 * 1024**3
 """Address space kept for the environment, not disk space; `storage.ledger_max_gib` changes it."""
@@ -125,6 +129,10 @@ class ChainStore:
         self._chunks: dict[bytes, tuple[Receipt, ...]] = {}
         self._pending = Pending()
         self._snapshot = disk.snapshot(Caches())
+        self.snapshot_every = 0
+        """Heights between two snapshots of the state (`storage.snapshot_every`); 0: none are made."""
+        plain = self._read("meta", HORIZON_KEY)
+        self._horizon = Horizon(0, 0) if plain is None else horizon_codec.decode(plain)
         self._meta, self._tip, self._base_results = self._load(chain_id)
         base = self._base_results
         self._view = ChainView(base.height, base.state_root, base.exec_root, self._pending, self._snapshot)
@@ -287,7 +295,7 @@ class ChainStore:
         """Return (height, exec_root) of the last `count` executed heights, ascending; never empty."""
         last = self.executed_height
         found: list[tuple[int, bytes]] = []
-        for height in range(max(0, last - count + 1), last + 1):
+        for height in range(max(self._horizon.results_from, last - count + 1), last + 1):
             results = self.results(height)
             if results is None:
                 raise StoreCorrupt(str(self.path), f"the result of height {height} is missing")
@@ -324,8 +332,8 @@ class ChainStore:
 
     @property
     def oldest_height(self) -> int:
-        """Lowest height whose block is held; blocks are not pruned, so it is 0."""
-        return 0
+        """Lowest height whose block, receipts and events are held: 0, unless they were pruned or came as a snapshot."""
+        return self._horizon.oldest
 
     def header(self, height: int) -> StoredHeader | None:
         cached = self._headers.get(height)
@@ -387,6 +395,25 @@ class ChainStore:
                 break
             found.append(CertifiedBlock(block.header_bytes, block.envelopes, block.certificate))
         return tuple(found)
+
+    def skeleton(self, first: int, last: int, max_bytes: int) -> Skeleton | None:
+        """Return headers and ids of the blocks up to `last`, down to `first` or as many as fit in `max_bytes`; None if
+        block `last` is not held."""
+        headers: list[bytes] = []
+        ids: list[tuple[bytes, ...]] = []
+        size = 0
+        for height in range(last, first - 1, -1) if last <= self.tip.height else ():
+            block = self.block(height)
+            if block is None:
+                break
+            size += len(block.header_bytes) + 34 * len(block.tx_ids) + MESSAGE_OVERHEAD_BYTES
+            if headers and size > max_bytes:
+                break
+            headers.append(block.header_bytes)
+            ids.append(block.tx_ids)
+        if not headers:
+            return None
+        return Skeleton(last - len(headers) + 1, tuple(reversed(headers)), tuple(reversed(ids)))
 
     def certifying_height(self, height: int) -> int | None:
         """Return the lowest block height whose header certifies the results of `height`, or None (U14: final)."""
@@ -505,11 +532,23 @@ class ChainStore:
         self.write(batch)
         return self.finish(batch)
 
+    @property
+    def snapshot_due(self) -> bool:
+        """The flushed state stands exactly at a height of the grid, where every node makes the same snapshot."""
+        base = self._meta.base
+        return bool(self.snapshot_every) and base > 0 and base % self.snapshot_every == 0
+
+    def frozen(self) -> Snapshot:
+        """Return the flushed state for a long look at it: it stays as it is until the object is dropped."""
+        return self._disk.snapshot(Caches())
+
     def prepare(self) -> FlushBatch | None:
         """Seal what came since the last flush; None when there is nothing. At most one batch may be under way."""
         if self.unflushed == 0:
             return None
         base = max(self._meta.base, self.executed_height - RETAINED_HEIGHTS)
+        if self.snapshot_every:  # stop at the next height of the grid: the state must be seen exactly there
+            base = min(base, (self._meta.base // self.snapshot_every + 1) * self.snapshot_every)
         executed = max(self.executed_height, self._meta.executed)
         puts = block_puts(self._disk, (self._blocks[height] for height in sorted(self._blocks)))
         fresh = (self._fresh[height] for height in sorted(self._fresh))
@@ -527,6 +566,8 @@ class ChainStore:
     def finish(self, batch: FlushBatch) -> int:
         """Move the views on after a successful `write`; return the height up to which blocks are durable."""
         meta = batch.meta
+        if meta is None:
+            raise InvariantViolated("a flush without a head record")
         if meta.base != self._meta.base:
             base = self.results(meta.base)
             if base is None:
@@ -539,7 +580,6 @@ class ChainStore:
             flushed = True
         caches = self._snapshot.take_caches()
         caches.update(batch.rows, batch.nodes)
-        self._snapshot = self._disk.snapshot(caches)
         if flushed:
             self._pending = self._pending.trimmed(meta.base)
         for height in [height for height in self._fresh if height <= meta.executed]:
@@ -549,9 +589,65 @@ class ChainStore:
             del self._block_heights[block.ref.block_id]
             for tx_id in block.tx_ids:
                 del self._places[tx_id]
+        self._renew(caches)
+        return meta.tip
+
+    def _renew(self, caches: Caches) -> None:
+        """Look at the disk as it is now; the old look ends with its views, and its pages can be used again."""
+        self._snapshot = self._disk.snapshot(caches)
         view = self._view
         self._view = ChainView(view.height, view.state_root, view.exec_root, self._pending, self._snapshot)
-        return meta.tip
+
+    # -- forgetting --------------------------------------------------------------------------------------------
+
+    def forget(self, below: int) -> None:
+        """Delete blocks, receipts and indexes of the heights from the oldest held up to `below`, in one transaction.
+
+        Only what is flushed, certified by a later block, and below the state that a start executes from; the root of
+        the height just below stays, because proofs about `below` begin with it.
+        """
+        first = max(1, self._horizon.oldest)
+        if not first < below <= self._meta.base:
+            raise InvariantViolated(
+                f"forgetting below {below}: held from {first}, the state stands at {self._meta.base}"
+            )
+        gone: dict[str, list[bytes]] = {name: [] for name in ("headers", "payloads", "results", "receipts")}
+        names: dict[str, list[bytes]] = {name: [] for name in ("block_ids", "ids", "events")}
+        for height in range(first, below):
+            key = height_key(height)
+            block = self.block(height)
+            if block is None:
+                raise StoreCorrupt(str(self.path), f"block {height} is missing")
+            gone["headers"].append(key)
+            gone["payloads"].append(key)
+            names["block_ids"].append(block.ref.block_id + key)
+            for position, tx_id in enumerate(block.tx_ids):
+                names["ids"].append(tx_id + key + position.to_bytes(4, "big"))
+            receipts = self.receipts(height) or ()
+            gone["receipts"] += [chunk_key(height, n) for n in range(-(-len(receipts) // RECEIPTS_PER_CHUNK))]
+            for position, receipt in enumerate(receipts):
+                for index, event in enumerate(receipt.events):
+                    place = place_key(height, position, index)
+                    names["events"] += [party.encode("ascii") + place for party in parties_of(event)]
+        gone["results"] = [height_key(height) for height in range(max(0, self._horizon.results_from), below - 1)]
+        horizon = Horizon(below, max(self._horizon.results_from, below - 1))
+        deletes = [(name, tuple(keys)) for name, keys in (*gone.items(), *names.items())]
+        self._disk.remove(deletes, [self._disk.seal("meta", [(HORIZON_KEY, encode(horizon))])])
+        self._horizon = horizon
+        self._headers = {height: head for height, head in self._headers.items() if height >= below}
+        self._chunks.clear()
+        self._renew(self._snapshot.take_caches())
+
+    def live_bytes(self) -> int:
+        """Return how much of the file holds rows; the rest shrinks away with `compacted`."""
+        return self._disk.live_bytes()
+
+    def compacted(self, path: Path) -> None:
+        """Write a compacted copy of the flushed store into the empty folder `path`. Raises `StoreFailed`."""
+        try:
+            self._disk.copy(path)
+        except (lmdb.Error, OSError) as error:
+            raise failure(path, error) from error
 
     def row_count(self) -> int:
         """Return the number of flushed state rows, index entries included."""
@@ -614,7 +710,7 @@ class ChainStore:
         self._headers[stored.ref.height] = stored
 
     def _all_places(self, after: tuple[int, int, int] | None, last: int) -> Iterator[tuple[int, int, int]]:
-        first = 1 if after is None else max(1, after[0])
+        first = max(1, self._horizon.oldest, 0 if after is None else after[0])
         for height in range(first, last + 1):
             for position, receipt in enumerate(self.receipts(height) or ()):
                 for index in range(len(receipt.events)):

@@ -2,7 +2,9 @@
 
 DATA_DIR/lock          held by the running node
 DATA_DIR/journal/      LMDB: consensus journal (its loss ends voting, P97)
-DATA_DIR/chain/        LMDB: blocks, state, indexes (can be fetched again)
+DATA_DIR/chain/        LMDB: blocks, state, indexes (can be fetched again); chain.joining, chain.next, chain.replaced
+                       while another one takes its place (node.store.swap)
+DATA_DIR/snapshots/    LMDB, one folder for each: states that joining nodes take (can be made again)
 DATA_DIR/documents/    LMDB: sealed originals of imported files
 """
 

@@ -36,6 +36,14 @@ class Meta(Wire, frozen=True):
     executed: int
 
 
+class Horizon(Wire, frozen=True):
+    """One record, on a store that does not begin at block 0. `oldest` is the lowest height whose block, receipts and
+    events are held, `results_from` the lowest whose roots are."""
+
+    oldest: int
+    results_from: int
+
+
 class HeaderRow(Wire, frozen=True):
     """`work_height`: see `BlockRef`."""
 
@@ -58,6 +66,7 @@ class ResultRow(Wire, frozen=True):
 
 
 meta_codec: Final[Codec[Meta]] = Codec(Meta, "chain store head", 256)
+horizon_codec: Final[Codec[Horizon]] = Codec(Horizon, "chain store horizon", 64)
 header_row_codec: Final[Codec[HeaderRow]] = Codec(HeaderRow, "stored header", CERTIFICATE_LIMIT_BYTES + 4096)
 payload_codec: Final[Codec[PayloadRow]] = Codec(PayloadRow, "stored payload", _BLOCK_LIMIT_BYTES)
 result_codec: Final[Codec[ResultRow]] = Codec(ResultRow, "stored result", 256)

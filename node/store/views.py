@@ -227,6 +227,13 @@ class Snapshot:
         self._caches.rows.put(key, value)
         return value
 
+    def rows(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield all rows that are in the state tree, in byte order, past the caches."""
+        with self.transaction.cursor(db=self._rows) as cursor:
+            for key, sealed in cursor.iternext():
+                if key[:1] != _INDEX_SPACE:
+                    yield key, self._row_seal.open(key, sealed)
+
     def tree_node(self, path: bytes) -> bytes | None:
         caches = self._caches
         top = len(path) <= TOP_NIBBLES

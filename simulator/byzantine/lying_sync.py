@@ -8,7 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from consensus.messages import Status
-from node.core.messages import Blocks, CertifiedBlock, PeerMessage
+from node.core.messages import Blocks, CertifiedBlock, Held, PeerMessage
 from simulator.byzantine.base import Attacker, Outgoing
 
 
@@ -25,13 +25,21 @@ class LyingSync(Attacker):
             )
             return [(lie, to)]
         if isinstance(message, Blocks):
-            return [(Blocks(self._spoiled(message.blocks)), to)] if self.rng.below(4) else []
+            draw = self.rng.below(8)
+            if draw == 0:
+                return []
+            if draw == 1:
+                first = message.blocks[0].certificate.vote.height if message.blocks else 1
+                return [(Held(first, self.rng.choice((0, first, 2**40)), self.rng.choice((0, first, 2**62))), to)]
+            return [(Blocks(self._spoiled(message.blocks)), to)]
         return [(message, to)]
 
     def _spoiled(self, blocks: tuple[CertifiedBlock, ...]) -> tuple[CertifiedBlock, ...]:
         if not blocks:
             return blocks
-        draw = self.rng.below(5)
+        draw = self.rng.below(6)
+        if draw == 5:
+            return ()
         if draw == 0:
             return tuple(reversed(blocks))
         if draw == 1:

@@ -1,11 +1,13 @@
 """I21: what a process recovers from its journal is what it knew before it ended.
 
 A process that ends between two turns, with nothing waiting for the disk, must come back with the same durable
-digest. Ends inside a turn are covered by I5 and I11.
+digest. Ends inside a turn are covered by I5 and I11. And nobody whose disk was not set back may find votes that its
+journal lacks (P98): a false alarm would cost a company its vote.
 """
 
 from __future__ import annotations
 
+from consensus.effects import Silence
 from node.core import effects as ne
 from node.core import events as nv
 from simulator.checkers.base import Checker, View
@@ -21,10 +23,12 @@ class Recovery(Checker):
 
     def stopped(self, daemon: Daemon) -> None:
         self._expected.pop(daemon.slot, None)
-        if daemon.honest and daemon.last_digest and daemon.voting:
+        if daemon.honest and daemon.last_digest and daemon.voting and not daemon.set_back:
             self._expected[daemon.slot] = daemon.last_digest
 
     def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
+        if daemon.silenced and daemon.honest and not daemon.set_back and any(isinstance(e, Silence) for e in effects):
+            self.fail("it says that its journal forgot a vote, but its disk was never set back", daemon.name)
         if not isinstance(event, nv.NodeStart) or not daemon.voting:
             return
         expected = self._expected.pop(daemon.slot, None)

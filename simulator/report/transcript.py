@@ -38,7 +38,7 @@ from consensus.records import Anchor, Left, PreparedHere, Silenced
 from ledger.block import header_codec
 from ledger.certificate import CommitCertificate, bitmap_indexes
 from ledger.receipt import STATUS_OK
-from node.core.messages import Blocks, BlocksRequest, Bodies, BodiesRequest, PeerMessage, TxBatch
+from node.core.messages import Blocks, BlocksRequest, Bodies, BodiesRequest, Held, PeerMessage, TxBatch
 from simulator.checkers.base import Checker, View
 from simulator.daemon import Daemon
 from simulator.disk import JournalBatch, StoredBlock
@@ -174,6 +174,8 @@ class Log(Checker):
             case Blocks():
                 heights = [block.certificate.vote.height for block in message.blocks]
                 return f"serves blocks {heights[0]} to {heights[-1]}" if heights else "serves no blocks"
+            case Held():
+                return f"has no block {message.first}, but {message.oldest} to {message.tip}"
             case _:
                 return ""
 

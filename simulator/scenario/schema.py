@@ -94,6 +94,16 @@ class WipeDisk(FaultAction, frozen=True, kw_only=True, tag="wipe_disk"):
     node: str
 
 
+class RestoreBackup(FaultAction, frozen=True, kw_only=True, tag="restore_backup"):
+    """Both disks go back to what they held at `taken`, and the process starts from them.
+
+    The company must find out by itself that it has forgotten votes, and must not vote again (P98).
+    """
+
+    node: str
+    taken: str
+
+
 class BitRot(FaultAction, frozen=True, kw_only=True, tag="bit_rot"):
     """The state of a company changes under it, so its results differ from here on: it must halt (P83)."""
 
@@ -200,8 +210,8 @@ class Byzantine(FaultAction, frozen=True, kw_only=True, tag="byzantine"):
 
 Action = (
     Crash | Restart | CrashLoop | PowerCut | Pause | Resume | SlowCpu | SlowDisk | IoError | TornCommit
-    | LostCommit | WipeDisk | BitRot | Partition | Heal | Bridge | Hold | Release | SlowLink | Loss | Duplicate
-    | Reorder | DropType | Flap | ClockSkew | ClockJump | ClockDrift | ClockFreeze | Byzantine
+    | LostCommit | WipeDisk | RestoreBackup | BitRot | Partition | Heal | Bridge | Hold | Release | SlowLink | Loss
+    | Duplicate | Reorder | DropType | Flap | ClockSkew | ClockJump | ClockDrift | ClockFreeze | Byzantine
 )  # fmt: skip
 
 

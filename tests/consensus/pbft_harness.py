@@ -29,6 +29,7 @@ from consensus.effects import (
     Prune,
     Report,
     Send,
+    Silence,
     StartSync,
     StartTimer,
     StopTimer,
@@ -194,6 +195,7 @@ class Node:
     slow_execution: bool = False
     told: tuple[int, int] = (0, 0)
     halts: list[Halt] = field(default_factory=list)
+    silences: list[Silence] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     penalties: list[Penalise] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)
@@ -496,6 +498,8 @@ class World:
                 if header_codec.decode(header).height > effect.bodies_up_to:
                     kept[key] = (header, bodies)
             node.journal_bodies = kept
+        elif isinstance(effect, Silence):
+            node.silences.append(effect)
         else:
             assert isinstance(effect, Halt)
             node.halts.append(effect)

@@ -13,7 +13,22 @@ from ledger import merkle
 from ledger.codec import encode
 from ledger.crypto.hashing import H, Tag
 from ledger.errors import InvariantViolated, LedgerError
-from ledger.merkle import EMPTY_ROOT, ProofLevel, StateProof, build, proof_codec, prove, update, verify_proof
+from ledger.merkle import (
+    EMPTY_ROOT,
+    ProofLevel,
+    StateProof,
+    build,
+    join,
+    key_hash,
+    prefix_of,
+    proof_codec,
+    prove,
+    prove_range,
+    root_from_range,
+    subtree,
+    update,
+    verify_proof,
+)
 
 
 @dataclass
@@ -217,3 +232,57 @@ def test_a_broken_store_is_our_fault() -> None:
     del tree.rows[b"t1"]
     with pytest.raises(InvariantViolated, match="differ"):
         prove(tree, b"t1")
+
+
+# whole subtrees
+
+
+def sorted_rows(rows: dict[bytes, bytes], prefix: bytes) -> list[tuple[bytes, bytes]]:
+    """The rows below a nibble prefix, by place."""
+    below = []
+    for key, value in rows.items():
+        k = key_hash(key)
+        nibbles = bytes(part for byte in k for part in (byte >> 4, byte & 15))
+        if nibbles.startswith(prefix):
+            below.append((k, key, value))
+    return [(key, value) for _, key, value in sorted(below)]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 17, 200])
+@pytest.mark.parametrize("depth", [0, 1, 2, 3])
+def test_every_subtree_is_proven_and_all_of_them_join_to_the_same_tree(count: int, depth: int) -> None:
+    rows = {b"key %d" % i: b"value %d" % i for i in range(count)}
+    root, nodes = build(rows)
+    stubs, below = {}, {}
+    for index in range(16**depth):
+        prefix = prefix_of(index, depth)
+        part = sorted_rows(rows, prefix)
+        proof = prove_range(nodes.get, prefix)
+        assert root_from_range(prefix, part, proof) == root
+        stub, inside = subtree(prefix, part)
+        stubs[prefix] = stub
+        below.update(inside)
+    joined, above = join(depth, stubs)
+    assert joined == root
+    assert {**below, **above} == nodes
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_a_range_with_a_row_missing_added_changed_or_moved_leads_elsewhere(depth: int) -> None:
+    rows = {b"key %d" % i: b"value %d" % i for i in range(60)}
+    root, nodes = build(rows)
+    for index in range(16**depth):
+        prefix = prefix_of(index, depth)
+        part = sorted_rows(rows, prefix)
+        proof = prove_range(nodes.get, prefix)
+        if part:
+            assert root_from_range(prefix, part[1:], proof) != root
+            assert root_from_range(prefix, [(part[0][0], b"other"), *part[1:]], proof) != root
+            assert root_from_range(prefix, [*part, part[-1]], proof) is None
+        if len(part) > 1:
+            assert root_from_range(prefix, part[::-1], proof) is None
+        stranger = next(item for item in rows.items() if item not in part)
+        assert root_from_range(prefix, [stranger], proof) is None
+        other = prefix_of((index + 1) % 16**depth, depth)
+        if part or sorted_rows(rows, other):
+            assert root_from_range(other, part, proof) != root

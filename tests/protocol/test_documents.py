@@ -10,6 +10,7 @@ import pytest
 
 from consensus.messages import Message
 from consensus.records import Record
+from node.core.messages import PeerMessage
 
 ROOT = Path(__file__).parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text(encoding="utf-8")
@@ -58,7 +59,17 @@ def rows(heading: str) -> dict[str, tuple[int, list[str]]]:
     return {name: (int(tag), [field.strip() for field in fields.split(",")]) for tag, name, fields in found}
 
 
-@pytest.mark.parametrize(("heading", "union"), [("## Messages", Message), ("## Journal records", Record)])
-def test_the_message_table_names_every_tag_and_field(heading: str, union: object) -> None:
-    code = {one.__name__: (one.__struct_config__.tag, list(one.__struct_fields__)) for one in typing.get_args(union)}
+AROUND = tuple(one for one in typing.get_args(PeerMessage) if one not in typing.get_args(Message))
+
+
+@pytest.mark.parametrize(
+    ("heading", "kinds"),
+    [
+        ("## Messages", typing.get_args(Message)),
+        ("## Around the replica", AROUND),
+        ("## Journal records", typing.get_args(Record)),
+    ],
+)
+def test_the_message_table_names_every_tag_and_field(heading: str, kinds: tuple[type, ...]) -> None:
+    code = {one.__name__: (one.__struct_config__.tag, list(one.__struct_fields__)) for one in kinds}
     assert rows(heading) == code

@@ -110,7 +110,7 @@ def status(**changes: Any) -> ConsensusStatus:
         for index, name in enumerate(NAMES)
     )  # fmt: skip
     base = ConsensusStatus(
-        wall_ms=1_000_000, epoch=0, view=3, target_view=3, mode="normal", halt_reason="", height=412,
+        wall_ms=1_000_000, epoch=0, view=3, target_view=3, mode="normal", halt_reason="", vote_problem="", height=412,
         block_id=bytes(32), executed_height=412, primary=1, own_index=0, members=members, timer="", timer_ends_ms=0,
         last_block_ms=952_000, waiting=0, waiting_bytes=0, oldest_waiting_ms=0, view_changes=3, suspects=(),
         evidence=(), phase="idle",
@@ -141,6 +141,7 @@ def test_u21_every_state_has_a_sentence_in_every_language() -> None:
         status(away=frozenset({1, 2, 3})),
         status(mode="changing", target_view=4, timer="new_view", timer_ends_ms=1_003_000),
         status(mode="learner", own_index=None),
+        status(mode="learner", vote_problem="our COMMIT at height 4 in view 0 is not in the journal"),
         status(mode="halted", halt_reason="state divergence"),
         status(waiting=1, oldest_waiting_ms=20_000, timer="progress", timer_ends_ms=999_000, phase="prepared"),
         status(last_block_ms=0, away=frozenset({1, 2})),

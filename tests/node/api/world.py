@@ -467,6 +467,7 @@ class World:
             target_view=0,
             mode="normal",
             halt_reason="",
+            vote_problem="",
             height=self.height,
             block_id=self.blocks[-1].block_id,
             executed_height=self.height,

@@ -41,6 +41,8 @@ class Node:
     epoch: int = 0
     view: int = 3
     mode: str = "normal"
+    halt_reason: str = ""
+    vote_problem: str = ""
     height: int = 412
     executed_height: int = 411
     primary: int = 1
@@ -89,6 +91,13 @@ async def test_u61_losing_the_quorum_makes_a_node_unready_but_not_dead() -> None
     assert (await ask(Node(), "/readyz"))[0] == 200 and (await ask(Node(), "/startupz"))[0] == 200
     status, text, _ = await ask(node, "/other")
     assert status == 404 and json.loads(text)["schema"] == "hansa.problem/1"
+
+
+async def test_p98_readiness_says_why_a_node_does_not_vote() -> None:
+    reason = "our COMMIT at height 4 in view 0 is not in the journal"
+    status, text, _ = await ask(Node(reasons=("learner",), vote_problem=reason), "/readyz")
+    (shown,) = json.loads(text)["reasons"]
+    assert status == 503 and shown["detail"] == reason and "new consensus key" in shown["next"]
 
 
 LINE = re.compile(r'hansa_[a-z_]+(?:\{(?:[a-z_]+="(?:[^"\\]|\\.)*"(?:,|(?=\})))+\})? -?[0-9.eE+-]+')

@@ -115,7 +115,7 @@ def test_pruning_keeps_the_anchor_and_what_follows(tmp_path: Path) -> None:
 def test_a_missing_journal_never_votes_again(tmp_path: Path) -> None:
     """P97: the node follows without a vote, and stays so after the next start."""
     journal, image = Journal.open(tmp_path / "journal", KEYS, JOURNAL_ID)
-    assert image.verdict is JournalVerdict.MISSING and not image.voting and "no journal" in image.problem
+    assert image.verdict is JournalVerdict.MISSING and not image.voting and "journal is missing" in image.problem
     journal.append([(Lsn(1), anchor(), None)])
     journal, image = reopen(journal)
     assert image.verdict is JournalVerdict.FOREIGN and not image.voting

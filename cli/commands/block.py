@@ -1,0 +1,71 @@
+"""`hansa block`: look at a block, and keep what proves it (P85)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli import output, place
+from cli.client import Client
+from cli.profile import Session, command_options, run
+
+
+@click.group("block")
+def command() -> None:
+    """Look at blocks.
+
+    \b
+    hansa block show latest
+    """
+
+
+@command.command()
+@click.argument("which", metavar="HEIGHT|ID|latest")
+@click.option("--genesis", type=click.Path(dir_okay=False), help="Genesis file to trust; the home's if left out.")
+@click.option(
+    "--save", type=click.Path(dir_okay=False), help="Write the proof of the block to a file for hansa verify."
+)
+@command_options
+def show(session: Session, which: str, genesis: str | None, save: str | None) -> None:
+    """Show a block and who signed it, checked against a genesis file when there is one.
+
+    \b
+    hansa block show 12 --save block-12.proof
+    """
+    from cli import trust
+    from ledger.block import block_id
+    from ledger.codec import encode
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get(f"v1/blocks/{which}")
+
+    found = run(work, session)
+    proof = trust.block_proof(found)
+    path = trust.find_genesis(genesis, session.profile.home)
+    words = "not checked: name a genesis file that you trust with --genesis"
+    if path is not None:
+        trusted = trust.load(path)
+        trust.certified(trusted, proof.header, proof.certificate)
+        names = ", ".join(trusted.name(company) for company in trust.signers(trusted, proof.certificate))
+        words = f"checked against {path}: signed by {names}"
+    if save:
+        document = trust.proof_document("block", block_id(proof.header), encode(proof))
+        place.write_file(Path(save), json.dumps(document).encode() + b"\n")
+    if session.output == "json":
+        output.emit(found, "json", [], [])
+        return
+    output.fields(
+        [
+            ("height", str(found["height"])),
+            ("id", str(found["id"])),
+            ("time", str(found["time"])),
+            ("transactions", str(found["tx_count"])),
+            ("certifies", f"the results of height {found['exec_height']}"),
+        ]
+    )
+    for line in found["transactions"]:
+        click.echo(f"  {line['position']:>4}  {line['id']}")
+    output.say(words)

@@ -1,0 +1,447 @@
+"""Taking the state in chunks when the chain is too long to replay (P107, P21): ask, verify, keep, install.
+
+    far behind             ask every peer for a manifest; take the highest one whose certificates hold
+    a manifest             binds block `height` by its certificate, and the state root after it by an execution root
+                           that a later certified header names
+    a chunk                the rows of one subtree with the proof that there are no others: a lie is caught at its chunk
+    the skeleton           headers and ids of the blocks in which a still valid transaction may stand, each bound by the
+                           parent link of the block above, from `height` downwards: no id may enter the chain twice
+    all of it kept         install; the blocks above `height` come as ranges (node.core.sync)
+
+What is kept is kept on disk, so a crash costs the chunks on their way. Who lies is named and left out, as in sync; if
+nobody offers anything, the blocks are replayed after all. Requests are bounded for each peer and in all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from consensus.effects import SignatureItem
+from consensus.events import EpochSpec, Lsn
+from ledger.block import Header, block_id, exec_root, header_codec, list_root
+from ledger.certificate import CommitCertificate, bitmap_indexes, quorum
+from ledger.codec import encode
+from ledger.errors import LedgerError
+from ledger.ids import HASH_BYTES
+from ledger.merkle import prefix_of, root_from_range
+from ledger.proof import LINKS_MAX
+from node.core.effects import (
+    BeginSnapshot,
+    DropSnapshot,
+    InstallSnapshot,
+    KeepChunk,
+    KeepSkeleton,
+    NodeEffect,
+    Penalty,
+    SendPeer,
+    VerifyVotes,
+)
+from node.core.events import Collected
+from node.core.messages import (
+    Chunk,
+    ChunkRequest,
+    Held,
+    Skeleton,
+    SkeletonRequest,
+    SnapshotManifest,
+    SnapshotOffer,
+    SnapshotRequest,
+)
+from node.core.sync import LEFT_OUT_NS, PATIENCE_DOUBLINGS, SILENT, Fault
+
+DEPTH_MAX: Final = 4
+"""Deepest subtrees that are chunks: 65,536 of them, enough for tens of gigabytes of state."""
+SKELETON_BLOCKS: Final = 256
+"""Heights asked for in one request of headers and ids."""
+REQUESTS_PER_PEER: Final = 8
+"""Requests to one peer that may be unanswered (P107)."""
+REQUESTS_MAX: Final = 16
+"""Requests that may be unanswered in all."""
+OFFERS_WAIT: Final = 2
+"""Patience periods for which offers are collected before the best one is taken."""
+
+
+@dataclass(slots=True)
+class _Task:
+    """One answer that is wanted: chunk `index`, or the headers `first`..`last` (index -1)."""
+
+    index: int
+    first: int = 0
+    last: int = 0
+    asked: int = -1
+    deadline_ns: int = 0
+    attempts: int = 0
+    answer: Skeleton | None = None
+    from_: int = -1
+
+
+@dataclass(slots=True)
+class Taking:
+    """State of taking a snapshot. Idle while `asking` is False and `manifest` is None."""
+
+    chain_id: bytes
+    epoch: EpochSpec
+    own: int | None
+    next_token: Callable[[], int]
+    patience_ns: int
+    validity_heights: int
+    replay_blocks: int
+    """Lag in blocks beyond which a snapshot is wanted; 0: never."""
+    connected: dict[int, None]
+    faults: dict[int, Fault]
+    """Shared with sync: who lied there is not believed here."""
+    asking: bool = False
+    manifest: SnapshotManifest | None = None
+    installing: bool = False
+    asked_ns: int = -LEFT_OUT_NS
+    """When offers were asked for the last time; without one, blocks are replayed and nobody is asked for a while."""
+    done_chunks: int = 0
+    _offers: dict[int, SnapshotManifest] = field(default_factory=dict)
+    _asked: dict[int, None] = field(default_factory=dict)
+    _deadline_ns: int = 0
+    _token: int = 0
+    _chosen: int = -1
+    _tasks: list[_Task] = field(default_factory=list)
+    _turn: int = 0
+    _missing: list[int] = field(default_factory=list)
+    _lacking: dict[int, None] = field(default_factory=dict)
+    """Peers that do not hold this snapshot, or not its headers."""
+    _skeleton_id: bytes = b""
+    _skeleton_next: int = 0
+    _cut: int = 0
+
+    @property
+    def active(self) -> bool:
+        return self.asking or self.manifest is not None
+
+    @property
+    def chunks(self) -> int:
+        """Chunks of the snapshot that is being taken."""
+        return 0 if self.manifest is None else 1 << 4 * self.manifest.depth
+
+    def wanted(self, target: int, tip: int, now: int) -> bool:
+        """Tell whether a lag calls for a snapshot rather than for replay (P107)."""
+        return 0 < self.replay_blocks < target - tip and now - self.asked_ns >= LEFT_OUT_NS
+
+    # -- asking for an offer -----------------------------------------------------------------------------------
+
+    def start(self, tip: int, now: int) -> list[NodeEffect]:
+        """Ask every connected peer what it has."""
+        self.asking = True
+        self.asked_ns = now
+        self._offers.clear()
+        self._asked.clear()
+        self._deadline_ns = now + OFFERS_WAIT * self.patience_ns
+        return self._ask_offers(tip, now)
+
+    def resume(self, collected: Collected, now: int) -> list[NodeEffect]:
+        """Go on with what an earlier process has kept; its manifest was verified before it was kept."""
+        self._take_up(collected.manifest)
+        held = dict.fromkeys(collected.chunks)
+        self._missing = [index for index in self._missing if index not in held]
+        self.done_chunks = len(held)
+        self._cut = self._skeleton_next = collected.skeleton_from - 1
+        self._skeleton_id = collected.skeleton_parent
+        return self.plan(now)
+
+    def offered(self, peer: int, message: SnapshotOffer, tip: int, now: int) -> list[NodeEffect]:
+        """Keep a peer's offer; the best is chosen when all have answered, or time is up."""
+        if self.manifest is not None:  # it does not hold the chunk it was asked for: nothing wrong, but ask others
+            return self._without_it(peer, now)
+        if not self.asking or peer not in self._asked or self._left_out(peer, now):
+            return []
+        self._asked.pop(peer)
+        if message.manifests:
+            problem = self._shape(message.manifests[0]) if len(message.manifests) == 1 else "offer"
+            if problem:
+                return self._blame(peer, f"snapshot_{problem}", now)
+            if message.manifests[0].height > tip + self.replay_blocks // 2:
+                self._offers[peer] = message.manifests[0]
+        return [] if self._asked else self._choose(now)
+
+    def _ask_offers(self, tip: int, now: int) -> list[NodeEffect]:
+        out: list[NodeEffect] = []
+        for peer in sorted(self.connected):
+            if peer != self.own and not self._left_out(peer, now):
+                self._asked[peer] = None
+                out.append(SendPeer(to=peer, message=SnapshotRequest(tip), after=Lsn(0)))
+        return out
+
+    def _choose(self, now: int) -> list[NodeEffect]:
+        """Take the highest offer, and have its certificates verified; without any, let the blocks be replayed."""
+        if self._token:
+            return []
+        best = -1
+        for peer in sorted(self._offers):
+            if best < 0 or self._offers[peer].height > self._offers[best].height:
+                best = peer
+        if best < 0:
+            self.asking = now < self._deadline_ns  # others may still connect and offer one
+            return []
+        self._chosen = best
+        self._token = self.next_token()
+        chosen = self._offers[best]
+        items = (*self._items(chosen.certificate), *self._items(chosen.proof_certificate))
+        return [VerifyVotes(token=self._token, items=items)]
+
+    def votes_verified(self, token: int, valid: int, now: int) -> list[NodeEffect]:
+        """The certificates of the chosen offer were checked: begin, or blame its sender and choose another."""
+        if not self._token or token != self._token:
+            return []
+        self._token = 0
+        chosen = self._offers[self._chosen]
+        count = len(chosen.certificate.signatures) + len(chosen.proof_certificate.signatures)
+        if valid != (1 << count) - 1:
+            del self._offers[self._chosen]
+            return [*self._blame(self._chosen, "snapshot_certificate", now), *self._choose(now)]
+        self.asking = False
+        same = _identity(chosen)
+        self._offers = {peer: one for peer, one in self._offers.items() if _identity(one) == same}
+        self._take_up(chosen)
+        return [BeginSnapshot(manifest=chosen), *self.plan(now)]
+
+    def _take_up(self, manifest: SnapshotManifest) -> None:
+        self.manifest = manifest
+        self.installing = False
+        self.done_chunks = 0
+        self._missing = list(range(1 << 4 * manifest.depth))
+        self._tasks.clear()
+        self._lacking.clear()
+        self._skeleton_id = block_id(manifest.header)
+        self._skeleton_next = self._cut = manifest.height
+
+    # -- collecting --------------------------------------------------------------------------------------------
+
+    def plan(self, now: int) -> list[NodeEffect]:
+        """Keep as many requests out as the bounds allow; install when everything is kept."""
+        manifest = self.manifest
+        if manifest is None or self.installing:
+            return []
+        low = self._skeleton_low()
+        if not self._missing and not self._tasks and self._skeleton_next < low:
+            self.installing = True
+            return [InstallSnapshot(height=manifest.height)]
+        while len(self._tasks) < REQUESTS_MAX and self._cut >= low:
+            first = max(low, self._cut - SKELETON_BLOCKS + 1)
+            self._tasks.append(_Task(-1, first, self._cut))
+            self._cut = first - 1
+        while len(self._tasks) < REQUESTS_MAX and self._missing:
+            self._tasks.append(_Task(self._missing.pop(0)))
+        out: list[NodeEffect] = []
+        for task in self._tasks:
+            if task.asked < 0 and task.answer is None:
+                peer = self._peer_for(now)
+                if peer >= 0:
+                    out.append(self._ask(task, peer, now))
+        return out
+
+    def tick(self, now: int) -> list[NodeEffect]:
+        """Choose when the offers had their time; give to others what a silent peer was asked for."""
+        if self.asking and self._deadline_ns <= now and not self._token:
+            self._asked.clear()
+            return self._choose(now)
+        for task in self._tasks:
+            if task.asked >= 0 and task.deadline_ns <= now:
+                self.faults[task.asked] = Fault(SILENT, now)
+                task.asked = -1
+        return self.plan(now)
+
+    def joined(self, peer: int, tip: int, now: int) -> list[NodeEffect]:
+        """A peer connected: it may have an offer, or what is wanted."""
+        if not self.asking or self._left_out(peer, now):
+            return self.plan(now)
+        self._asked[peer] = None
+        return [SendPeer(to=peer, message=SnapshotRequest(tip), after=Lsn(0))]
+
+    def lost(self, peer: int) -> None:
+        """The link to a peer is gone."""
+        self._asked.pop(peer, None)
+        for task in self._tasks:
+            if task.asked == peer:
+                task.asked = -1
+
+    def received(self, peer: int, message: Chunk, now: int) -> list[NodeEffect]:
+        """Verify a chunk against the state root; keep it, or name who sent it."""
+        task = next((one for one in self._tasks if one.index == message.index and one.asked == peer), None)
+        manifest = self.manifest
+        if task is None or manifest is None or message.height != manifest.height:
+            return []
+        prefix = prefix_of(message.index, manifest.depth)
+        if root_from_range(prefix, message.rows, message.proof) != manifest.state_root:
+            return self._blame(peer, "snapshot_chunk", now)
+        self._tasks.remove(task)
+        self.done_chunks += 1
+        return [KeepChunk(index=message.index, rows=message.rows), *self.plan(now)]
+
+    def skeleton(self, peer: int, message: Skeleton, now: int) -> list[NodeEffect]:
+        """Take headers and ids; they are bound from above, so they wait until the ones above are here."""
+        asked = [one for one in self._tasks if one.index < 0 and one.asked == peer]
+        if not asked:
+            return []
+        last = message.first + len(message.headers) - 1
+        task = next((one for one in asked if one.last == last), None)
+        if task is None or message.first < task.first or not 0 < len(message.headers) == len(message.tx_ids):
+            return self._blame(peer, "snapshot_skeleton", now)
+        task.asked, task.answer, task.from_ = -1, message, peer
+        return [*self._use_skeleton(now), *self.plan(now)]
+
+    def unheld(self, peer: int, message: Held, now: int) -> list[NodeEffect]:
+        """A peer does not hold headers it was asked for."""
+        asked = [one for one in self._tasks if one.index < 0 and one.asked == peer]
+        return self._without_it(peer, now) if any(one.first == message.first for one in asked) else []
+
+    def _without_it(self, peer: int, now: int) -> list[NodeEffect]:
+        """A peer has no part in this snapshot; when that is so of all, it is gone."""
+        asked = [task for task in self._tasks if task.asked == peer]
+        if not asked:
+            return []
+        for task in asked:
+            task.asked = -1
+        self._lacking[peer] = None
+        able = [one for one in self.connected if one != self.own and not self._left_out(one, now)]
+        return self._drop() if all(one in self._lacking for one in able) else self.plan(now)
+
+    def _use_skeleton(self, now: int) -> list[NodeEffect]:
+        """Bind answers to the block above them, from the top down."""
+        out: list[NodeEffect] = []
+        while True:
+            task = next(
+                (one for one in self._tasks if one.answer is not None and one.last == self._skeleton_next), None
+            )
+            if task is None or task.answer is None:
+                return out
+            bound = self._bind(task.answer)
+            if bound is None:
+                task.answer = None
+                return [*out, *self._blame(task.from_, "snapshot_skeleton", now)]
+            blocks, parent = bound
+            low = task.answer.first
+            self._skeleton_next, self._skeleton_id = low - 1, parent
+            task.answer, task.last, task.attempts = None, low - 1, 0
+            if task.last < task.first:  # else it was cut to a frame: the rest is asked for again
+                self._tasks.remove(task)
+            out.append(KeepSkeleton(first=low, parent=parent, blocks=blocks))
+
+    def _bind(self, answer: Skeleton) -> tuple[tuple[tuple[bytes, tuple[bytes, ...]], ...], bytes] | None:
+        """Return (block id, ids) of an answer, ascending, and the parent of its first block; None for a lie."""
+        blocks: list[tuple[bytes, tuple[bytes, ...]]] = []
+        wanted = self._skeleton_id
+        for position in range(len(answer.headers) - 1, -1, -1):
+            raw, ids = answer.headers[position], answer.tx_ids[position]
+            header = _header(raw, answer.first + position, self.chain_id)
+            if header is None or block_id(raw) != wanted or any(len(one) != HASH_BYTES for one in ids):
+                return None
+            if header.tx_root != list_root(ids):
+                return None
+            blocks.append((wanted, ids))
+            wanted = header.parent_id
+        return tuple(reversed(blocks)), wanted
+
+    def _skeleton_low(self) -> int:
+        """Lowest height in which a transaction may stand that is still valid at the snapshot's height (LR2)."""
+        return 1 if self.manifest is None else max(1, self.manifest.height - self.validity_heights + 1)
+
+    # -- peers -------------------------------------------------------------------------------------------------
+
+    def _peer_for(self, now: int) -> int:
+        """Return whom to ask: connected, without a fault, with the fewest requests; silent ones for want of others."""
+        best, least = -1, (True, REQUESTS_PER_PEER)
+        peers = sorted(self.connected)
+        for step in range(len(peers)):
+            peer = peers[(self._turn + step) % len(peers)]
+            if peer == self.own or peer in self._lacking or self._left_out(peer, now):
+                continue
+            fault = self.faults.get(peer)
+            silent = fault is not None and now - fault.since_ns < LEFT_OUT_NS
+            rank = (silent, sum(1 for task in self._tasks if task.asked == peer))
+            if rank < least and rank[1] < REQUESTS_PER_PEER:
+                best, least = peer, rank
+        if best >= 0:
+            self._turn += 1
+        return best
+
+    def _ask(self, task: _Task, peer: int, now: int) -> NodeEffect:
+        task.asked = peer
+        task.deadline_ns = now + (self.patience_ns << min(task.attempts, PATIENCE_DOUBLINGS))
+        task.attempts += 1
+        height = 0 if self.manifest is None else self.manifest.height
+        wish = SkeletonRequest(task.first, task.last) if task.index < 0 else ChunkRequest(height, task.index)
+        return SendPeer(to=peer, message=wish, after=Lsn(0))
+
+    def _drop(self) -> list[NodeEffect]:
+        self.manifest = None
+        self.asked_ns = -LEFT_OUT_NS
+        self._tasks.clear()
+        self._missing.clear()
+        self._offers.clear()
+        return [DropSnapshot()]
+
+    def _left_out(self, peer: int, now: int) -> bool:
+        fault = self.faults.get(peer)
+        return fault is not None and fault.reason != SILENT and now - fault.since_ns < LEFT_OUT_NS
+
+    def _blame(self, peer: int, reason: str, now: int) -> list[NodeEffect]:
+        self.faults[peer] = Fault(reason, now)
+        self._offers.pop(peer, None)
+        for task in self._tasks:
+            if task.asked == peer:
+                task.asked = -1
+        return [Penalty(peer=peer, reason=reason), *self.plan(now)]
+
+    # -- shape of a manifest -----------------------------------------------------------------------------------
+
+    def _shape(self, manifest: SnapshotManifest) -> str:
+        """Return the stable word for what is wrong with a manifest but for its signatures, or "" (P85)."""
+        own = _header(manifest.header, manifest.height, self.chain_id)
+        try:
+            later = header_codec.decode(manifest.proof_header)
+        except LedgerError:
+            return "header"
+        if own is None or later.chain_id != self.chain_id or not 0 <= manifest.depth <= DEPTH_MAX:
+            return "header"
+        if not self._certifies(manifest.certificate, own, manifest.header):
+            return "certificate"
+        if not self._certifies(manifest.proof_certificate, later, manifest.proof_header):
+            return "certificate"
+        if len(manifest.links) > LINKS_MAX or later.exec_height != manifest.height + len(manifest.links):
+            return "links"
+        parts = [manifest.previous_exec_root, manifest.state_root, manifest.receipts_root]
+        if any(len(part) != HASH_BYTES for part in (*parts, *(one for link in manifest.links for one in link))):
+            return "links"
+        root = exec_root(*parts)
+        for state_root, receipts_root in manifest.links:
+            root = exec_root(root, state_root, receipts_root)
+        return "" if root == later.exec_root else "exec_root"
+
+    def _certifies(self, certificate: CommitCertificate, header: Header, raw: bytes) -> bool:
+        vote, n = certificate.vote, len(self.epoch.members)
+        if (vote.block_id, vote.height, vote.epoch) != (block_id(raw), header.height, self.epoch.epoch):
+            return False
+        if header.members_hash != self.epoch.members_hash:
+            return False
+        indexes = bitmap_indexes(certificate.signers, n)
+        return indexes is not None and len(indexes) == quorum(n) == len(certificate.signatures)
+
+    def _items(self, certificate: CommitCertificate) -> tuple[SignatureItem, ...]:
+        body = encode(certificate.vote)
+        indexes = bitmap_indexes(certificate.signers, len(self.epoch.members)) or ()
+        return tuple(
+            SignatureItem("commit", body, self.epoch.epoch, index, signature)
+            for index, signature in zip(indexes, certificate.signatures, strict=True)
+        )
+
+
+def _identity(manifest: SnapshotManifest) -> tuple[int, bytes, int]:
+    """Return what two manifests of one snapshot have in common."""
+    return manifest.height, manifest.state_root, manifest.depth
+
+
+def _header(raw: bytes, height: int, chain_id: bytes) -> Header | None:
+    """Return the header of that height on this chain, or None."""
+    try:
+        header = header_codec.decode(raw)
+    except LedgerError:
+        return None
+    return header if header.height == height and header.chain_id == chain_id and height > 0 else None

@@ -1,0 +1,84 @@
+"""A node that lost its disk takes the state from the others as a proven snapshot and follows from there (P107, P97)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from cli.failure import CommandFailed
+from simulator.cluster.supervisor import LOG_FILE
+from tests.e2e.conftest import Cluster
+from tests.e2e.test_faults import actor_of, issue, settled
+
+pytestmark = pytest.mark.e2e
+
+EVERY, REPLAY, INVOICES = 15, 20, 60
+
+
+def configure(cluster: Cluster, **storage: int) -> None:
+    """Set [storage] keys on every node and start them with these."""
+    lines = "".join(f"{key} = {value}\n" for key, value in storage.items())
+    for name, node in cluster.nodes.items():
+        path = node.home / "node.toml"
+        text = path.read_text(encoding="utf-8")
+        assert "[storage]" not in text
+        path.write_text(f"{text}\n[storage]\n{lines}", encoding="utf-8")
+        cluster.act("restart", name)
+
+
+def log_of(home: Path) -> str:
+    return (home / LOG_FILE).read_text(encoding="utf-8")
+
+
+async def test_a_lost_chain_comes_back_as_a_snapshot(cluster: Cluster) -> None:
+    configure(cluster, snapshot_every=EVERY, sync_replay_blocks=REPLAY)
+    await settled(cluster, list(cluster.nodes))
+    client, actor = await actor_of(cluster, "lifeng")
+    buyer = cluster.nodes["qiming"].plan.company_id
+    sent = [await issue(actor, buyer, 0)]
+    for number in range(1, INVOICES + 1):
+        sent.append(await issue(actor, buyer, number))
+        await client.wait(sent[-1], seconds=30)
+    before = await settled(cluster, list(cluster.nodes))
+    height = max(reached for reached, _ in before.values())
+    assert height > REPLAY + 2 * EVERY, height
+
+    home = cluster.nodes["qiming"].home
+    cluster.act("stop", "qiming")
+    for lost in ("chain", "journal", "snapshots"):
+        shutil.rmtree(home / "data" / lost, ignore_errors=True)
+    cluster.act("start", "qiming")
+    after = await settled(cluster, list(cluster.nodes))
+    assert after["qiming"] == after["lifeng"]
+    assert "snapshot_installed" in log_of(home)
+
+    async with cluster.nodes["qiming"].client() as other:
+        with pytest.raises(CommandFailed) as refused:
+            await other.get("v1/blocks/5")
+        problem = refused.value.problem or {}
+        assert problem["code"] == "height_pruned"
+        oldest = int(problem["oldest_height"])
+        assert oldest > height - REPLAY - EVERY and (oldest - 1) % EVERY == 0
+        assert (await other.get(f"v1/blocks/{oldest}"))["height"] == oldest
+        now = await other.get("v1/consensus")
+        assert now["mode"] == "learner" and "journal" in now["vote_problem"]
+        for old in ("v1/transactions/" + sent[0], "v1/ledger/trial-balance"):
+            with pytest.raises(CommandFailed) as refused:
+                await other.get(old)
+            assert (refused.value.problem or {})["code"] == "height_pruned", old
+        assert (await other.get("v1/transactions/" + sent[-1]))["outcome"] == "ok"
+        invoices = await other.get("v1/invoices?limit=200")
+    assert (await client.get("v1/blocks/5"))["height"] == 5, "the others keep everything"
+    reference = await client.get("v1/invoices?limit=200")
+    assert len(invoices["items"]) == INVOICES + 1
+    assert [item["id"] for item in invoices["items"]] == [item["id"] for item in reference["items"]]
+
+    # it follows, across a restart as well, and pending blocks come as blocks
+    cluster.act("restart", "qiming")
+    found = await client.wait(await issue(actor, buyer, INVOICES + 1), seconds=30)
+    assert found["outcome"] == "ok"
+    await settled(cluster, list(cluster.nodes))
+    assert log_of(home).count("snapshot_installed") == 1
+    await client.__aexit__(None, None, None)

@@ -1,0 +1,427 @@
+"""Taking the state in chunks: P107, scenario 74. Peers serve a real state; each lie is named and costs only its sender."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+
+import msgspec
+import pytest
+
+from consensus.effects import SignatureItem
+from ledger.block import header_codec
+from ledger.merkle import RangeProof, key_hash, prefix_of, prove_range
+from node.core import snapshots as rules
+from node.core.effects import (
+    BeginSnapshot,
+    DropSnapshot,
+    InstallSnapshot,
+    KeepChunk,
+    KeepSkeleton,
+    NodeEffect,
+    Penalty,
+    SendPeer,
+    VerifyVotes,
+)
+from node.core.events import Collected
+from node.core.messages import (
+    Chunk,
+    ChunkRequest,
+    Held,
+    PeerMessage,
+    Skeleton,
+    SkeletonRequest,
+    SnapshotManifest,
+    SnapshotOffer,
+    SnapshotRequest,
+)
+from node.core.snapshots import Taking
+from tests.node.core.league import League
+
+SECOND = 1_000_000_000
+AT, TOP, DEPTH = 300, 320, 1
+
+
+@pytest.fixture(scope="module")
+def league() -> League:
+    made = League()
+    made.grow(TOP, writes=2)
+    return made
+
+
+class Peer:
+    """An honest holder of the snapshot of height `at`; `spoil` may change what it sends."""
+
+    def __init__(self, league: League, at: int = AT) -> None:
+        self.league, self.at = league, at
+        state = league.states[at]
+        rows = [(key, state.get(key)) for key in state.scan(b"", b"\xff" * 40, 1 << 30) if not key.startswith(b"x")]
+        self.rows = sorted(((key, value or b"") for key, value in rows), key=lambda row: key_hash(row[0]))
+        self.spoil: Callable[[PeerMessage], PeerMessage | None] = lambda message: message
+
+    def manifest(self) -> SnapshotManifest:
+        league, at = self.league, self.at
+        block, later = league.blocks[at - 1], league.blocks[at]
+        return SnapshotManifest(
+            at, block.header, block.certificate, league.states[at - 1].exec_root, league.states[at].state_root,
+            league.results[at - 1].receipts_root, (), later.header, later.certificate, DEPTH, len(self.rows), 0,
+        )  # fmt: skip
+
+    def answer(self, message: PeerMessage) -> PeerMessage | None:
+        reply: PeerMessage
+        if isinstance(message, SnapshotRequest):
+            reply = SnapshotOffer((self.manifest(),) if self.at > message.above else ())
+        elif isinstance(message, ChunkRequest):
+            if message.height != self.at:
+                return SnapshotOffer((self.manifest(),))
+            prefix = prefix_of(message.index, DEPTH)
+            rows = tuple(row for row in self.rows if key_hash(row[0])[0] >> 4 == prefix[0])
+            reply = Chunk(self.at, message.index, rows, prove_range(self.league.states[self.at].tree_node, prefix))
+        else:
+            assert isinstance(message, SkeletonRequest)
+            part = self.league.blocks[message.first - 1 : message.last]
+            ids = tuple(tuple(tx.tx_id for tx in self._transactions(block)) for block in part)
+            reply = Skeleton(message.first, tuple(block.header for block in part), ids)
+        return self.spoil(reply)
+
+    def _transactions(self, block):  # type: ignore[no-untyped-def]
+        from ledger.transaction import decode_transaction
+
+        return [decode_transaction(envelope, self.league.network.chain) for envelope in block.envelopes]
+
+
+class Net:
+    """A node that is `TOP` blocks behind and its three peers."""
+
+    def __init__(self, league: League, replay_blocks: int = 100, validity: int = 1_000) -> None:
+        self.league = league
+        tokens = count(3, 2)
+        self.connected: dict[int, None] = dict.fromkeys((1, 2, 3))
+        self.taking = Taking(
+            chain_id=league.network.chain, epoch=league.epoch, own=0, next_token=lambda: next(tokens),
+            patience_ns=2 * SECOND, validity_heights=validity, replay_blocks=replay_blocks, connected=self.connected,
+            faults={},
+        )  # fmt: skip
+        self.peers = {index: Peer(league) for index in (1, 2, 3)}
+        self.now = 0
+        self.queue: list[tuple[int, PeerMessage]] = []
+        self.sent: Counter[tuple[int, str]] = Counter()
+        self.most: Counter[int] = Counter()
+        self.penalties: list[tuple[int, str]] = []
+        self.begun: list[SnapshotManifest] = []
+        self.chunks: dict[int, tuple[tuple[bytes, bytes], ...]] = {}
+        self.skeleton: dict[int, tuple[bytes, tuple[bytes, ...]]] = {}
+        self.parent = b""
+        self.installed = 0
+        self.dropped = 0
+
+    def perform(self, effects: list[NodeEffect]) -> None:
+        for effect in effects:
+            if isinstance(effect, SendPeer):
+                self.queue.append((effect.to, effect.message))
+                self.sent[effect.to, type(effect.message).__name__] += 1
+            elif isinstance(effect, VerifyVotes):
+                self.perform(self.taking.votes_verified(effect.token, self.league.valid(effect.items), self.now))
+            elif isinstance(effect, Penalty):
+                self.penalties.append((effect.peer, effect.reason))
+            elif isinstance(effect, BeginSnapshot):
+                self.begun.append(effect.manifest)
+                self.chunks, self.skeleton = {}, {}
+            elif isinstance(effect, KeepChunk):
+                assert effect.index not in self.chunks
+                self.chunks[effect.index] = effect.rows
+            elif isinstance(effect, KeepSkeleton):
+                self.skeleton.update(enumerate(effect.blocks, effect.first))
+                self.parent = effect.parent
+            elif isinstance(effect, InstallSnapshot):
+                self.installed = effect.height
+            elif isinstance(effect, DropSnapshot):
+                self.dropped += 1
+        busy: Counter[int] = Counter(task.asked for task in self.taking._tasks if task.asked >= 0)
+        for peer, number in busy.items():
+            self.most[peer] = max(self.most[peer], number)
+        assert len(self.taking._tasks) <= rules.REQUESTS_MAX
+
+    def start(self) -> None:
+        assert self.taking.wanted(TOP, 0, self.now)
+        self.perform(self.taking.start(0, self.now))
+
+    def run(self, rounds: int = 2_000) -> None:
+        for _ in range(rounds):
+            if self.installed or not self.taking.active:
+                return
+            if not self.queue:
+                self.now += SECOND // 2
+                self.perform(self.taking.tick(self.now))
+                continue
+            peer, request = self.queue.pop(0)
+            reply = self.peers[peer].answer(request)
+            if isinstance(reply, SnapshotOffer):
+                self.perform(self.taking.offered(peer, reply, 0, self.now))
+            elif isinstance(reply, Chunk):
+                self.perform(self.taking.received(peer, reply, self.now))
+            elif isinstance(reply, Skeleton):
+                self.perform(self.taking.skeleton(peer, reply, self.now))
+            elif isinstance(reply, Held):
+                self.perform(self.taking.unheld(peer, reply, self.now))
+
+    def complete(self) -> None:
+        """What was kept is the whole state of the height, and the ids of every block that counts."""
+        assert self.installed == AT
+        rows = dict(row for part in self.chunks.values() for row in part)
+        assert rows == dict(Peer(self.league).rows)
+        low = max(1, AT - self.taking.validity_heights + 1)
+        assert sorted(self.skeleton) == list(range(low, AT + 1))
+        for height, (identity, ids) in self.skeleton.items():
+            assert identity == self.league.refs[height].block_id and len(ids) == 1
+        assert self.parent == self.league.refs[low - 1].block_id
+
+
+def test_p107_chunks_and_headers_come_from_several_peers_within_bounds(league: League) -> None:
+    net = Net(league)
+    net.start()
+    net.run()
+    net.complete()
+    assert net.penalties == []
+    assert {peer for peer, kind in net.sent if kind == "ChunkRequest"} == {1, 2, 3}
+    assert max(net.most.values()) <= rules.REQUESTS_PER_PEER
+
+
+def test_only_headers_of_the_validity_window_are_fetched(league: League) -> None:
+    net = Net(league, validity=40)
+    net.start()
+    net.run()
+    net.complete()
+    assert len(net.skeleton) == 40
+
+
+def test_p107_a_small_lag_is_replayed(league: League) -> None:
+    assert not Net(league, replay_blocks=TOP).taking.wanted(TOP, 0, 0)
+    assert not Net(league, replay_blocks=0).taking.wanted(10**9, 0, 0)
+    assert Net(league, replay_blocks=TOP - 1).taking.wanted(TOP, 0, 0)
+
+
+def test_without_an_offer_the_blocks_are_replayed_and_nobody_is_asked_again_at_once(league: League) -> None:
+    net = Net(league)
+    for peer in net.peers.values():
+        peer.spoil = lambda message: SnapshotOffer(())
+    net.start()
+    net.run()
+    assert not net.taking.active and net.penalties == []
+    assert net.now <= (rules.OFFERS_WAIT + 1) * 2 * SECOND
+    assert not net.taking.wanted(TOP, 0, net.now)
+    assert net.taking.wanted(TOP, 0, net.now + rules.LEFT_OUT_NS)
+
+
+def test_an_offer_that_saves_little_is_not_taken(league: League) -> None:
+    """A liar's claim may start the search; a snapshot near our own tip is not worth dropping our blocks."""
+    net = Net(league, replay_blocks=2 * AT)
+    net.perform(net.taking.start(0, 0))
+    net.run()
+    assert not net.taking.active and net.begun == []
+
+
+def test_the_highest_offer_is_taken_and_silent_peers_do_not_hold_it_up(league: League) -> None:
+    net = Net(league)
+    net.peers[1] = Peer(league, 250)
+    net.peers[3].spoil = lambda message: None
+    net.start()
+    net.run()
+    net.complete()
+    assert [manifest.height for manifest in net.begun] == [AT]
+
+
+replace = msgspec.structs.replace
+
+
+def forged(manifest: SnapshotManifest, **changes: object) -> Callable[[PeerMessage], PeerMessage]:
+    return lambda message: (
+        SnapshotOffer((replace(manifest, **changes),)) if isinstance(message, SnapshotOffer) else message
+    )
+
+
+def bad_manifests(league: League) -> dict[str, tuple[str, dict[str, object]]]:
+    honest = Peer(league).manifest()
+    other = league.blocks[100]
+    unsigned = replace(honest.certificate, signatures=(bytes(64),) * 3)
+    return {
+        "another state root": ("snapshot_exec_root", {"state_root": bytes(32)}),
+        "another receipts root": ("snapshot_exec_root", {"receipts_root": bytes(32)}),
+        "a root of a wrong length": ("snapshot_links", {"previous_exec_root": b""}),
+        "a link too many": ("snapshot_links", {"links": ((bytes(32), bytes(32)),)}),
+        "a height that is not the header's": ("snapshot_header", {"height": AT + 1}),
+        "garbage for a header": ("snapshot_header", {"header": b"\x90"}),
+        "garbage for the proof": ("snapshot_header", {"proof_header": b"\x90"}),
+        "an absurd depth": ("snapshot_header", {"depth": 40}),
+        "a certificate of another block": ("snapshot_certificate", {"certificate": other.certificate}),
+        "a proof certified by another block": ("snapshot_certificate", {"proof_certificate": other.certificate}),
+        "forged signatures": ("snapshot_certificate", {"certificate": unsigned}),
+        "a forged proof": ("snapshot_certificate", {"proof_certificate": replace(unsigned, vote=honest.proof_certificate.vote)}),
+    }  # fmt: skip
+
+
+BAD_MANIFESTS = (
+    "another state root", "another receipts root", "a root of a wrong length", "a link too many",
+    "a height that is not the header's", "garbage for a header", "garbage for the proof", "an absurd depth",
+    "a certificate of another block", "a proof certified by another block", "forged signatures", "a forged proof",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_MANIFESTS)
+def test_scenario_74_a_false_manifest_is_never_begun(league: League, name: str) -> None:
+    reason, changes = bad_manifests(league)[name]
+    net = Net(league)
+    net.peers[1].spoil = forged(net.peers[1].manifest(), **changes)
+    net.start()
+    net.run()
+    net.complete()
+    assert net.penalties == [(1, reason)]
+    assert [manifest.state_root for manifest in net.begun] == [league.states[AT].state_root]
+
+
+def spoiled_chunks() -> dict[str, Callable[[Chunk], PeerMessage]]:
+    return {
+        "a row missing": lambda chunk: replace(chunk, rows=chunk.rows[1:]),
+        "a value changed": lambda chunk: replace(chunk, rows=((chunk.rows[0][0], b"?"), *chunk.rows[1:])),
+        "a row added": lambda chunk: replace(chunk, rows=(*chunk.rows, (b"tinvented", b"1"))),
+        "two rows swapped": lambda chunk: replace(chunk, rows=chunk.rows[::-1]),
+        "no rows": lambda chunk: replace(chunk, rows=()),
+        "no proof": lambda chunk: replace(chunk, proof=RangeProof((), ())),
+        "a foreign leaf": lambda chunk: replace(chunk, rows=(), proof=RangeProof((), ((bytes(32), bytes(32)),))),
+    }
+
+
+@pytest.mark.parametrize("name", list(spoiled_chunks()))
+def test_scenario_74_a_lie_is_caught_at_its_chunk(league: League, name: str) -> None:
+    net = Net(league)
+    spoil = spoiled_chunks()[name]
+    net.peers[2].spoil = lambda message: spoil(message) if isinstance(message, Chunk) else message
+    net.start()
+    net.run()
+    net.complete()
+    assert net.penalties == [(2, "snapshot_chunk")]
+
+
+def test_scenario_74_a_chunk_of_another_place_is_no_answer(league: League) -> None:
+    net = Net(league)
+
+    def swapped(message: PeerMessage) -> PeerMessage:
+        return replace(message, index=(message.index + 1) % 16) if isinstance(message, Chunk) else message
+
+    net.peers[2].spoil = swapped
+    net.start()
+    net.run()
+    net.complete()
+    assert {peer for peer, _ in net.penalties} <= {2}
+
+
+def spoiled_skeletons(league: League) -> dict[str, Callable[[Skeleton], PeerMessage]]:
+    other = header_codec.decode(league.blocks[5].header).tx_root
+    return {
+        "ids of another block": lambda s: replace(s, tx_ids=(s.tx_ids[-1], *s.tx_ids[1:])),
+        "an id left out": lambda s: replace(s, tx_ids=((), *s.tx_ids[1:])),
+        "a foreign header": lambda s: replace(s, headers=(league.blocks[-1].header, *s.headers[1:])),
+        "garbage": lambda s: replace(s, headers=(b"\x90", *s.headers[1:])),
+        "another start": lambda s: replace(s, first=s.first + 1),
+        "lists of different length": lambda s: replace(s, tx_ids=s.tx_ids[1:]),
+        "nothing": lambda s: replace(s, headers=(), tx_ids=()),
+        "an id of a wrong length": lambda s: replace(s, tx_ids=((other[:31],), *s.tx_ids[1:])),
+    }
+
+
+@pytest.mark.parametrize("name", (
+    "ids of another block", "an id left out", "a foreign header", "garbage", "another start",
+    "lists of different length", "nothing", "an id of a wrong length",
+))  # fmt: skip
+def test_scenario_74_false_headers_and_ids_are_named(league: League, name: str) -> None:
+    net = Net(league)
+    spoil = spoiled_skeletons(league)[name]
+    for peer in (1, 2, 3):
+        if peer != 3:
+            net.peers[peer].spoil = lambda message: spoil(message) if isinstance(message, Skeleton) else message
+    net.start()
+    net.run()
+    net.complete()
+    assert net.penalties and {reason for _, reason in net.penalties} == {"snapshot_skeleton"}
+    assert {peer for peer, _ in net.penalties} <= {1, 2}
+
+
+def test_headers_that_come_cut_and_in_any_order_are_bound_from_above(league: League) -> None:
+    net = Net(league)
+
+    def cut(message: PeerMessage) -> PeerMessage:
+        if isinstance(message, Skeleton):
+            low = max(0, len(message.headers) - 30)
+            return Skeleton(message.first + low, message.headers[low:], message.tx_ids[low:])
+        return message
+
+    for peer in net.peers.values():
+        peer.spoil = cut
+    net.start()
+    net.run()
+    net.complete()
+    assert net.penalties == []
+
+
+def test_taking_goes_on_after_a_restart_with_what_was_kept(league: League) -> None:
+    first = Net(league, validity=120)
+    first.start()
+    first.run(rounds=14)
+    assert not first.installed and first.chunks
+    kept = Collected(
+        manifest=first.begun[0],
+        chunks=tuple(first.chunks),
+        skeleton_from=min(first.skeleton, default=AT + 1),
+        skeleton_parent=first.parent or league.refs[AT].block_id,
+    )
+    second = Net(league, validity=120)
+    second.chunks, second.skeleton, second.parent = dict(first.chunks), dict(first.skeleton), first.parent
+    second.perform(second.taking.resume(kept, 0))
+    second.run()
+    second.complete()
+    asked = sum(number for (_, kind), number in second.sent.items() if kind == "ChunkRequest")
+    assert asked == 16 - len(first.chunks), "nothing is fetched twice"
+
+
+def test_a_snapshot_that_is_gone_everywhere_is_dropped_and_asked_for_anew(league: League) -> None:
+    net = Net(league)
+    net.start()
+    net.run(rounds=6)
+    assert net.begun
+    for index in net.peers:
+        net.peers[index] = Peer(league, 310)
+    net.run(rounds=600)
+    assert net.dropped == 1 and not net.taking.active
+    net.start()
+    net.queue = [entry for entry in net.queue if isinstance(entry[1], SnapshotRequest)]
+    net.run()
+    assert net.installed == 310
+
+
+def test_a_peer_that_leaves_gives_its_requests_to_others(league: League) -> None:
+    net = Net(league)
+    net.start()
+    net.run(rounds=4)
+    net.connected.pop(2)
+    net.taking.lost(2)
+    net.queue = [entry for entry in net.queue if entry[0] != 2]
+    net.run()
+    net.complete()
+
+
+def test_a_peer_that_joins_late_is_asked_too(league: League) -> None:
+    net = Net(league)
+    net.connected.clear()
+    net.start()
+    assert net.queue == []
+    net.connected[3] = None
+    net.perform(net.taking.joined(3, 0, net.now))
+    net.run()
+    net.complete()
+
+
+def test_verdicts_for_another_question_change_nothing(league: League) -> None:
+    net = Net(league)
+    assert net.taking.votes_verified(99, 0, 0) == []
+    assert net.league.valid((SignatureItem("commit", b"", 0, 0, bytes(64)),)) == 0

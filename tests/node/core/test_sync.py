@@ -1,0 +1,338 @@
+"""Catch-up by ranges of several peers: P106, P107, P108, scenario 73."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from itertools import count
+
+import msgspec
+import pytest
+
+from ledger.block import BlockRef
+from ledger.transaction import decode_transaction, envelope_codec
+from node.core import sync as rules
+from node.core.effects import NodeEffect, Penalty, SendPeer, VerifyTransactions, VerifyVotes
+from node.core.messages import Blocks, BlocksRequest, CertifiedBlock, Held
+from node.core.sync import RANGE_BLOCKS, RANGES_AHEAD, RANGES_PER_PEER, Sync
+from tests.node.core.league import League
+
+SECOND = 1_000_000_000
+Answer = Callable[[BlocksRequest], Blocks | Held | None]
+
+
+@pytest.fixture(scope="module")
+def league() -> League:
+    made = League()
+    made.grow(420)
+    return made
+
+
+class Net:
+    """A node that catches up, and three peers that answer as the test says."""
+
+    def __init__(self, league: League, height: int | None = None) -> None:
+        self.league = league
+        self.height = len(league.blocks) if height is None else height
+        tokens = count(3, 2)
+        self.sync = Sync(league.network.chain, league.epoch, 0, lambda: next(tokens), 2 * SECOND)
+        self.tip: BlockRef = league.genesis
+        self.executed: int | None = None
+        self.now = 0
+        self.requests: list[tuple[int, BlocksRequest]] = []
+        self.penalties: list[tuple[int, str]] = []
+        self.most: Counter[int] = Counter()
+        self.most_ranges = 0
+        self.answers: dict[int, Answer] = {}
+        for peer in (1, 2, 3):
+            self.sync.connected[peer] = None
+            self.sync.claims[peer] = self.height
+            self.answers[peer] = self.honest
+
+    def honest(self, request: BlocksRequest) -> Blocks | Held | None:
+        if not 1 <= request.first <= self.height:
+            return Held(request.first, 0, self.height)
+        return self.league.serve(request.first, min(request.last, self.height))
+
+    def perform(self, effects: list[NodeEffect]) -> None:
+        for effect in effects:
+            if isinstance(effect, SendPeer):
+                assert isinstance(effect.message, BlocksRequest)
+                self.requests.append((effect.to, effect.message))
+            elif isinstance(effect, VerifyVotes):
+                self.sync.votes_verified(effect.token, self.league.valid(effect.items))
+            elif isinstance(effect, VerifyTransactions):
+                self.sync.transactions_verified(effect.token, self.league.verdicts(effect.transactions))
+            elif isinstance(effect, Penalty):
+                self.penalties.append((effect.peer, effect.reason))
+        self._bounds()
+
+    def _bounds(self) -> None:
+        busy: Counter[int] = Counter(one.asked for one in self.sync._ranges if one.asked >= 0)
+        for peer, number in busy.items():
+            self.most[peer] = max(self.most[peer], number)
+        self.most_ranges = max(self.most_ranges, len(self.sync._ranges))
+
+    def start(self, height: int | None = None) -> None:
+        self.perform(self.sync.start(self.height if height is None else height, (1, 2, 3), self.tip, self.now))
+
+    def drain(self) -> None:
+        while True:
+            executed = self.tip.height if self.executed is None else self.executed
+            blocks, effects = self.sync.take(self.tip, executed, self.now)
+            self.perform(effects)
+            if not blocks:
+                return
+            for block in blocks:
+                assert block.ref == self.league.refs[self.tip.height + 1]
+                self.tip = block.ref
+            self.perform(self.sync.plan(self.tip, self.now))
+
+    def answer(self, peer: int, message: Blocks | Held) -> None:
+        if isinstance(message, Held):
+            self.perform(self.sync.held(peer, message, self.tip, self.now))
+        else:
+            self.perform(self.sync.receive(peer, message, self.tip, self.now))
+        self.drain()
+
+    def run(self, rounds: int = 400) -> None:
+        """Answer requests in order; half a second passes when nothing is left to answer."""
+        for _ in range(rounds):
+            if not self.sync.active:
+                return
+            if not self.requests:
+                self.now += SECOND // 2
+                self.perform(self.sync.tick(self.tip, self.now))
+                self.drain()
+                continue
+            peer, request = self.requests.pop(0)
+            message = self.answers[peer](request)
+            if message is not None:
+                self.answer(peer, message)
+
+
+def test_p107_ranges_come_from_several_peers_at_once_within_bounds(league: League) -> None:
+    net = Net(league)
+    net.start()
+    assert {peer for peer, _ in net.requests} == {1, 2, 3}
+    assert [request.first for _, request in net.requests] == list(range(1, 421, RANGE_BLOCKS))
+    net.run()
+    assert net.tip == league.refs[-1] and not net.sync.active
+    assert net.penalties == [] and net.sync.faults == {}
+    assert max(net.most.values()) <= RANGES_PER_PEER and net.most_ranges <= RANGES_AHEAD
+
+
+def test_p107_the_window_is_bounded_however_far_the_target_is(league: League) -> None:
+    net = Net(league, height=420)
+    for peer in net.sync.claims:
+        net.sync.claims[peer] = 10**6
+    net.start(10**6)
+    assert len(net.requests) == len(net.sync._ranges) == RANGES_AHEAD
+    assert net.requests[-1][1].last == RANGES_AHEAD * RANGE_BLOCKS
+
+
+def test_p107_answers_cut_to_a_frame_and_out_of_order_are_used(league: League) -> None:
+    net = Net(league)
+
+    def cut(request: BlocksRequest) -> Blocks:
+        return league.serve(request.first, min(request.last, request.first + 9))
+
+    net.answers = dict.fromkeys((1, 2, 3), cut)
+    net.start()
+    net.requests.reverse()
+    net.run()
+    assert net.tip == league.refs[-1] and net.penalties == []
+
+
+def swap_signature(block: CertifiedBlock) -> CertifiedBlock:
+    envelope = envelope_codec.decode(block.envelopes[0])
+    (key, _), second = envelope.signatures
+    bad = msgspec.structs.replace(envelope, signatures=((key, bytes(64)), second))
+    return msgspec.structs.replace(block, envelopes=(msgspec.msgpack.encode(bad),))
+
+
+def lies(league: League) -> dict[str, tuple[str, Callable[[Blocks], Blocks]]]:
+    """Name -> (reason, how the answer is spoiled)."""
+    replace = msgspec.structs.replace
+
+    def at(place: int, change: Callable[[CertifiedBlock], CertifiedBlock]) -> Callable[[Blocks], Blocks]:
+        return lambda answer: Blocks(
+            tuple(change(block) if i == place else block for i, block in enumerate(answer.blocks))
+        )
+
+    stranger = league.blocks[300]
+    return {
+        "certificate of another block": (
+            "sync_certificate", at(3, lambda block: replace(block, certificate=stranger.certificate)),
+        ),
+        "forged signature": (
+            "sync_certificate",
+            at(5, lambda b: replace(b, certificate=replace(b.certificate, signatures=(bytes(64),) * 3))),
+        ),
+        "too few signatures": (
+            "sync_certificate",
+            at(0, lambda b: replace(b, certificate=replace(b.certificate, signers=b"\x03", signatures=(bytes(64),) * 2))),
+        ),
+        "bodies of another block": ("sync_tx_root", at(2, lambda b: replace(b, envelopes=stranger.envelopes))),
+        "a bad signature under a true id": ("sync_transaction", at(1, swap_signature)),
+        "no bodies": ("sync_tx_root", at(2, lambda b: replace(b, envelopes=()))),
+        "garbage for a body": ("sync_malformed", at(2, lambda b: replace(b, envelopes=(b"\x92\xc4\x00\x90",)))),
+        "garbage for a header": ("sync_malformed", at(4, lambda b: replace(b, header=b.header[:-1]))),
+        "a gap": ("sync_height", lambda answer: Blocks((*answer.blocks[:3], *answer.blocks[4:]))),
+        "reversed": ("sync_height", lambda answer: Blocks(answer.blocks[::-1])),
+        "more than asked": ("sync_too_many", lambda answer: Blocks((*answer.blocks, stranger))),
+        "empty": ("sync_empty", lambda answer: Blocks(())),
+    }  # fmt: skip
+
+
+LIES = tuple(lies_name for lies_name in (
+    "certificate of another block", "forged signature", "too few signatures", "bodies of another block",
+    "a bad signature under a true id", "no bodies", "garbage for a body", "garbage for a header", "a gap", "reversed",
+    "more than asked", "empty",
+))  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_scenario_73_a_lie_is_named_and_the_others_are_asked(league: League, name: str) -> None:
+    reason, spoil = lies(league)[name]
+    net = Net(league)
+
+    def lie(request: BlocksRequest) -> Blocks:
+        return spoil(league.serve(request.first, min(request.last, net.height)))
+
+    net.answers[2] = lie
+    net.start()
+    net.run()
+    assert net.tip == league.refs[-1]
+    assert net.penalties == [(2, reason)], "once: it is not asked again"
+    assert net.sync.faults[2].reason == reason
+
+
+def test_scenario_73_two_liars_do_not_stop_the_third(league: League) -> None:
+    net = Net(league)
+    for peer in (1, 3):
+        net.answers[peer] = lambda request: Blocks(())
+    net.start()
+    net.run()
+    assert net.tip == league.refs[-1]
+    assert sorted(net.penalties) == [(1, "sync_empty"), (3, "sync_empty")]
+
+
+def test_scenario_73_a_silent_peer_costs_its_patience_once(league: League) -> None:
+    net = Net(league)
+    net.answers[1] = lambda request: None
+    net.start()
+    net.run()
+    assert net.tip == league.refs[-1]
+    assert net.penalties == [], "silence may be a slow link: named, not charged"
+    assert net.sync.faults[1].reason == rules.SILENT
+    assert net.now <= 3 * SECOND
+
+
+def test_a_late_answer_is_welcome(league: League) -> None:
+    net = Net(league, height=RANGE_BLOCKS)
+    net.start()
+    ((first, request),) = net.requests
+    net.requests.clear()
+    net.now = 3 * SECOND
+    net.perform(net.sync.tick(net.tip, net.now))
+    ((second, again),) = net.requests
+    assert second != first and again == request
+    net.answer(first, league.serve(request.first, request.last))
+    assert net.tip.height == RANGE_BLOCKS
+    net.answer(second, league.serve(request.first, request.last))  # the same once more
+    assert net.penalties == []
+
+
+def test_a_single_slow_peer_is_asked_again_with_more_patience(league: League) -> None:
+    net = Net(league, height=20)
+    net.sync.lost(2)
+    net.sync.lost(3)
+    asked: list[int] = []
+
+    def slow(request: BlocksRequest) -> Blocks | None:
+        asked.append(net.now)
+        return league.serve(request.first, request.last) if len(asked) == 3 else None
+
+    net.answers[1] = slow
+    net.start()
+    net.run()
+    assert net.tip.height == 20
+    assert asked[1] - asked[0] >= 2 * SECOND and asked[2] - asked[1] >= 4 * SECOND
+
+
+def test_p106_a_height_that_nobody_can_show_ends_the_search(league: League) -> None:
+    """B23: one peer claims 2**40, the others are honest; the chain is fetched and the liar charged."""
+    net = Net(league, height=100)
+    net.sync.claims[3] = 2**40
+    net.start(2**40)
+    net.run()
+    assert net.tip.height == 100 and not net.sync.active
+    assert net.penalties == [(3, "sync_claim")]
+    net.requests.clear()
+    net.perform(net.sync.start(2**40, (3,), net.tip, net.now))
+    assert not net.sync.active and net.requests == []
+
+
+def test_a_peer_without_old_blocks_is_passed_over_and_not_charged(league: League) -> None:
+    net = Net(league)
+
+    def pruned(request: BlocksRequest) -> Blocks | Held:
+        if request.first < 250:
+            return Held(request.first, 250, net.height)
+        return league.serve(request.first, min(request.last, net.height))
+
+    net.answers[1] = net.answers[2] = pruned
+    net.start()
+    net.run()
+    assert net.tip == league.refs[-1] and net.penalties == []
+    assert net.sync.oldest == {1: 250, 2: 250}
+
+
+def test_holding_a_block_and_not_showing_it_is_a_lie(league: League) -> None:
+    net = Net(league)
+    net.answers[1] = lambda request: Held(request.first, 0, net.height)
+    net.start()
+    net.run()
+    assert net.tip == league.refs[-1] and net.penalties == [(1, "sync_empty")]
+
+
+def test_p108_what_consensus_committed_meanwhile_is_not_taken_again(league: League) -> None:
+    net = Net(league, height=RANGE_BLOCKS)
+    net.start()
+    ((peer, request),) = net.requests
+    net.tip = league.refs[10]
+    net.perform(net.sync.plan(net.tip, net.now))
+    net.answer(peer, league.serve(request.first, request.last))
+    assert net.tip.height == RANGE_BLOCKS and net.penalties == []
+
+
+def test_p107_ranges_wait_while_execution_is_far_behind(league: League) -> None:
+    net = Net(league)
+    net.executed = 0
+    net.start()
+    net.run(rounds=60)
+    assert net.tip.height <= rules.EXECUTION_AHEAD + RANGE_BLOCKS
+    assert net.most_ranges <= RANGES_AHEAD
+    net.executed = None
+    net.drain()
+    net.run()
+    assert net.tip == league.refs[-1]
+
+
+def test_a_lost_link_frees_its_ranges(league: League) -> None:
+    net = Net(league)
+    net.start()
+    net.requests = [entry for entry in net.requests if entry[0] != 2]
+    net.sync.lost(2)
+    net.perform(net.sync.plan(net.tip, net.now))
+    net.run()
+    assert net.tip == league.refs[-1] and 2 not in net.sync.faults
+
+
+def test_the_chain_of_these_tests_is_sound(league: League) -> None:
+    block = league.blocks[0]
+    assert league.valid(()) == 0
+    transaction = decode_transaction(block.envelopes[0], league.network.chain)
+    assert league.verdicts([transaction]) == (True,)
+    assert len(league.states) == len(league.refs) == len(league.blocks) + 1
