@@ -12,11 +12,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from contracts import ir
-from contracts.errors import SourceError, quote
+from contracts.errors import SourceError, meant, quote
 from contracts.interface import MethodSchema
 from contracts.limits import INT_BITS, LIST_BOUND, RATE_PLACES, TEXT_CHARS, WIDTH_MAX
 from contracts.resolve import CLOSED_TYPES, Declarations, Head, enum_value, fail, literal, rescaled
 from contracts.syntax import tree
+from contracts.syntax.phrases import PREDEFINED
 from contracts.types import (
     BOOL,
     CURRENCY,
@@ -291,7 +292,8 @@ class Terms:
                 return ir.Slot(self.result_type, stored_width(self.result_type), 1)
         if expr.name in self.found.heads or expr.name in self.found.used:
             raise fail(expr, "wrong_type", f"`{expr.name}` is not a value")
-        raise fail(expr, "undeclared", f"`{quote(expr.name)}` is not declared")
+        known = [name for scope in self.scopes for name in scope] + [*self.found.consts, "caller", "sender", "today"]
+        raise fail(expr, "undeclared", f"`{quote(expr.name)}` is not declared{meant(expr.name, known)}")
 
     def use_caller(self, node: tree.Node, what: str) -> None:
         if not self.caller_allowed:
@@ -343,7 +345,8 @@ class Terms:
         for at, (field, kind) in enumerate(fields):
             if field == name:
                 return ir.Field(kind, stored_width(kind), row, at + first)
-        raise fail(node, "undeclared", f"`{quote(name)}` is no field of {row.type.name}")
+        near = meant(name, [field for field, _ in fields])
+        raise fail(node, "undeclared", f"`{quote(name)}` is no field of {row.type.name}{near}")
 
     def member(self, expr: tree.Member) -> ir.Expr:
         constant = enum_value(self.found, expr)
@@ -479,7 +482,8 @@ class Terms:
     def table(self, node: tree.Node, name: str) -> tuple[int, ir.TableDecl]:
         found = self.found.tables.get(name)
         if found is None:
-            raise fail(node, "undeclared", f"`{quote(name)}` is no table of this contract")
+            near = meant(name, self.found.tables)
+            raise fail(node, "undeclared", f"`{quote(name)}` is no table of this contract{near}")
         return found
 
     # -- arithmetic and comparison
@@ -665,7 +669,8 @@ class Terms:
         if schema is None:
             schema, effect = interface.actions.get(name), WRITES
             if schema is None:
-                raise fail(expr, "undeclared", f"`{quote(name)}` is no query or action of {contract}")
+                near = meant(name, [*interface.queries, *interface.actions])
+                raise fail(expr, "undeclared", f"`{quote(name)}` is no query or action of {contract}{near}")
             if schema.callers is None:
                 raise fail(expr, "not_callable", f"{contract}.{name} is called by a transaction only (L43)")
             if schema.callers and self.found.contract.name not in schema.callers:
@@ -702,7 +707,7 @@ class Terms:
             if not arg.name:
                 raise fail(arg, "arguments", f"{what} takes its values by name")
             if arg.name not in names:
-                raise fail(arg, "arguments", f"{what} has no `{quote(arg.name)}`")
+                raise fail(arg, "arguments", f"{what} has no `{quote(arg.name)}`{meant(arg.name, names)}")
             at = names.index(arg.name)
             if at in found:
                 first = args[found.index(at)]
@@ -787,7 +792,8 @@ class Terms:
                 return self._year_fraction(expr, args)
             case "range":
                 raise fail(expr, "wrong_type", "`range(n)` stands in `for i in range(n)` only")
-        raise fail(expr, "undeclared", f"`{quote(name)}` is no function, query or built-in")
+        near = meant(name, [*self.found.heads, *sorted(PREDEFINED)])
+        raise fail(expr, "undeclared", f"`{quote(name)}` is no function, query or built-in{near}")
 
     def count_of(self, expr: tree.Call, name: str, args: Sequence[tree.Expr], wanted: int) -> None:
         if len(args) != wanted:

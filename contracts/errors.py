@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 ABORT_CODES: Final = (
@@ -66,6 +67,36 @@ class Aborted(ContractsError):
         self.version = version
         self.line = line
         self.text = text[:TEXT_MAX]
+
+
+def meant(word: str, known: Iterable[str]) -> str:
+    """Return `; did you mean x?` with the nearest known name, at most two letters away, or "".
+
+    >>> meant("amout", ["amount", "owner"]), meant("x", ["y"])
+    ('; did you mean `amount`?', '')
+    """
+    best, found = min(2, (len(word) - 1) // 2) + 1, ""
+    for name in known:
+        far = _letters_between(word, name, best) if abs(len(name) - len(word)) < best else best
+        if far < best:
+            best, found = far, name
+    return f"; did you mean `{found}`?" if found and found != word else ""
+
+
+def _letters_between(left: str, right: str, limit: int) -> int:
+    """Return how many letters must be put in, left out, exchanged or swapped, or `limit` when it is no fewer."""
+    older: list[int] = []
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for at, letter in enumerate(left, 1):
+        older, before, row = before, row, [at]
+        for place, other in enumerate(right, 1):
+            row.append(min(before[place] + 1, row[-1] + 1, before[place - 1] + (letter != other)))
+            if at > 1 and place > 1 and letter == right[place - 2] and left[at - 2] == other:
+                row[-1] = min(row[-1], older[place - 2] + 1)
+        if min(row) >= limit:
+            return limit
+    return min(row[-1], limit)
 
 
 def quote(source: str) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from contracts import ir
-from contracts.errors import SourceError, quote
+from contracts.errors import SourceError, meant, quote
 from contracts.interface import Interface
 from contracts.keys import keyable, size_problem
 from contracts.limits import (
@@ -136,7 +136,9 @@ class Declarations:
             return record_of(owner, name, [kind for _, kind in self.records[owner, name]])
         if self.table_fields(owner, name) is not None:
             return row_of(owner, name)
-        raise fail(ref, "undeclared", f"`{quote(name)}` is no enum, record or table of {owner}")
+        known = [kind for home, kind in (*self.enums, *self.records) if home == owner]
+        near = meant(name, [*known, *self.tables])
+        raise fail(ref, "undeclared", f"`{quote(name)}` is no enum, record or table of {owner}{near}")
 
     def table_fields(self, owner: str, name: str) -> tuple[tuple[str, Type], ...] | None:
         """Return (name, type) of the fields of a table, own or of a used contract."""
@@ -460,7 +462,7 @@ def enum_value(found: Declarations, expr: tree.Member) -> ir.Const | None:
             return None
         raise fail(expr.of, "undeclared", f"`{quote(name)}` is no enum of {owner}")
     if expr.name not in values:
-        raise fail(expr, "undeclared", f"`{quote(expr.name)}` is no value of {name}")
+        raise fail(expr, "undeclared", f"`{quote(expr.name)}` is no value of {name}{meant(expr.name, values)}")
     return ir.Const(Type("enum", 0, owner, name), 0, expr.name)
 
 

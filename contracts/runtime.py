@@ -33,7 +33,7 @@ from contracts.limits import (
     TX_ROWS,
 )
 from contracts.lower import lower
-from contracts.machine import Run, Unit
+from contracts.machine import Run, Touched, Unit
 from contracts.resolve import resolve
 from contracts.schedules import Entry, due_entries, next_day
 from contracts.shapes import Callee, Shapes, reader
@@ -335,6 +335,27 @@ class Program:
             return False
         entry.arm(host, host.day)
         return True
+
+    def failing_rows(self, contract: str, host: Host, count: int) -> tuple[tuple[str, bytes, int], ...]:
+        """Return (table, state key, line) of stored rows that an `invariant each` of this version refuses.
+
+        An upgrade rewrites nothing, so rows from before may break a new invariant until they are written again; people
+        want to know before they vote (L62). Reads at most `count` rows of each table that has invariants, in key order.
+        A row that cannot be lifted counts too, with the line of `migrate`.
+        """
+        machine = self.machines[contract]
+        found: list[tuple[str, bytes, int]] = []
+        for table, tests in machine.checks.items():
+            shape = machine.unit.formats[table]
+            for key in host.scan(*shape.span, count):
+                run = Run(host, QUERY_GAS)
+                try:
+                    row = reader(machine.unit, table, 0)(run, key)
+                    for test in tests:
+                        test(run, Touched(machine.unit, table, None, row))
+                except Aborted as end:
+                    found.append((shape.table, key, end.line))
+        return tuple(found)
 
     def _call(
         self,

@@ -18,7 +18,7 @@ from contracts import ir
 from contracts.check import Bodies, check
 from contracts.check_expressions import READS
 from contracts.errors import Aborted, LinkError, SourceError
-from contracts.host import Signer
+from contracts.host import Host, Outcome, Signer
 from contracts.interpreter import StatementClosures
 from contracts.limits import SIGNERS, TX_GAS
 from contracts.machine import Run, Step
@@ -114,6 +114,29 @@ def run_loaded(
     check(found, None if code.replaced is None else older_of(code.replaced))  # notes effects, which calls here need
     ready = [(test, _TestCheck(found, program, code, ended).test(test)) for test in tests]
     return TestReport(name, tuple(_run(test, steps, slots, program) for test, (steps, slots) in ready))
+
+
+def run_due(program: Program, state: Overlay, host: Callable[[], Host], note: Callable[[Outcome], None]) -> bool:
+    """Do what the ledger does at the start of blocks: run what is due, each entry as a call of its own (L54, L55).
+
+    `host` makes a host on `state` without signers. Returns False when entries are left after the last round.
+    """
+    for _ in range(_ROUNDS):
+        calls = program.due(host(), _ENTRIES)
+        if not calls:
+            return True
+        for call in calls:
+            mine = host()
+            program.take(call, mine)
+            state.begin()
+            outcome = program.fire(call, mine, TX_GAS)
+            if outcome.abort is None:
+                state.commit()
+            else:
+                state.rollback()
+                program.park(call, mine, outcome.abort)
+            note(outcome)
+    return False
 
 
 class TestFailed(Exception):  # the outcome of a test, not an error of ours
@@ -253,26 +276,16 @@ class _TestCheck(Bodies):
                 return self.write_step(item.line, statement)
 
     def turn_to(self, world: _World, line: int, day: int) -> None:
-        """Set `today`, and let what is due run, each entry as a call of its own without signers (L54)."""
+        """Set `today`, and let what is due run."""
         world.day = day
-        for _ in range(_ROUNDS):
-            host = world.host(signed=False)
-            calls = self.program.due(host, _ENTRIES)
-            if not calls:
-                return
-            for call in calls:
-                host = world.host(signed=False)
-                self.program.take(call, host)
-                world.state.begin()
-                outcome = self.program.fire(call, host, TX_GAS)
-                if outcome.abort is not None:
-                    world.state.rollback()
-                    self.ended(outcome.abort)
-                    self.program.park(call, host, outcome.abort)
-                else:
-                    world.state.commit()
-                    world.events.extend(outcome.events)
-        raise TestFailed(line, f"more than {_ROUNDS * _ENTRIES} entries of schedules are due")
+
+        def note(outcome: Outcome) -> None:
+            if outcome.abort is not None:
+                self.ended(outcome.abort)
+            world.events.extend(outcome.events)
+
+        if not run_due(self.program, world.state, lambda: world.host(signed=False), note):
+            raise TestFailed(line, f"more than {_ROUNDS * _ENTRIES} entries of schedules are due")
 
     def parties(self, item: tree.Parties) -> _Action:
         slots = [(self.declare(item, name, PARTY), party_id(name)) for name in item.names]

@@ -16,11 +16,12 @@ from contracts.host import Host, Outcome, Signer
 from contracts.interpreter import Machine
 from contracts.limits import TX_GAS
 from contracts.runtime import Code, Program, link
-from contracts.testing import load_all, party_id, run_loaded, user_id
+from contracts.testing import load_all, party_id, run_due, run_loaded, user_id
 from contracts.types import Type, parts_of
 from contracts.values import Names, date_number, date_text
 from ledger.crypto.hashing import H, Tag
 from ledger.money import CurrencyTable
+from ledger.receipt import Abort
 from ledger.registry.records import PEOPLE_ROLES
 from ledger.state import Overlay
 
@@ -181,14 +182,28 @@ class _Tour:
             return
         draw = _Draw(self.seed, run)
         state = Overlay(_Nothing())
+        self.program.arm(_Host(state, self.fresh(draw), _FIRST_DAY, ()))
         day, pool, calls = _FIRST_DAY, list(_TEXTS), list[str]()
         story = draw.one(self.program.stories) if self.program.stories else []
         for said in story[: draw.below(len(story) + 1)]:
-            day = said.day
+            day = self.turn_to(said.day, day, draw, state, calls)
             self.call(state, said, pool, calls)
         for _ in range(length):
-            day += draw.below(4)
+            day = self.turn_to(day + draw.below(4), day, draw, state, calls)
             self.call(state, self.drawn(draw, story, pool, day), pool, calls)
+
+    def turn_to(self, day: int, before: int, draw: _Draw, state: Overlay, calls: list[str]) -> int:
+        """Let schedules run when the date turns, and return the date."""
+
+        def note(outcome: Outcome) -> None:
+            self.succeeded += outcome.abort is None
+            self.refused += outcome.abort is not None
+            if outcome.abort is not None:
+                self.look(outcome.abort, "schedule", (), calls)
+
+        if day != before:
+            run_due(self.program, state, lambda: _Host(state, self.fresh(draw), day, ()), note)
+        return day
 
     def drawn(self, draw: _Draw, story: Sequence[_Said], pool: list[str], day: int) -> _Said:
         """Return a random call: one of the story with an argument changed, or one made up."""
@@ -230,7 +245,10 @@ class _Tour:
             return
         state.rollback()
         self.refused += 1
-        abort = outcome.abort
+        self.look(outcome.abort, method, args, calls)
+
+    def look(self, abort: Abort, method: str, args: tuple[Any, ...], calls: Sequence[str]) -> None:
+        """Keep an abort that is looked for, with the fewest calls before it."""
         key = (abort.code, method, abort.line)
         if abort.code in LOOKED_FOR and (key not in self.found or len(self.found[key].calls) > len(calls)):
             self.found[key] = Finding(abort.code, method, args, abort.line, abort.text, tuple(calls))

@@ -261,10 +261,13 @@ class Phrases:
             negated = self.take().text == "not"
             if negated:
                 self.take()
-            if self.at("OP") and self.peek().text == "[":
-                found = tree.IsIn(start.line, start.column, negated, left, self._list())
+            of = self._sum()
+            if isinstance(of, tree.ListOf):
+                if not of.items:
+                    raise self.fail("syntax", of.line, of.column, "expected a value to compare with in the list")
+                found = tree.IsIn(start.line, start.column, negated, left, of.items)
             else:
-                found = tree.IsWithin(start.line, start.column, negated, left, self._sum())
+                found = tree.IsWithin(start.line, start.column, negated, left, of)
         elif token.kind == "WORD" and token.text == "is":
             self.take()
             negated = self.at_keyword("not")
@@ -279,15 +282,6 @@ class Phrases:
         if after.kind == "OP" and after.text in ("==", "!=", "<", "<=", ">", ">="):
             raise self.fail("syntax", after.line, after.column, "comparisons do not chain; join two of them with `and`")
         return found
-
-    def _list(self) -> tuple[tree.Expr, ...]:
-        self.op("[")
-        self.deeper()
-        if self.at("OP") and self.peek().text == "]":
-            raise self.expected("a value to compare with")
-        items = self._expressions("]")
-        self.depth -= 1
-        return items
 
     def _expressions(self, close: str) -> tuple[tree.Expr, ...]:
         found = [self.expression()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,21 @@ action go(n: int, m: money) -> int by role preparer of caller:
 
 
 PINNED = "b479f1ace6ea88eeccabb004704379d58eb007bc8f19677dd3441d553f1d4901"
+
+
+PINNED_PROGRAMS = {
+    "rates": "06aa231b74c642940da2d7f06f05aaf51ae65a54e60d6bd6262d80cb9b6f5a92",
+    "containers": "5b298d2d2e01c9a278ccf2ae8382c40d1588174dafe46a41d99883891c4c092d",
+    "ensures": "e536dbc260cc73a424b70c6f513fefc74d6007887b73249c03711311490a592a",
+    "schedules": "8b082587e0747e1bbd54b0c8d00a8f48b032d774e2182ca0fda5c09eb453665e",
+}
+
+
+@pytest.mark.parametrize("name", PINNED_PROGRAMS)
+def test_g2_the_ir_of_the_language_programs_is_pinned(name: str) -> None:
+    """Rates, containers, `ensure` and schedules too; a change here is a change of language 1."""
+    source = (Path(__file__).parents[1] / "language" / "programs" / f"{name}.contract").read_bytes()
+    assert load(source, {}, ISO_4217).interface.ir_hash.hex() == PINNED_PROGRAMS[name]
 
 
 def _python_calls(run: Callable[[], Any]) -> int:

@@ -228,6 +228,21 @@ def test_k38_records_are_given_by_name_once() -> None:
         assert caught.value.code == code, body
 
 
+def test_l41_readers_are_told_to_the_node() -> None:
+    text = """contract c version 1
+table One key id: int:
+    a: party, b: party
+    readers b, a
+table Two key id: int:
+    a: party
+    readers everyone
+table Three key id: int:
+    a: party
+"""
+    tables = load(text.encode(), {}, CURRENCIES).interface.tables
+    assert [tables[name].readers for name in ("One", "Two", "Three")] == [("b", "a"), (), None]
+
+
 def test_records_of_another_contract() -> None:
     first = b"""contract first version 1
 enum Kind: a, b

@@ -287,6 +287,12 @@ def test_generated_calls_find_a_missing_refusal_and_repeat() -> None:
     assert after.never == ()
 
 
+def test_generated_calls_let_schedules_run() -> None:
+    source = (ROOT / "tests/language/programs/schedules.contract").read_bytes()
+    found = explore(source, [], ISO_4217, seed=1, runs=25)
+    assert ("invariant_failed", "schedule") in {(item.code, item.method) for item in found.findings}
+
+
 def test_generated_calls_reach_the_library() -> None:
     texts = dict(sources())
     names = list(texts)

@@ -59,7 +59,7 @@ def test_only_aborts_are_caught_where_calls_run() -> None:
     text = (FOLDER / "runtime.py").read_text(encoding="ascii")
     caught = [node for node in ast.walk(ast.parse(text)) if isinstance(node, ast.ExceptHandler)]
     kinds = sorted(ast.unparse(node.type) for node in caught if node.type is not None)
-    assert kinds == ["Aborted", "Aborted", "SourceError"]  # calls, schedules; and a source that does not compile
+    assert kinds == ["Aborted", "Aborted", "Aborted", "SourceError"]  # calls, schedules, rows; a source that is wrong
 
 
 DIGEST = """

@@ -128,6 +128,23 @@ def test_l62_two_layouts_are_passed_in_order_and_paid_for() -> None:
     assert lifts > 0
 
 
+def test_l62_rows_that_a_new_invariant_would_refuse_are_listed() -> None:
+    state: dict[bytes, bytes] = {}
+    first = program([("shelf", FIRST)], CURRENCIES)
+    for name, minor in (("a", 100), ("b", 3), ("c", 40)):
+        run(first, state, "shelf.add", name, ACME, ("EUR", minor))
+    strict = SECOND.replace(b"query held", b"invariant each Item: row.reserve > EUR 0.50\nquery held")
+    second = program([("shelf", FIRST), ("shelf", strict)], CURRENCIES)
+    line = strict[: strict.index(b"invariant")].count(b"\n") + 1
+    key = second.interfaces["shelf"].row_key("Item", ["b"])
+    assert second.failing_rows("shelf", DictHost(state), 100) == (("Item", key, line),)
+    assert second.failing_rows("shelf", DictHost(state), 1) == ()
+    refused = run(second, state, "shelf.hand_over", "b", BETA)
+    assert refused.abort is not None
+    assert refused.abort.code == "invariant_failed"
+    assert run(second, state, "shelf.hand_over", "c", BETA).abort is None
+
+
 def test_l44_users_are_compiled_again_or_the_upgrade_is_refused() -> None:
     codes = program([("shelf", FIRST), ("buyer", USER)], CURRENCIES).codes
     with pytest.raises(LinkError, match="buyer: it was compiled against another version"):

@@ -43,6 +43,22 @@ def test_refused(wanted: str, title: str, source: str) -> None:
     assert len(error.text) <= 200
 
 
+@pytest.mark.parametrize(
+    ("line", "near"),
+    [
+        ("    let a = amout", "amount"), ('    let a = Tab["x"].phse', "phase"), ('    delete Tub["x"]', "Tab"),
+        ("    let a = days_betwen(today, today)", "days_between"), ("    let a = Phase.opne", "open"),
+        ("    emit Done(m = 1)", "n"), ("    let a: Phse = Phase.open", "Phase"), ("    let a = zzzz", ""), ("    let a = q", ""),
+    ],
+)  # fmt: skip
+def test_a_misspelt_name_is_guessed(line: str, near: str) -> None:
+    source = f"{HEAD}action go(amount: int) by anyone:\n{line}\n"
+    with pytest.raises(SourceError) as caught:
+        load(source.encode("ascii"), {}, CURRENCIES)
+    found = caught.value.text.partition("did you mean `")[2].rstrip("`?")
+    assert found == (near if len(near) != 1 else "")
+
+
 def test_the_list_is_long_and_each_program_is_refused_for_its_own_reason() -> None:
     assert len(CHUNKS) > 120
     assert len({code.split(" ")[0] for code, _, _ in CHUNKS}) > 20
