@@ -520,8 +520,7 @@ class Mempool:
         size = 0
         for tx_id in tx_ids:
             tx = self._body(tx_id)
-            held = self.evidence.items.get(tx_id)
-            body = tx.envelope if tx is not None else held.data if held is not None else b""
+            body = tx.envelope if tx is not None else self._item(tx_id)
             size += len(body)
             if size > limit_bytes:
                 break
@@ -752,6 +751,17 @@ class Mempool:
             if tx is not None:
                 return tx
         return None
+
+    def _item(self, identity: bytes) -> bytes:
+        """Return an item of evidence, waiting or of a block that is kept, or nothing."""
+        held = self.evidence.items.get(identity)
+        if held is not None:
+            return held.data
+        for candidate in self.candidates.values():
+            for item in candidate.evidence:
+                if evidence_id(item) == identity:
+                    return item
+        return b""
 
     def _here(self, identity: bytes) -> bool:
         """Tell whether a body of a proposal is here: a transaction, or an item whose verdict is known."""

@@ -193,7 +193,8 @@ class Node:
     timers: dict[object, int] = field(default_factory=dict)
     stored: int = 0
     slow_execution: bool = False
-    told: tuple[int, int] = (0, 0)
+    overdue: bool = False
+    told: tuple[int, int, bool] = (0, 0, False)
     halts: list[Halt] = field(default_factory=list)
     silences: list[Silence] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
@@ -333,7 +334,7 @@ class World:
         node = self.nodes[index]
         node.replica = Replica(Signer(self.keys, index))
         node.alive = True
-        node.told = (0, 0)
+        node.told = (0, 0, False)
         before = node.digests.get(node.durable)
         self.start(node)
         if before is not None and not node.unwritten and not node.writing:
@@ -362,7 +363,7 @@ class World:
         return ids
 
     def tell_work(self, node: Node) -> None:
-        work = (len(node.pool), sum(map(len, node.pool.values())))
+        work = (len(node.pool), sum(map(len, node.pool.values())), node.overdue)
         if node.alive and work != node.told:
             node.told = work
             oldest = self.now if work[0] else 0
@@ -374,7 +375,7 @@ class World:
                     count=work[0],
                     size_bytes=work[1],
                     oldest_ns=oldest,
-                    overdue=False,
+                    overdue=node.overdue,
                 ),
             )
 

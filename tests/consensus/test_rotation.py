@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pbft_harness import MS, World
 
-from consensus.events import Mode, WorkChanged
+from consensus.events import Mode
 from consensus.messages import Commit, NewView, PrePrepare, Suspect, ViewChange
 from consensus.state import leader_of, primary_of
 from ledger.block import header_codec
@@ -24,14 +24,10 @@ def proposers(world: World, index: int = 0) -> list[int]:
     return [header_codec.decode(block.header).proposer for block in world.nodes[index].chain]
 
 
-def work(world: World, index: int, overdue: bool) -> None:
-    node = world.nodes[index]
-    world.feed(
-        node,
-        WorkChanged(
-            now=world.now, wall=world.wall(node), count=int(overdue), size_bytes=9, oldest_ns=1, overdue=overdue
-        ),
-    )
+def overdue(world: World, index: int, value: bool) -> None:
+    """The mempool of a member says that the primary passes a transaction over, or no more."""
+    world.nodes[index].overdue = value
+    world.tell_work(world.nodes[index])
 
 
 @pytest.mark.parametrize("window", [1, 2, 4])
@@ -174,22 +170,33 @@ def test_p132_a_transaction_passed_over_is_suspected_until_it_commits() -> None:
     world = World(4)
     world.run(10)
     me = others(world, world.primary())[0]
-    work(world, me, overdue=True)
+    overdue(world, me, True)
     assert world.sent["Suspect"] == 3  # at once
-    work(world, me, overdue=True)
+    overdue(world, me, True)
     assert world.sent["Suspect"] == 3  # the same word twice says nothing new
     for _ in range(6):
         world.submit(1, label=b"other")
         world.run(500)
-        work(world, me, overdue=True)
+        overdue(world, me, True)
     assert world.height() >= 5  # P50: it keeps voting, and others commit
     assert world.sent["Suspect"] >= 3 * 3  # P51: with every STATUS, commits or not
     assert world.nodes[me].replica.why(world.now).suspecting
     assert {world.state(index).view for index in range(4)} == {0}  # one member alone moves nobody
-    work(world, me, overdue=False)
+    overdue(world, me, False)
     sent = world.sent["Suspect"]
     world.run(5_000)
     assert world.sent["Suspect"] == sent and not world.nodes[me].replica.why(world.now).suspecting
+
+
+def test_p132_the_own_word_counts_towards_f_plus_1() -> None:
+    world = World(4)
+    world.run(10)
+    me, peer = others(world, world.primary())[:2]
+    world.rule = lambda *_: None
+    world.inject(peer, me, Suspect(0, 0))
+    assert world.state(me).mode is Mode.NORMAL
+    overdue(world, me, True)
+    assert (world.state(me).mode, world.state(me).view) == (Mode.CHANGING, 1)
 
 
 def test_p132_f_plus_1_members_that_see_it_change_the_view() -> None:
@@ -197,12 +204,12 @@ def test_p132_f_plus_1_members_that_see_it_change_the_view() -> None:
     world.run(10)
     primary = world.primary()
     for index in others(world, primary)[:2]:
-        work(world, index, overdue=True)
+        overdue(world, index, True)
     assert world.run(1_000, lambda: world.sent["NewView"] > 0)
     world.run(200)
     assert {world.state(index).view for index in range(4)} == {1}
     assert not any(world.state(index).censored for index in range(4))  # a new primary, a new chance
-    work(world, primary, overdue=True)
+    overdue(world, primary, True)
     opened = [one for *_, one in world.log if isinstance(one, NewView)]
     assert {one.view for one in opened} == {1}
     assert world.now < 2_000 * MS

@@ -98,6 +98,31 @@ def test_p30e_a_child_gets_no_vote_before_its_parent_is_prepared(window: int) ->
     world.settled()
 
 
+def test_p30a_no_vote_beyond_the_window_even_when_the_parent_is_prepared() -> None:
+    """MU34: one member lacks the bodies of block 1, so it cannot commit it; blocks 2 and 3 are prepared around it."""
+    world = World(4, params=narrow(2))
+    world.run(10)
+    me = others(world, world.primary())[0]
+    plain = world.rule
+
+    def rule(frm: int, to: int, message: object) -> int | None:
+        return None if me in (frm, to) and type(message).__name__ in ("Bodies", "Blocks") else plain(frm, to, message)
+
+    world.rule = rule
+    world.submit(1, to=others(world, me))
+    world.run(5)
+    world.submit(4, label=b"everywhere")
+    world.run(400)
+    state = world.state(me)
+    assert state.height == 0 and 1 in state.certificates and state.slots[1].reason == "bodies"
+    assert [height for height in (1, 2) if state.slots[height].prepared] == [1, 2]  # P34: without our acceptance
+    assert state.slots[3].block_id and state.slots[3].reason == "window" and not state.slots[3].prepared
+    assert heights_of(world, Prepare, me) == {2} and heights_of(world, Commit, me) == {1, 2}
+    world.rule = plain
+    assert world.run(5_000, lambda: world.height() >= 5)
+    world.settled()
+
+
 @pytest.mark.parametrize("window", [2, 4])
 def test_scenario_66_several_prepared_blocks_are_repeated_in_order(window: int) -> None:
     world = World(4, params=narrow(window))

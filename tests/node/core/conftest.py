@@ -7,15 +7,18 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from consensus.effects import BuildBlock
+from consensus.effects import BuildBlock, Halt
 from consensus.membership import membership
 from consensus.messages import Proposal
+from consensus.validate import signing_digest_of
 from ledger.block import BlockRef, Header, block_id, header_codec
+from ledger.crypto.ed25519 import verify_strict
 from ledger.params import Params
 from ledger.registry.lookup import encode_nonces, nonce_key, read_nonces, use_nonce
 from ledger.state import Reader
 from ledger.transaction import SignerRef, TxBody, sign_transaction
 from node.core import effects as ne
+from node.core import events as nv
 from node.core.evidence import EvidencePool
 from node.core.machine import NodeContext, NodeCore
 from node.core.mempool import Candidate, Mempool
@@ -161,17 +164,130 @@ def make() -> Callable[..., Pool]:
     return build
 
 
+@dataclass
+class Shell:
+    """A driver in a nutshell: verifies with real keys, makes records durable, executes, and keeps what leaves."""
+
+    league: League
+    index: int
+    core: NodeCore
+    now: int = 1_000 * MS
+    sent: list[tuple[int | None, object]] = field(default_factory=list)
+    journal: list[ne.AppendJournal] = field(default_factory=list)
+    stored: list[ne.StoreBlock] = field(default_factory=list)
+    executed: list[ne.Execute] = field(default_factory=list)
+    answers: list[ne.Answer] = field(default_factory=list)
+    penalties: list[ne.Penalty] = field(default_factory=list)
+    halts: list[Halt] = field(default_factory=list)
+    timers: dict[object, tuple[int, int]] = field(default_factory=dict)
+    hold_execution: bool = False
+
+    def start(self, **changes: object) -> None:
+        league = self.league
+        tip = league.genesis.ref
+        fields = {
+            "config": league.config(self.index),
+            "tip": tip,
+            "tip_certificate": league.certificate,
+            "executed": ((0, league.genesis.header.exec_root),),
+            "records": (),
+            "bodies": (),
+            "recent": (),
+            "voting": True,
+        }
+        self.feed(nv.NodeStart, **(fields | changes))
+
+    def feed(self, kind: type, **fields: object) -> None:
+        """Step one event and everything that follows from it."""
+        events = [(kind, fields)]
+        while events:
+            kind, fields = events.pop(0)
+            for effect in self.core.step(kind(now=self.now, wall=self.wall, **fields)):
+                events += self.perform(effect)
+
+    @property
+    def wall(self) -> int:
+        return self.league.genesis.ref.time_ms + self.now // MS
+
+    def perform(self, effect: ne.NodeEffect) -> list[tuple[type, dict[str, object]]]:
+        match effect:
+            case ne.VerifyVotes():
+                valid = 0
+                for position, one in enumerate(effect.items):
+                    digest = signing_digest_of(one.kind, self.league.chain_id, one.body)
+                    valid |= verify_strict(self.league.keys[one.signer], one.signature, digest) << position
+                return [(nv.VotesVerified, {"token": effect.token, "valid": valid})]
+            case ne.VerifyTransactions():
+                verdicts = tuple(
+                    all(verify_strict(key, signature, tx.tx_id) for key, signature in tx.signatures)
+                    for tx in effect.transactions
+                )
+                return [(nv.TransactionsVerified, {"token": effect.token, "verdicts": verdicts})]
+            case ne.AppendJournal():
+                self.journal.append(effect)
+                return [(nv.JournalDurable, {"lsn": effect.lsn})]
+            case ne.SendPeer():
+                self.sent.append((effect.to, effect.message))
+            case ne.BroadcastPeer():
+                self.sent.append((None, effect.message))
+            case ne.StoreBlock():
+                self.stored.append(effect)
+            case ne.Execute():
+                self.executed.append(effect)
+                if not self.hold_execution:
+                    return [(nv.BlockExecuted, self.result(effect.height))]
+            case ne.Answer():
+                self.answers.append(effect)
+            case ne.Penalty():
+                self.penalties.append(effect)
+            case ne.SetTimer():
+                self.timers[effect.timer] = (effect.generation, effect.deadline_ns)
+            case ne.CancelTimer():
+                self.timers.pop(effect.timer, None)
+            case Halt():
+                self.halts.append(effect)
+            case _:
+                pass
+        return []
+
+    @staticmethod
+    def result(height: int) -> dict[str, object]:
+        root = bytes([height % 256]) * 32
+        return {"height": height, "exec_root": root, "state_root": root, "receipts": ()}
+
+    def pass_time(self, milliseconds: int) -> None:
+        """Fire what falls due, in order."""
+        end = self.now + milliseconds * MS
+        while True:
+            due = sorted((deadline, str(timer), timer) for timer, (_, deadline) in self.timers.items())
+            if not due or due[0][0] > end:
+                break
+            timer = due[0][2]
+            generation, deadline = self.timers.pop(timer)
+            self.now = max(self.now, deadline)
+            self.feed(nv.TimerElapsed, timer=timer, generation=generation)
+        self.now = end
+
+    def receive(self, peer: int, message: object) -> None:
+        self.feed(nv.PeerReceived, peer=peer, message=message)
+
+    def messages(self, kind: type) -> list[object]:
+        return [message for _, message in self.sent if isinstance(message, kind)]
+
+
 @pytest.fixture
-def core() -> Callable[..., tuple[NodeCore, League]]:
-    """Return a maker of whole cores, not started yet."""
+def shell() -> Callable[..., Shell]:
+    """Return a maker of started cores: `shell(index=0, members=4, **parameters)`."""
 
-    class Signer:
-        def sign(self, kind: str, body: bytes) -> bytes:
-            return bytes(64)
+    def build(index: int = 0, members: int = 4, **parameters: int) -> Shell:
+        league = found(NAMES[:members], Params(**parameters), True)
+        key = league.firms[index].consensus_key
 
-    def build(**parameters: int) -> tuple[NodeCore, League]:
-        league = found(NAMES, Params(**parameters), True)
-        return NodeCore(Signer(), NodeContext(read=lambda: league.state)), league
+        class Signer:
+            def sign(self, kind: str, body: bytes) -> bytes:
+                return key.sign(signing_digest_of(kind, league.chain_id, body))
+
+        return Shell(league, index, NodeCore(Signer(), NodeContext(read=lambda: league.state)))
 
     return build
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 
+from ledger.codec import encode
+from ledger.registry.lookup import read_user, user_key
 from node.core import effects as ne
 from node.core.mempool import OVERTAKEN_BLOCKS
 from node.core.messages import TxBatch
@@ -201,6 +204,23 @@ def fresh(pool: Pool) -> dict[str, object]:
         "evidence": pool.pool.evidence,
         "time_ms": pool.league.genesis.ref.time_ms,
     }
+
+
+def test_p132_what_no_correct_primary_would_take_is_no_reason_to_suspect(pool: Pool) -> None:
+    """Its signer was suspended meanwhile: a failed receipt is all it could get, so leaving it out is no censorship."""
+    mine = pool.envelope(0, 1)
+    pool.submit(mine)
+    pool.forward(1_000)
+    pass_by(pool, range(1, 2), mine=mine)
+    person = pool.league.firms[0].staff["preparer"].user_id
+    user = read_user(pool.state, person)
+    assert user is not None
+    pool.state.rows[user_key(person)] = encode(msgspec.structs.replace(user, status="suspended"))
+    pool.forward(11_000)
+    assert not pool.pool.work(pool.now, 0).overdue
+    pool.state.rows[user_key(person)] = encode(user)
+    pool.forward(1_000)
+    assert pool.pool.work(pool.now, 0).overdue
 
 
 def test_p132_one_round_sends_at_most_one_frame(pool: Pool) -> None:

@@ -125,6 +125,7 @@ def test_p124_items_are_proposed_with_the_next_block_and_only_once(pool: Pool) -
     assert pool.pool.check(block_id(proposal.header), proposal, ()) == (Verdict.OK, "")
     pool.commit(proposal)
     assert not pool.pool.evidence.pending and pool.build() is None
+    assert len(pool.pool.bodies(proposal.tx_ids, 1 << 20)) == 2  # members that are late still get them
     assert pool.pool.work(pool.now, 0).count == 0
     assert told(pool, 1, late) == []  # recorded: nobody keeps it again
     assert not pool.pool.evidence.items

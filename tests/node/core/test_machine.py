@@ -1,0 +1,266 @@
+"""The four machines joined (architecture section 5): questions of consensus, journal bodies, timers, halts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import msgspec
+import pytest
+
+from consensus.events import Mode, Timer
+from consensus.messages import Prepare, PrePrepare, Proposal, Status
+from consensus.records import Accepted, Anchor, CommittedHere
+from consensus.state import primary_of
+from consensus.validate import signing_digest_of
+from ledger.block import block_id, header_codec, list_root
+from ledger.certificate import Vote, certificate_hash
+from ledger.codec import encode
+from ledger.errors import InvariantViolated
+from ledger.transaction import SignerRef, TxBody, decode_transaction, sign_transaction
+from node.core import events as nv
+from node.core.machine import OBSERVER
+from node.core.messages import Blocks, BlocksRequest, Bodies, BodiesRequest, TxBatch
+
+from .conftest import MS, Shell
+
+
+def envelope(shell: Shell, nonce: int, firm: int = 0, text: str = "") -> bytes:
+    person = shell.league.firms[firm].staff["preparer"]
+    signer = SignerRef(person.user_id, "maker", person.company)
+    body = TxBody(1, (signer,), nonce, 1_000, "notes", "keep", (text, nonce), 10_000)
+    return sign_transaction(body, [person.key], shell.league.chain_id)
+
+
+def alone(shell: Callable[..., Shell], **parameters: int) -> Shell:
+    """A network of one, which commits by itself."""
+    one = shell(members=1, **parameters)
+    one.start()
+    return one
+
+
+def test_nothing_but_a_start_comes_first(shell: Callable[..., Shell]) -> None:
+    one = shell()
+    with pytest.raises(InvariantViolated):
+        _ = one.core.config
+    assert not one.core.started
+    one.start()
+    assert one.core.started and isinstance(one.journal[0].record, Anchor) and one.journal[0].body is None
+    assert Timer.STATUS in one.timers
+
+
+def test_a_transaction_goes_all_the_way(shell: Callable[..., Shell]) -> None:
+    one = alone(shell)
+    one.feed(nv.Submitted, token=7, envelopes=(envelope(one, 1), envelope(one, 2)))
+    one.pass_time(200)
+    (answer,) = one.answers
+    assert answer.token == 7 and [result.code for result in answer.results] == ["", ""]
+    first = one.stored[0]
+    assert first.ref.height == 1 and first.envelopes == (envelope(one, 1), envelope(one, 2))
+    assert first.tx_ids == tuple(result.tx_id for result in answer.results)
+    assert [effect.height for effect in one.executed] == list(range(1, len(one.stored) + 1))
+    assert not one.core.mempool.waiting
+    one.pass_time(400)  # P47: one empty block certifies the result, and no more
+    assert [stored.header.tx_count for stored in one.stored] == [2, 0]
+    assert one.stored[1].header.exec_root == Shell.result(1)["exec_root"]
+
+
+def test_p90_the_journal_gets_the_bodies_with_the_acceptance(shell: Callable[..., Shell]) -> None:
+    one = alone(shell)
+    one.feed(nv.Submitted, token=1, envelopes=(envelope(one, 1),))
+    one.pass_time(100)
+    accepted = [entry for entry in one.journal if isinstance(entry.record, Accepted)]
+    body = accepted[0].body
+    assert body is not None and body.envelopes == (envelope(one, 1),) and body.height == 1
+    assert body.block_id == block_id(body.header) == accepted[0].record.pre_prepare.vote.block_id
+    committed = [entry for entry in one.journal if isinstance(entry.record, CommittedHere)]
+    assert committed and committed[0].body is None  # they are there already
+    assert [entry.lsn for entry in one.journal] == list(range(1, len(one.journal) + 1))
+    assert one.stored[0].after >= committed[0].lsn and one.executed[0].after >= committed[0].lsn
+
+
+def test_p95_a_restart_delivers_again_what_only_the_journal_has(shell: Callable[..., Shell]) -> None:
+    before = alone(shell)
+    before.feed(nv.Submitted, token=1, envelopes=(envelope(before, 1),))
+    before.pass_time(1_000)
+    bodies = tuple(entry.body for entry in before.journal if entry.body is not None)
+    records = tuple((entry.lsn, entry.record) for entry in before.journal)
+    after = shell(members=1)
+    after.start(records=records, bodies=bodies)
+    assert [one.ref for one in after.stored] == [one.ref for one in before.stored]
+    assert after.stored[0].envelopes == before.stored[0].envelopes
+    after.feed(nv.Submitted, token=2, envelopes=(envelope(after, 1),))
+    assert after.answers[0].results[0].detail == "committed"  # I26
+    spoiled = msgspec.structs.replace(header_codec.decode(bodies[0].header), height=9)
+    broken = nv.JournalBody(height=1, block_id=bodies[0].block_id, header=encode(spoiled)[:-1], envelopes=())
+    with pytest.raises(InvariantViolated, match="does not decode"):
+        shell(members=1).start(records=records, bodies=(broken,))
+
+
+def test_ids_of_the_chain_are_refused_after_a_restart(shell: Callable[..., Shell]) -> None:
+    one = shell(members=1)
+    probe = alone(shell)
+    probe.feed(nv.Submitted, token=1, envelopes=(envelope(probe, 1),))
+    known = probe.answers[0].results[0].tx_id
+    one.start(recent=((known, 1, 1_000),))
+    one.feed(nv.Submitted, token=1, envelopes=(envelope(one, 1),))
+    assert one.answers[0].results[0].detail == "committed"
+
+
+def test_p130_gossip_leaves_with_its_timer(shell: Callable[..., Shell]) -> None:
+    one = shell()
+    one.start()
+    one.feed(nv.Submitted, token=1, envelopes=(envelope(one, 1),))
+    assert not one.messages(TxBatch)
+    generation, _ = one.timers[nv.NodeTimer.GOSSIP]
+    one.feed(nv.TimerElapsed, timer=nv.NodeTimer.GOSSIP, generation=generation - 1)
+    assert not one.messages(TxBatch)  # P70: a past generation
+    one.pass_time(20)
+    assert one.messages(TxBatch) == [TxBatch((envelope(one, 1),))]
+
+
+def test_p132_what_waits_is_handed_to_the_primary_of_the_view(shell: Callable[..., Shell]) -> None:
+    probe = shell()
+    probe.start()
+    primary = primary_of(probe.core.replica.state, 1)
+    me = (primary + 1) % 4
+    one = shell(index=me)
+    one.start()
+    one.feed(nv.Submitted, token=1, envelopes=(envelope(one, 1, firm=me),))
+    one.pass_time(1_100)
+    assert (primary, TxBatch((envelope(one, 1, firm=me),))) in one.sent
+    assert one.core.mempool._primary == primary
+
+
+def proposal_of(one: Shell, sender: int, *envelopes: bytes) -> PrePrepare:
+    """A real proposal of member `sender` for height 1."""
+    ids = tuple(decode_transaction(each, one.league.chain_id).tx_id for each in envelopes)
+    base = one.core._header_base()
+    header = msgspec.structs.replace(
+        base,
+        height=1,
+        parent_id=one.league.genesis.ref.block_id,
+        tx_root=list_root(ids),
+        tx_count=len(ids),
+        size_bytes=sum(map(len, envelopes)),
+        time_ms=one.wall,
+        proposer=sender,
+        last_cert_hash=certificate_hash(one.league.certificate),
+    )
+    raw = encode(header)
+    vote = Vote(0, 0, 1, block_id(raw))
+    key = one.league.firms[sender].consensus_key
+    signature = key.sign(signing_digest_of("pre-prepare", one.league.chain_id, encode(vote)))
+    return PrePrepare(sender, vote, signature, Proposal(raw, ids, one.league.certificate))
+
+
+def backup_of(shell: Callable[..., Shell]) -> tuple[Shell, int]:
+    probe = shell()
+    probe.start()
+    primary = primary_of(probe.core.replica.state, 1)
+    one = shell(index=(primary + 1) % 4)
+    one.start()
+    return one, primary
+
+
+def test_p131_missing_bodies_are_asked_from_the_primary_and_then_voted_for(shell: Callable[..., Shell]) -> None:
+    one, primary = backup_of(shell)
+    wanted = envelope(one, 1)
+    message = proposal_of(one, primary, wanted)
+    one.receive(primary, message)
+    (request,) = one.messages(BodiesRequest)
+    assert request == BodiesRequest(message.vote.block_id, message.proposal.tx_ids)
+    assert one.sent[-1][0] == primary and not one.messages(Prepare)
+    one.receive(primary, Bodies(message.vote.block_id, (wanted,)))
+    (prepare,) = one.messages(Prepare)
+    assert prepare.vote == message.vote
+    (entry,) = [entry for entry in one.journal if isinstance(entry.record, Accepted)]
+    assert entry.body is not None and entry.body.envelopes == (wanted,)
+
+
+def test_p131_bodies_that_are_here_need_no_request(shell: Callable[..., Shell]) -> None:
+    one, primary = backup_of(shell)
+    wanted = envelope(one, 1)
+    one.receive((primary + 2) % 4, TxBatch((wanted,)))
+    one.receive(primary, proposal_of(one, primary, wanted))
+    assert one.messages(Prepare) and not one.messages(BodiesRequest)
+    other = (primary + 3) % 4
+    one.receive(other, BodiesRequest(bytes(32), (bytes(32), *proposal_of(one, primary, wanted).proposal.tx_ids)))
+    assert one.sent[-1] == (other, Bodies(bytes(32), (wanted,)))
+    count = len(one.sent)
+    one.receive(other, BodiesRequest(bytes(32), (bytes(32),)))
+    assert len(one.sent) == count  # nothing here, nothing sent
+
+
+def test_an_invalid_body_is_no_vote(shell: Callable[..., Shell]) -> None:
+    one, primary = backup_of(shell)
+    wanted = envelope(one, 1)
+    message = proposal_of(one, primary, wanted)
+    header = msgspec.structs.replace(header_codec.decode(message.proposal.header), size_bytes=1)
+    raw = encode(header)
+    vote = Vote(0, 0, 1, block_id(raw))
+    key = one.league.firms[primary].consensus_key
+    signature = key.sign(signing_digest_of("pre-prepare", one.league.chain_id, encode(vote)))
+    lying = PrePrepare(primary, vote, signature, msgspec.structs.replace(message.proposal, header=raw))
+    one.receive((primary + 2) % 4, TxBatch((wanted,)))
+    one.receive(primary, lying)
+    assert not one.messages(Prepare)
+    assert one.core.replica.state.slots[1].reason == "invalid_block"
+
+
+def test_block_requests_are_served_within_their_sense(shell: Callable[..., Shell]) -> None:
+    one = shell()
+    one.start()
+    for first, last in ((0, 5), (5, 4)):
+        one.receive(1, BlocksRequest(first, last))
+    assert [penalty.reason for penalty in one.penalties] == ["blocks_request", "blocks_request"]
+    one.receive(1, Blocks(()))
+    assert len(one.penalties) == 2  # nobody asked: not looked at
+
+
+def test_p83_a_certified_result_that_differs_stops_the_node(shell: Callable[..., Shell]) -> None:
+    one = alone(shell)
+    one.feed(nv.Submitted, token=1, envelopes=(envelope(one, 1),))
+    one.pass_time(1_000)
+    assert len(one.stored) == 2 and not one.halts
+    one.core.chain.divergence = "height 1: certified exec_root aa, executed here bb"
+    one.hold_execution = True
+    one.feed(nv.Submitted, token=2, envelopes=(envelope(one, 2),))
+    one.pass_time(200)
+    assert [halt.reason.value for halt in one.halts] == ["state_divergence"]
+    count = len(one.sent), len(one.journal)
+    one.feed(nv.Submitted, token=3, envelopes=(envelope(one, 3),))
+    one.pass_time(10_000)
+    assert (len(one.sent), len(one.journal)) == count  # P20: nothing leaves a halted node
+    assert one.core.step(nv.PeerLost(now=one.now, wall=one.wall, peer=1)) == []
+
+
+def test_an_observer_admits_gossips_and_never_votes(shell: Callable[..., Shell]) -> None:
+    one = shell()
+    config = dataclasses.replace(one.league.config(0), index=None)
+    one.start(config=config, voting=False)
+    assert one.core.mempool.own == OBSERVER and one.core.replica.state.mode is Mode.LEARNER
+    one.feed(nv.Submitted, token=1, envelopes=(envelope(one, 1),))
+    one.pass_time(1_500)
+    batches = one.messages(TxBatch)
+    assert batches and all(batch == TxBatch((envelope(one, 1),)) for batch in batches)
+    assert not one.journal
+
+
+def test_peers_that_come_are_greeted_with_a_status(shell: Callable[..., Shell]) -> None:
+    one = shell()
+    one.start()
+    one.feed(nv.PeerConnected, peer=2)
+    assert [(to, type(message)) for to, message in one.sent] == [(2, Status)]
+    assert one.core.replica.state.peers[2].connected
+    one.feed(nv.PeerLost, peer=2)
+    assert not one.core.replica.state.peers[2].connected
+
+
+def test_tokens_of_the_replica_and_of_the_node_never_meet(shell: Callable[..., Shell]) -> None:
+    one = shell()
+    one.start()
+    assert [one.core._next_token() % 2 for _ in range(4)] == [1, 1, 1, 1]
+    one.feed(nv.VotesVerified, token=999_999, valid=1)  # stale, odd: sync and evidence ignore it
+    one.feed(nv.VotesVerified, token=999_998, valid=1)  # stale, even: the replica ignores it
+    assert not one.halts and one.now == 1_000 * MS
