@@ -565,6 +565,9 @@ class Daemon:
         for member in picture.members:
             link = links.get(member.index)
             fault, fault_ms = self.driver.faults.get(member.index, ("", 0))
+            slow = self.core.sync.faults.get(member.index) if self.core.started else None
+            if slow is not None and not fault:  # silence is named, not charged
+                fault, fault_ms = slow.reason, _ago(wall, now - slow.since_ns)
             members.append(
                 MemberStatus(
                     index=member.index,

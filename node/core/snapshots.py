@@ -21,7 +21,7 @@ from typing import Final
 from consensus.effects import SignatureItem
 from consensus.events import EpochSpec, Lsn
 from ledger.block import Header, block_id, exec_root, header_codec, list_root
-from ledger.certificate import CommitCertificate, bitmap_indexes, quorum
+from ledger.certificate import CommitCertificate, bitmap_indexes, faults, quorum
 from ledger.codec import encode
 from ledger.errors import LedgerError
 from ledger.ids import HASH_BYTES
@@ -100,6 +100,8 @@ class Taking:
     done_chunks: int = 0
     _offers: dict[int, SnapshotManifest] = field(default_factory=dict)
     _asked: dict[int, None] = field(default_factory=dict)
+    _without: int = 0
+    """Peers that answered and have nothing of use."""
     _deadline_ns: int = 0
     _token: int = 0
     _chosen: int = -1
@@ -133,6 +135,7 @@ class Taking:
         self.asked_ns = now
         self._offers.clear()
         self._asked.clear()
+        self._without = 0
         self._deadline_ns = now + OFFERS_WAIT * self.patience_ns
         return self._ask_offers(tip, now)
 
@@ -157,8 +160,10 @@ class Taking:
             problem = self._shape(message.manifests[0]) if len(message.manifests) == 1 else "offer"
             if problem:
                 return self._blame(peer, f"snapshot_{problem}", now)
-            if message.manifests[0].height > tip + self.replay_blocks // 2:
-                self._offers[peer] = message.manifests[0]
+        if message.manifests and message.manifests[0].height > tip + self.replay_blocks // 2:
+            self._offers[peer] = message.manifests[0]
+        else:
+            self._without += 1
         return [] if self._asked else self._choose(now)
 
     def _ask_offers(self, tip: int, now: int) -> list[NodeEffect]:
@@ -178,7 +183,8 @@ class Taking:
             if best < 0 or self._offers[peer].height > self._offers[best].height:
                 best = peer
         if best < 0:
-            self.asking = now < self._deadline_ns  # others may still connect and offer one
+            # f+1 who have none are answer enough; with fewer, others may still connect and offer one
+            self.asking = self._without <= faults(len(self.epoch.members)) and now < self._deadline_ns
             return []
         self._chosen = best
         self._token = self.next_token()

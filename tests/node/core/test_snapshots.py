@@ -209,9 +209,25 @@ def test_without_an_offer_the_blocks_are_replayed_and_nobody_is_asked_again_at_o
     net.start()
     net.run()
     assert not net.taking.active and net.penalties == []
-    assert net.now <= (rules.OFFERS_WAIT + 1) * 2 * SECOND
+    assert net.now == 0, "f+1 answers are enough: a claim that nobody can show costs no time"
     assert not net.taking.wanted(TOP, 0, net.now)
     assert net.taking.wanted(TOP, 0, net.now + rules.LEFT_OUT_NS)
+
+
+def test_one_peer_without_an_offer_is_not_enough_to_give_up(league: League) -> None:
+    """It may be the only one that connected so far, or a liar."""
+    net = Net(league)
+    net.connected.clear()
+    net.connected[1] = None
+    net.peers[1].spoil = lambda message: SnapshotOffer(())
+    net.start()
+    net.run(rounds=2)
+    assert net.taking.asking
+    net.connected[2] = None
+    net.perform(net.taking.joined(2, 0, net.now))
+    net.peers[1].spoil = lambda message: message
+    net.run()
+    net.complete()
 
 
 def test_an_offer_that_saves_little_is_not_taken(league: League) -> None:
