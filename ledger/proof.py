@@ -117,7 +117,7 @@ def verify_result(
     problem = _claim_problem(proof) or _other_claim(proof, about)
     if problem:
         return problem
-    header = _certified_header(proof.header, proof.certificate, keys, chain_id, verify)
+    header = certified_header(proof.header, proof.certificate, keys, chain_id, verify)
     if isinstance(header, str):
         return header
     if len(proof.links) > LINKS_MAX:
@@ -136,7 +136,7 @@ def verify_inclusion(
     proof: InclusionProof, keys: Sequence[bytes], chain_id: bytes, verify: Verify = verify_strict
 ) -> str:
     """Return "" if the transaction is in the certified block, else the first check that fails."""
-    header = _certified_header(proof.header, proof.certificate, keys, chain_id, verify)
+    header = certified_header(proof.header, proof.certificate, keys, chain_id, verify)
     if isinstance(header, str):
         return header
     if len(proof.tx_id) != HASH_BYTES or any(len(sibling) != HASH_BYTES for sibling in proof.siblings):
@@ -189,7 +189,7 @@ def _other_claim(proof: ResultProof, about: bytes) -> str:
     return "" if named == about else "the proof is about something else than was asked"
 
 
-def _certified_header(
+def certified_header(
     raw: bytes, certificate: CommitCertificate, keys: Sequence[bytes], chain_id: bytes, verify: Verify
 ) -> Header | str:
     """Return the header if the certificate proves it on this chain, else what is wrong."""
