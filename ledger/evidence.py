@@ -65,7 +65,7 @@ def evidence_id(item: bytes) -> bytes:
 
 def fault_key(company_id: str, epoch: int, kind: str) -> bytes:
     """Return the state key of a recorded fault: one for each offender, epoch and kind (P124)."""
-    return b"re" + company_id.encode("ascii") + b"/" + epoch.to_bytes(8, "big") + kind.encode("ascii")
+    return b"rf" + company_id.encode("ascii") + b"/" + epoch.to_bytes(8, "big") + kind.encode("ascii")
 
 
 def order_of(item: Evidence) -> tuple[str, int, str]:

@@ -22,12 +22,15 @@ from ledger.crypto.hashing import H, Tag, signing_digest
 from ledger.errors import InvalidGenesis, LedgerError
 from ledger.ids import HASH_BYTES, ZERO_HASH
 from ledger.params import Params
-from ledger.registry.lookup import ACTIVE, company_key, node_key, user_key
+from ledger.registry.epochs import MEMBERS_MAX, EpochMember, EpochRecord, epoch_key
+from ledger.registry.lookup import ACTIVE, REGISTRY_KEY, company_key, node_key, signing_key_key, user_key
 from ledger.registry.records import (
     COMPANY_ROLES,
     Company,
+    KeyRecord,
     Node,
     ReaderKey,
+    RegistryState,
     User,
     company_id,
     members_hash,
@@ -40,8 +43,6 @@ from ledger.transaction import RESERVED_CONTRACTS
 GENESIS_VERSION: Final = 1
 MEMBERS_MIN_PRODUCTION: Final = 4
 """Fewer members tolerate no fault at all (P4)."""
-MEMBERS_MAX: Final = 512
-"""Certificates are bounded for this many signatures (ledger.certificate)."""
 LABEL_MAX: Final = 64
 READER_SUITES: Final = {1: 32, 2: 1216}
 """Suite id -> length of a reader key (S9)."""
@@ -177,6 +178,16 @@ def epoch_members(document: GenesisDocument) -> tuple[tuple[str, bytes], ...]:
     )
 
 
+def first_epoch(document: GenesisDocument) -> EpochRecord:
+    """Return epoch 0: the member nodes of the document, all in rotation, from block 1 on (P5)."""
+    founders = [
+        EpochMember(node.company_id, node.node_id, node.consensus[0].public_key, True)
+        for node in document.nodes
+        if node.kind == "member"
+    ]
+    return EpochRecord(0, 1, 0, tuple(sorted(founders, key=lambda member: member.company_id)))
+
+
 def genesis_state(document: GenesisDocument, contract_meta: Sequence[tuple[str, int, bytes, bytes]]) -> MemoryState:
     """Return the state at height 0 (LR7-LR9).
 
@@ -187,7 +198,11 @@ def genesis_state(document: GenesisDocument, contract_meta: Sequence[tuple[str, 
         PARAMS_KEY: encode(document.params),
         CURRENCIES_KEY: encode(document.currencies),
         NETWORK_KEY: encode((document.network, document.production, document.utc_offset_min)),
+        REGISTRY_KEY: encode(RegistryState(0, 0)),
+        epoch_key(0): encode(first_epoch(document)),
     }
+    for kind, owner, key in _signing_keys(document):
+        rows[signing_key_key(key)] = encode(KeyRecord(key, kind, owner, 0, 0))
     for company in document.companies:
         rows[company_key(company.company_id)] = encode(company)
     for node in document.nodes:

@@ -21,7 +21,12 @@ from ledger.block import Header, exec_root
 from ledger.codec import encode
 from ledger.errors import InvariantViolated
 from ledger.evidence import Fault, evidence_codec, evidence_id, fault_key
+from ledger.governance.act import GOVERNANCE, Act
+from ledger.governance.calls import GOVERNANCE_VERSION, govern
+from ledger.governance.network import lapse_suspensions
+from ledger.governance.programs import Examiner, stopped_by
 from ledger.receipt import STATUS_FAILED, STATUS_OK, Abort, ContractEvent, Receipt, receipts_root
+from ledger.registry.epochs import EpochRecord
 from ledger.registry.lookup import (
     ACTIVE,
     NonceWindow,
@@ -74,7 +79,10 @@ class OutcomeLike(Protocol):
 
 
 class Runtime(Protocol):
-    """Runs one contract call; `contracts.runtime.Program` is one. It never rolls back by itself (H2)."""
+    """Runs one contract call; `contracts.runtime.Program` is one. It never rolls back by itself (H2).
+
+    One that is an `Examiner` too takes contracts by vote.
+    """
 
     def execute(
         self, contract: str, method: str, args: tuple[Any, ...], host: TransactionHost, gas_limit: int
@@ -83,7 +91,10 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockResult:
-    """What a block did. `writes` sorted by key, None deletes; `nodes` are tree nodes by path, None deletes."""
+    """What a block did. `writes` sorted by key, None deletes; `nodes` are tree nodes by path, None deletes.
+
+    `next_epoch`: the member set this block decided on, with its first height; None in nearly every block (P112).
+    """
 
     height: int
     writes: tuple[tuple[bytes, bytes | None], ...]
@@ -92,6 +103,7 @@ class BlockResult:
     receipts_root: bytes
     state_root: bytes
     exec_root: bytes
+    next_epoch: EpochRecord | None = None
 
 
 def apply_block(
@@ -115,7 +127,7 @@ class _Registered:
     is the answer for the whole block. A built-in contract that changes a record must start a new one.
     """
 
-    __slots__ = ("callers", "companies", "contexts", "decisions", "sound", "subjects")
+    __slots__ = ("callers", "companies", "contexts", "decisions", "sound", "stopped", "subjects")
 
     def __init__(self) -> None:
         self.sound: SoundSigners = {}
@@ -126,12 +138,25 @@ class _Registered:
         self.decisions: dict[tuple[str, str, str, str, str, tuple[str, ...]], str] = {}
         """(user, company, capacity, role, company demanded, apart from) -> code."""
         self.companies: dict[tuple[str, str], bool] = {}
+        self.stopped: dict[str, str] = {}
+        """Contract -> the suspended contract that keeps it from running, or "" (L60)."""
 
 
 class BlockExecution:
     """One block in slices: construct, `run` in order over all its transactions, `finish` once."""
 
-    __slots__ = ("_day", "_header", "_overlay", "_receipts", "_registered", "_runtime", "_view", "_windows")
+    __slots__ = (
+        "_day",
+        "_examiner",
+        "_header",
+        "_next_epoch",
+        "_overlay",
+        "_receipts",
+        "_registered",
+        "_runtime",
+        "_view",
+        "_windows",
+    )
 
     def __init__(
         self,
@@ -146,12 +171,15 @@ class BlockExecution:
         self._view = view
         self._header = header
         self._runtime = runtime
+        self._examiner = runtime if isinstance(runtime, Examiner) else None
+        self._next_epoch: EpochRecord | None = None
         self._day = day_number(header.time_ms, utc_offset_min)
         self._overlay = Overlay(view)
         self._receipts: list[Receipt] = []
         self._registered = _Registered()
         self._windows: dict[str, NonceWindow] = {}
         """Nonce windows that moved in this block; written once, at its end."""
+        lapse_suspensions(self._overlay, header.time_ms)
         for item in evidence:
             self._record(item)
 
@@ -179,6 +207,7 @@ class BlockExecution:
             receipts_root=receipts_hash,
             state_root=state_root,
             exec_root=exec_root(self._view.exec_root, state_root, receipts_hash),
+            next_epoch=self._next_epoch,
         )
 
     def _record(self, item: bytes) -> None:
@@ -200,39 +229,55 @@ class BlockExecution:
         if not nonce_free(window, body.nonce):
             return _refused(tx, "bad_nonce", "", f"nonce {body.nonce} of user {first} is used or out of range")
         self._windows[first] = use_nonce(window, body.nonce)
-        if body.contract in RESERVED_CONTRACTS:
+        if body.contract in RESERVED_CONTRACTS and body.contract != GOVERNANCE:
             return _refused(tx, "unknown_method", "", f"{body.contract} has no method {body.method}")
         host = TransactionHost(overlay, tx, header, self._day, registered)
         denied = host.may_call()
         if denied:
             return _refused(tx, "not_authorised", denied, "a signer may not call contracts")
+        if body.contract == GOVERNANCE:
+            return self._govern(tx, host)
+        stopped = self._stopped(body.contract)
+        if stopped:
+            return _refused(tx, "suspended", "L60", f"contract {stopped} is suspended by vote; ask the companies")
         overlay.begin()
         outcome = self._runtime.execute(body.contract, body.method, body.args, host, body.gas_limit)
         if outcome.abort is not None:
             overlay.rollback()
-            return Receipt(
-                tx_id=tx.tx_id,
-                contract=body.contract,
-                version=outcome.version,
-                method=body.method,
-                status=STATUS_FAILED,
-                gas_used=outcome.gas_used,
-                abort=(outcome.abort,),
-                events=(),
-                result=None,
-            )
+            return _failed(tx, outcome.version, outcome.gas_used, outcome.abort)
         overlay.commit()
-        return Receipt(
+        return _succeeded(tx, outcome.version, outcome.gas_used, outcome.events, outcome.result)
+
+    def _govern(self, tx: Transaction, host: TransactionHost) -> Receipt:
+        """Run a call of the reserved contract `governance`: it changes the ledger's own records (LR1)."""
+        header, overlay = self._header, self._overlay
+        act = Act(
+            rows=overlay,
+            examiner=self._examiner,
+            chain_id=header.chain_id,
+            parent_id=header.parent_id,
+            height=header.height,
+            time_ms=header.time_ms,
             tx_id=tx.tx_id,
-            contract=body.contract,
-            version=outcome.version,
-            method=body.method,
-            status=STATUS_OK,
-            gas_used=outcome.gas_used,
-            abort=(),
-            events=outcome.events,
-            result=outcome.result,
+            company_id="",
+            signers=(),
+            gas_limit=tx.body.gas_limit,
         )
+        overlay.begin()
+        verdict = govern(act, tx.body, host.decide)
+        if verdict.abort is not None:
+            overlay.rollback()
+            return _failed(tx, GOVERNANCE_VERSION, verdict.gas_used, verdict.abort)
+        overlay.commit()
+        self._registered = _Registered()
+        self._next_epoch = verdict.next_epoch or self._next_epoch
+        return _succeeded(tx, GOVERNANCE_VERSION, verdict.gas_used, verdict.events, verdict.result)
+
+    def _stopped(self, contract: str) -> str:
+        known = self._registered.stopped
+        if contract not in known:
+            known[contract] = stopped_by(self._overlay, contract, self._examiner)
+        return known[contract]
 
 
 class TransactionHost:
@@ -344,16 +389,34 @@ def _check_program_key(key: bytes) -> None:
         raise InvariantViolated("a program wrote outside its part of the state")
 
 
-def _refused(tx: Transaction, code: str, reason: str, text: str) -> Receipt:
-    """Return the failed receipt of a transaction that reached no program."""
+def _succeeded(tx: Transaction, version: int, gas_used: int, events: tuple[ContractEvent, ...], result: Any) -> Receipt:
     return Receipt(
         tx_id=tx.tx_id,
         contract=tx.body.contract,
-        version=0,
+        version=version,
+        method=tx.body.method,
+        status=STATUS_OK,
+        gas_used=gas_used,
+        abort=(),
+        events=events,
+        result=result,
+    )
+
+
+def _failed(tx: Transaction, version: int, gas_used: int, abort: Abort) -> Receipt:
+    return Receipt(
+        tx_id=tx.tx_id,
+        contract=tx.body.contract,
+        version=version,
         method=tx.body.method,
         status=STATUS_FAILED,
-        gas_used=0,
-        abort=(Abort(code, reason, tx.body.contract, 0, 0, text[:TEXT_MAX]),),
+        gas_used=gas_used,
+        abort=(abort,),
         events=(),
         result=None,
     )
+
+
+def _refused(tx: Transaction, code: str, reason: str, text: str) -> Receipt:
+    """Return the failed receipt of a transaction that reached no program."""
+    return _failed(tx, 0, 0, Abort(code, reason, tx.body.contract, 0, 0, text[:TEXT_MAX]))

@@ -53,15 +53,58 @@ from ledger.crypto.ed25519 import SMALL_ORDER, L, P, SigningKey  # noqa: E402
 from ledger.crypto.fieldtree import build, leaf  # noqa: E402
 from ledger.crypto.hashing import H, Tag, lp, signing_digest  # noqa: E402
 from ledger.crypto.kdf import field_salt  # noqa: E402
-from ledger.genesis import founder_digest, proof_digest  # noqa: E402
+from ledger.genesis import KeyProof, founder_digest, proof_digest  # noqa: E402
+from ledger.governance.follow import EpochEnd, wire_members  # noqa: E402
+from ledger.governance.keys import (  # noqa: E402
+    endorse_digest,
+    join_digest,
+    leave_digest,
+    possession_digest,
+    ready_digest,
+    rotate_digest,
+)
+from ledger.governance.records import (  # noqa: E402
+    AddCompany,
+    Admission,
+    Ballot,
+    ContractPlan,
+    Expel,
+    FirstUser,
+    InstallContracts,
+    Invite,
+    JoinRequest,
+    Leave,
+    Openings,
+    PlannedContract,
+    Proposal,
+    Resume,
+    ResumeContract,
+    RotateConsensus,
+    RotateTls,
+    Rotation,
+    Suspend,
+    SuspendContract,
+    Suspension,
+    admission_key,
+    ballot_key,
+    invite_key,
+    lapse_key,
+    openings_key,
+    proposal_key,
+    suspension_key,
+)
 from ledger.ids import ZERO_HASH  # noqa: E402
 from ledger.merkle import ProofLevel, StateProof, prove  # noqa: E402
 from ledger.params import Params  # noqa: E402
 from ledger.proof import ResultProof, StateClaim, inclusion_proof, receipt_claim  # noqa: E402
 from ledger.receipt import STATUS_FAILED, STATUS_OK, Abort, ContractEvent, Receipt, receipts_root  # noqa: E402
-from ledger.registry.lookup import UNUSED, use_nonce  # noqa: E402
+from ledger.registry.epochs import EpochMember, EpochRecord, epoch_key  # noqa: E402
+from ledger.registry.lookup import REGISTRY_KEY, UNUSED, signing_key_key, use_nonce  # noqa: E402
 from ledger.registry.records import (  # noqa: E402
+    KeyRecord,
+    RegistryState,
     RootPolicy,
+    TlsPin,
     company_id,
     legal_commitment,
     members_hash,
@@ -382,6 +425,95 @@ def documents() -> Vectors:
     }
 
 
+def governance() -> Vectors:
+    """Payloads, records and keys of governance, what is signed for them, a walk over epochs (S22-S26, P85)."""
+    policy = RootPolicy(2, tuple(sorted(key.public_key for key in KEYS[:3])))
+    company, node, public = company_id(policy), node_id(KEYS[0].public_key), KEYS[0].public_key
+    pin = TlsPin(bytes([0x61]) * 32, b"certificate")
+    signed = ((KEYS[1].public_key, KEYS[1].sign(leave_digest(CHAIN, company))),)
+    proof = KeyProof("consensus", node, public, KEYS[0].sign(possession_digest(CHAIN, "consensus", node, public)))
+    request = JoinRequest(
+        SEED, policy, public, (pin,), DEK, (), SEED, (FirstUser(("governor",), KEYS[3].public_key),), (proof,)
+    )
+    payloads = {
+        "add": AddCompany(encode(request), signed),
+        "leave": Leave(company, signed),
+        "expel": Expel(("c-a", "c-b")),
+        "rotate_consensus": RotateConsensus(node, public, proof.signature, signed),
+        "rotate_tls": RotateTls(node, (pin,)),
+        "rotation": Rotation(company, False),
+        "suspend": Suspend(company),
+        "resume": Resume(company),
+        "contract": InstallContracts((PlannedContract("notes", b"contract notes version 1", DEK),), 5),
+        "suspend_contract": SuspendContract("notes"),
+        "resume_contract": ResumeContract("notes"),
+    }
+    members = tuple(EpochMember(f"c{i}", f"n{i}", KEYS[i].public_key, i != 3) for i in range(4))
+    epochs = (
+        EpochRecord(0, 1, 0, tuple(msgspec.structs.replace(member, in_rotation=True) for member in members)),
+        EpochRecord(1, 15, 5, members),
+    )
+    records = [
+        (epoch_key(1), epochs[1]),
+        (REGISTRY_KEY, RegistryState(3, 1)),
+        (signing_key_key(public), KeyRecord(public, "consensus", node, 15, 0)),
+        (proposal_key(SEED), Proposal(SEED, "rotation", encode(payloads["rotation"]), "c0", 3, 100, "open", 0)),
+        (ballot_key(SEED, "c0"), Ballot("c0", True, 3, ("u0", "u1"), False)),
+        (openings_key("c0"), Openings((SEED,))),
+        (invite_key(DEK), Invite(DEK, ("trader",), 100, "c0", False)),
+        (admission_key(node), Admission(node, company, public, SEED, 4)),
+        (suspension_key("c1"), Suspension("c1", 1_780_000_000_000, 1_780_086_400_000, False, 0, ("c0", "c2"))),
+    ]
+    plan = ContractPlan((("notes", H(Tag.CONTRACT, b"contract notes version 1"), DEK),), 5)
+    end = _epoch_end(epochs[0], epochs[1])
+    return {
+        "payloads": [{"kind": kind, "payload": encode(payload)} for kind, payload in payloads.items()],
+        "join_request": encode(request),
+        "contract_plan": encode(plan),
+        "records": [{"key": key, "value": encode(record)} for key, record in records],
+        "lapse": {"key": lapse_key("c1"), "value": encode(1_780_086_400_000)},
+        "signed": [
+            {"what": "possession", "chain_id": CHAIN, "digest": possession_digest(CHAIN, "consensus", node, public)},
+            {"what": "ready", "chain_id": CHAIN, "digest": ready_digest(CHAIN, node, 14, SEED)},
+            {"what": "join", "chain_id": CHAIN, "digest": join_digest(CHAIN, encode(request))},
+            {"what": "leave", "chain_id": CHAIN, "digest": leave_digest(CHAIN, company)},
+            {"what": "rotate", "chain_id": CHAIN, "digest": rotate_digest(CHAIN, node, public)},
+            {"what": "endorse", "chain_id": CHAIN, "digest": endorse_digest(CHAIN, SEED, company)},
+        ],
+        "follow": {
+            "chain_id": CHAIN,
+            "members": wire_members(epochs[0]),
+            "end": encode(end),
+            "refused": [
+                {"reason": "one signature less", "end": encode(_fewer(end))},
+                {
+                    "reason": "other members than the header names",
+                    "end": encode(msgspec.structs.replace(end, members=wire_members(epochs[0]))),
+                },
+            ],
+        },
+    }
+
+
+def _epoch_end(old: EpochRecord, new: EpochRecord) -> EpochEnd:
+    header = encode(
+        Header(
+            1, CHAIN, old.epoch, new.first_height - 1, SEED, EMPTY_LIST_ROOT, 0, 0, 1_780_000_014_000, 0, 13, DEK,
+            old.members_hash, new.members_hash, EMPTY_LIST_ROOT, 13, SEED, Params().hash(),
+        )
+    )  # fmt: skip
+    vote = Vote(old.epoch, 0, new.first_height - 1, block_id(header))
+    digest = signing_digest(Tag.SIG_COMMIT, CHAIN, encode(vote))
+    certificate = CommitCertificate(vote, bitmap(range(3), 4), tuple(key.sign(digest) for key in KEYS[:3]))
+    return EpochEnd(header, certificate, wire_members(new))
+
+
+def _fewer(end: EpochEnd) -> EpochEnd:
+    certificate = end.certificate
+    short = CommitCertificate(certificate.vote, bitmap(range(2), 4), certificate.signatures[:2])
+    return msgspec.structs.replace(end, certificate=short)
+
+
 FILES: dict[str, Callable[[], Vectors]] = {
     "hashing": hashing,
     "signatures": signatures,
@@ -391,6 +523,7 @@ FILES: dict[str, Callable[[], Vectors]] = {
     "state_tree": state_tree,
     "blocks": blocks,
     "documents": documents,
+    "governance": governance,
 }
 
 

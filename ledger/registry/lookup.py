@@ -1,8 +1,8 @@
 """Registry records and nonces in state: keys, readers, and the two checks that may depend on state (LR2, LR3, LR9).
 
 Keys: `rc` + company id, `rn` + node id, `ru` + user id, `rm` + principal + `/` + user id for a mandate,
-`n` + user id for the nonce window. The mempool asks the same checks before it accepts or relays; the transition
-has the last word.
+`rk` + public key for whose it is and when, `rv` for the version counter, `n` + user id for the nonce window. The
+mempool asks the same checks before it accepts or relays; the transition has the last word.
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from typing import Final, Protocol
 from ledger.codec import Codec, Wire, encode
 from ledger.registry.records import (
     Company,
+    KeyRecord,
     Mandate,
     Node,
+    RegistryState,
     User,
     company_codec,
+    key_codec,
     node_codec,
+    registry_codec,
     user_codec,
 )
 from ledger.transaction import SignerRef, Transaction
@@ -26,6 +30,8 @@ COMPANY_PREFIX: Final = b"rc"
 NODE_PREFIX: Final = b"rn"
 USER_PREFIX: Final = b"ru"
 MANDATE_PREFIX: Final = b"rm"
+KEY_PREFIX: Final = b"rk"
+REGISTRY_KEY: Final = b"rv"
 NONCE_PREFIX: Final = b"n"
 
 ACTIVE: Final = "active"
@@ -72,6 +78,10 @@ def mandate_key(principal: str, user_id: str) -> bytes:
     return MANDATE_PREFIX + principal.encode() + b"/" + user_id.encode()
 
 
+def signing_key_key(public_key: bytes) -> bytes:
+    return KEY_PREFIX + public_key
+
+
 def nonce_key(user_id: str) -> bytes:
     return NONCE_PREFIX + user_id.encode()
 
@@ -100,25 +110,38 @@ def read_mandate(reader: Getter, principal: str, user_id: str) -> Mandate | None
     return None if data is None else mandate_codec.decode(data)
 
 
+def read_key(reader: Getter, public_key: bytes) -> KeyRecord | None:
+    """Return whose signing key this is and when it is in force, or None if nobody registered it (S20)."""
+    data = reader.get(signing_key_key(public_key))
+    return None if data is None else key_codec.decode(data)
+
+
+def read_registry(reader: Getter) -> RegistryState:
+    """Return the version counter and the last decided epoch (S21)."""
+    data = reader.get(REGISTRY_KEY)
+    return RegistryState(0, 0) if data is None else registry_codec.decode(data)
+
+
 def check_signers(
     reader: Getter,
     tx: Transaction,
-    height: int,  # noqa: ARG001  # S20: keys get height ranges with rotation
+    height: int,
     time_ms: int,
     sound: SoundSigners | None = None,
 ) -> str:
     """Return "" if each carried key is its user's key in force and everybody is active, else what is wrong (LR2).
 
     Signatures are not looked at: those are static checks, done before a block is accepted. A user acts for its
-    own company, or for a principal under a mandate in force (F12). `height` is the height of the block. `sound`
-    remembers who was found right, as long as neither the registry in `reader` nor `time_ms` changes.
+    own company, or for a principal under a mandate in force (F12). `height` is the height of the block: a key counts
+    in its own range of heights, also when an older block is looked at later (S20). `sound` remembers who was found
+    right, as long as neither the registry in `reader` nor `height` and `time_ms` change.
     """
     keys: list[bytes] = []
     for signer, (public_key, _) in zip(tx.body.signers, tx.signatures, strict=True):
         place = (signer.user_id, signer.company_id, public_key)
         company_problem = ""
         if sound is None or place not in sound:
-            problem, company_problem = _signer_problems(reader, signer, public_key, time_ms)
+            problem, company_problem = _signer_problems(reader, signer, public_key, height, time_ms)
             if problem:
                 return problem
             if sound is not None and not company_problem:
@@ -131,7 +154,9 @@ def check_signers(
     return ""
 
 
-def _signer_problems(reader: Getter, signer: SignerRef, public_key: bytes, time_ms: int) -> tuple[str, str]:
+def _signer_problems(
+    reader: Getter, signer: SignerRef, public_key: bytes, height: int, time_ms: int
+) -> tuple[str, str]:
     """Return what is wrong with the user, and with the companies it belongs to and acts for; "" twice is nothing."""
     user = read_user(reader, signer.user_id)
     if user is None:
@@ -140,7 +165,7 @@ def _signer_problems(reader: Getter, signer: SignerRef, public_key: bytes, time_
         return f"user {signer.user_id} is {user.status}", ""
     if user.valid_to_ms and user.valid_to_ms <= time_ms:
         return f"user {signer.user_id} has expired", ""
-    if user.public_key != public_key:
+    if not _signs_at(reader, user, public_key, height):
         return f"the key of user {signer.user_id} is not the one in force", ""
     problem = _company_problem(reader, user.company_id)
     if not problem and signer.company_id != user.company_id:
@@ -149,6 +174,14 @@ def _signer_problems(reader: Getter, signer: SignerRef, public_key: bytes, time_
             return "", f"user {signer.user_id} has no mandate of company {signer.company_id}"
         problem = _company_problem(reader, signer.company_id)
     return "", problem
+
+
+def _signs_at(reader: Getter, user: User, public_key: bytes, height: int) -> bool:
+    """Tell whether `public_key` is the user's key at `height`: by its range if it has one, else by the record (S20)."""
+    key = read_key(reader, public_key)
+    if key is None:
+        return user.public_key == public_key
+    return key.kind == "user" and key.owner == user.user_id and key.in_force(height)
 
 
 def read_nonces(reader: Getter, user_id: str) -> NonceWindow:

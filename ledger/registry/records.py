@@ -94,9 +94,36 @@ class Mandate(Wire, frozen=True):
     status: str
 
 
+class KeyRecord(Wire, frozen=True):
+    """Whose signing key `public_key` is, and at which heights it signs (S20). Never deleted.
+
+    `kind`: root, consensus, user. `owner`: a company, node or user. In force at `from_height` to `to_height`, both
+    included; `to_height` 0 is open, and `to_height` below `from_height` means that it never came into force.
+    """
+
+    public_key: bytes
+    kind: str
+    owner: str
+    from_height: int
+    to_height: int
+
+    def in_force(self, height: int) -> bool:
+        """Tell whether the key may sign in a block of `height` (S20)."""
+        return self.from_height <= height and (self.to_height == 0 or height <= self.to_height)
+
+
+class RegistryState(Wire, frozen=True):
+    """`version` counts the changes of registry and grants (S21); `epoch` is the last one that was decided."""
+
+    version: int
+    epoch: int
+
+
 company_codec: Codec[Company] = Codec(Company, "company record", 64 * 1024)
 node_codec: Codec[Node] = Codec(Node, "node record", 64 * 1024)
 user_codec: Codec[User] = Codec(User, "user record", 16 * 1024)
+key_codec: Codec[KeyRecord] = Codec(KeyRecord, "key record", 512)
+registry_codec: Codec[RegistryState] = Codec(RegistryState, "registry state", 64)
 
 
 def company_id(policy: RootPolicy) -> str:

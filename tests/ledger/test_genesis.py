@@ -32,7 +32,9 @@ from ledger.genesis import (
 )
 from ledger.ids import ZERO_HASH
 from ledger.merkle import build
-from ledger.registry.records import members_hash, node_id, user_id
+from ledger.registry.epochs import epoch_codec
+from ledger.registry.lookup import read_key
+from ledger.registry.records import KeyRecord, members_hash, node_id, user_id
 
 if TYPE_CHECKING:
     from tests.ledger.conftest import Sample
@@ -72,7 +74,14 @@ def test_lr5_lr8_block_0(sample: Sample) -> None:
 def test_lr9_the_state_holds_every_record(sample: Sample) -> None:
     state = sample.state
     keys = state.scan(b"", b"\xff", 1_000)
-    assert {key[:2] for key in keys if key[:1] == b"r"} == {b"rc", b"rn", b"ru"}
+    assert {key[:2] for key in keys if key[:1] == b"r"} == {b"rc", b"rn", b"ru", b"rk", b"re", b"rv"}
+    (epoch,) = [epoch_codec.decode(state.get(key) or b"") for key in keys if key[:2] == b"re"]
+    assert [(member.company_id, member.consensus_key) for member in epoch.members] == list(
+        epoch_members(sample.document)
+    )
+    assert (epoch.epoch, epoch.first_height, epoch.members_hash) == (0, 1, sample.header.members_hash)
+    for proof in sample.document.proofs:  # every signing key, with its owner and an open range (S20)
+        assert read_key(state, proof.public_key) == KeyRecord(proof.public_key, proof.kind, proof.owner, 0, 0)
     assert build({key: state.get(key) or b"" for key in keys})[0] == state.state_root
     meta = contract_meta_codec.decode(state.get(contract_key("sample")) or b"")
     source = sample.document.contracts[0].source

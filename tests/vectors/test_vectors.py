@@ -17,9 +17,21 @@ from ledger.crypto.ed25519 import SigningKey, verify_strict
 from ledger.crypto.fieldtree import disclosure_codec, verify_disclosure
 from ledger.crypto.hashing import H, Tag, lp
 from ledger.errors import LedgerError
+from ledger.governance.follow import TrustedMembers, epoch_end_codec, follow
+from ledger.governance.keys import (
+    endorse_digest,
+    join_digest,
+    leave_digest,
+    possession_digest,
+    ready_digest,
+    rotate_digest,
+)
+from ledger.governance.records import PAYLOADS, plan_codec, proposal_codec, request_codec
 from ledger.merkle import build, proof_codec, verify_proof
 from ledger.proof import inclusion_codec, result_codec, verify_inclusion, verify_result
 from ledger.receipt import receipt_codec
+from ledger.registry.epochs import epoch_codec, epoch_key
+from ledger.registry.records import company_id, key_codec, node_id
 from ledger.transaction import decode_transaction
 
 FOLDER = Path(__file__).parent
@@ -154,3 +166,42 @@ def test_documents() -> None:
     fields, seed = open_envelope(raw(envelope["ciphertext"]), raw(envelope["dek"]), context, blob=blob, kc=kc)
     assert [[path, value.hex()] for path, value in fields.items()] == vectors["trees"][0]["fields"]
     assert seed.hex() == vectors["trees"][0]["seed"]
+
+
+@pytest.mark.control("S18", "S22")
+def test_s22_governance_payloads_records_and_digests() -> None:
+    vectors = read("governance")
+    payloads = {row["kind"]: PAYLOADS[row["kind"]].decode(raw(row["payload"])) for row in vectors["payloads"]}
+    assert list(payloads) == list(PAYLOADS)
+    request = request_codec.decode(raw(vectors["join_request"]))
+    company, node, key = company_id(request.root), node_id(request.consensus_key), request.consensus_key
+    records = {raw(row["key"])[:2]: (raw(row["key"]), raw(row["value"])) for row in vectors["records"]}
+    assert records[b"re"][0] == epoch_key(epoch_codec.decode(records[b"re"][1]).epoch)
+    assert key_codec.decode(records[b"rk"][1]).public_key == records[b"rk"][0][2:] == key
+    proposal = proposal_codec.decode(records[b"rp"][1])
+    assert records[b"rp"][0] == b"rp" + proposal.proposal_id
+    assert PAYLOADS[proposal.kind].decode(proposal.payload) == payloads["rotation"]
+    assert plan_codec.decode(raw(vectors["contract_plan"])).delay_heights == 5
+    chain = raw(vectors["signed"][0]["chain_id"])
+    digests = [
+        possession_digest(chain, "consensus", node, key),
+        ready_digest(chain, node, 14, proposal.proposal_id),
+        join_digest(chain, raw(vectors["join_request"])),
+        leave_digest(chain, company),
+        rotate_digest(chain, node, key),
+        endorse_digest(chain, proposal.proposal_id, company),
+    ]
+    assert [row["digest"] for row in vectors["signed"]] == [digest.hex() for digest in digests]
+
+
+@pytest.mark.control("P85")
+def test_p85_epoch_ends() -> None:
+    vectors = read("governance")["follow"]
+    members = tuple((name, raw(key), rotates) for name, key, rotates in vectors["members"])
+    trusted = TrustedMembers(chain_id=raw(vectors["chain_id"]), epoch=0, first_height=1, members=members)
+    found = follow(trusted, [epoch_end_codec.decode(raw(vectors["end"]))])
+    assert isinstance(found, TrustedMembers)
+    assert (found.epoch, found.first_height, found.keys) == (1, 15, trusted.keys)
+    assert [rotates for _, _, rotates in found.members] == [True, True, True, False]
+    for row in vectors["refused"]:
+        assert isinstance(follow(trusted, [epoch_end_codec.decode(raw(row["end"]))]), str), row["reason"]
