@@ -12,6 +12,7 @@ import pytest
 from consensus.effects import SignatureItem
 from ledger.block import header_codec
 from ledger.merkle import RangeProof, key_hash, prefix_of, prove_range
+from ledger.transaction import decode_transaction
 from node.core import snapshots as rules
 from node.core.effects import (
     BeginSnapshot,
@@ -81,14 +82,10 @@ class Peer:
         else:
             assert isinstance(message, SkeletonRequest)
             part = self.league.blocks[message.first - 1 : message.last]
-            ids = tuple(tuple(tx.tx_id for tx in self._transactions(block)) for block in part)
+            chain = self.league.network.chain
+            ids = tuple(tuple(decode_transaction(one, chain).tx_id for one in block.envelopes) for block in part)
             reply = Skeleton(message.first, tuple(block.header for block in part), ids)
         return self.spoil(reply)
-
-    def _transactions(self, block):  # type: ignore[no-untyped-def]
-        from ledger.transaction import decode_transaction
-
-        return [decode_transaction(envelope, self.league.network.chain) for envelope in block.envelopes]
 
 
 class Net:

@@ -185,11 +185,11 @@ def lies(league: League) -> dict[str, tuple[str, Callable[[Blocks], Blocks]]]:
     }  # fmt: skip
 
 
-LIES = tuple(lies_name for lies_name in (
+LIES = (
     "certificate of another block", "forged signature", "too few signatures", "bodies of another block",
     "a bad signature under a true id", "no bodies", "garbage for a body", "garbage for a header", "a gap", "reversed",
     "more than asked", "empty",
-))  # fmt: skip
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", LIES)
