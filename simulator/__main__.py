@@ -1,4 +1,5 @@
-"""`python -m simulator --seed 1` prints a chain. Also: `run`, `verify`, `explore`, `abstract`, `transcript`, `list`.
+"""`python -m simulator --seed 1` prints a chain. Also: `run`, `list`, `explore`, `mutants`, `systematic`, `bench`,
+`abstract`, `verify`, `transcript`.
 
 Exit codes: 0 all held, 10 a property is broken, 2 the scenario or the arguments are wrong (M34).
 """
@@ -12,13 +13,17 @@ import time
 from pathlib import Path
 
 from simulator.errors import InvalidScenario
+from simulator.report.bench import FIGURES, measure
 from simulator.report.folder import verify, write
 from simulator.report.text import chain, story, summary
 from simulator.report.transcript import rewrite
-from simulator.scenario.load import shipped
+from simulator.scenario.load import catalogue, shipped
 from simulator.scenario.schema import Scenario
 from simulator.search.abstract import MUTANTS, explore_abstract
 from simulator.search.explore import command_of, explore, parse_seeds, scenario_of
+from simulator.search.mutants import Fate, hunt, line, table
+from simulator.search.mutants import write as write_table
+from simulator.search.systematic import KINDS, search
 from simulator.world import World
 
 FAILED = 10
@@ -42,8 +47,14 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.write(rewrite(Path(options.file).read_text(encoding="utf-8")))
             return 0
         if options.command == "list":
-            sys.stdout.write("\n".join(shipped()) + "\n")
+            sys.stdout.write("\n".join((*shipped(), *catalogue())) + "\n")
             return 0
+        if options.command == "mutants":
+            return _mutants(options)
+        if options.command == "systematic":
+            return _systematic(options)
+        if options.command == "bench":
+            return _bench(options)
         return _run(options)
     except InvalidScenario as error:
         sys.stderr.write(f"{error}\n")
@@ -89,6 +100,44 @@ def _explore(options: argparse.Namespace) -> int:
     return 0 if findings.ok else FAILED
 
 
+def _mutants(options: argparse.Namespace) -> int:
+    toll = hunt(options.only, workers=options.workers, tell=_tell)
+    sys.stdout.write(f"{table(toll)}\n")
+    if options.write:
+        write_table(toll, Path(options.write))
+    return 0 if toll.ok else FAILED
+
+
+def _tell(fate: Fate) -> None:
+    sys.stderr.write(f"{line(fate)}\n")
+    sys.stderr.flush()
+
+
+def _systematic(options: argparse.Namespace) -> int:
+    gathered = search(
+        options.kind,
+        views=options.views,
+        first=options.first,
+        most=options.most,
+        every=options.every,
+        workers=options.workers,
+        budget_s=options.budget,
+        save=Path(options.save) if options.save else None,
+    )
+    sys.stdout.write(
+        f"{gathered.runs} of {gathered.cases} cases in {gathered.seconds:.1f} s, {len(gathered.failures)} failed; "
+        f"{gathered.heights} heights, {gathered.events} events\n"
+    )
+    return 0 if gathered.ok else FAILED
+
+
+def _bench(options: argparse.Namespace) -> int:
+    for figure in measure(tuple(options.only)):
+        sys.stdout.write(f"{figure}\n")
+        sys.stdout.flush()
+    return 0
+
+
 def _abstract(options: argparse.Namespace) -> int:
     seed, problem = explore_abstract(options.first, options.runs, options.mutant)
     if seed < 0:
@@ -122,6 +171,21 @@ def _parser() -> argparse.ArgumentParser:
     search.add_argument("--no-shrink", action="store_true")
     search.add_argument("--save", default="", metavar="FOLDER")
     search.add_argument("--fail-fast", action="store_true")
+    faults = commands.add_parser("mutants", help="plant every known fault of the protocol and see it found (M39)")
+    faults.add_argument("--only", action="append", default=[], metavar="MU12")
+    faults.add_argument("--workers", type=int, default=1)
+    faults.add_argument("--write", default="", metavar="PAGE", help="put the table into this page")
+    every = commands.add_parser("systematic", help="every crash point, or every split of twins (M37)")
+    every.add_argument("kind", choices=KINDS)
+    every.add_argument("--views", type=int, default=2, help="stretches of a twins run, at most 4")
+    every.add_argument("--first", type=int, default=0)
+    every.add_argument("--most", type=int, default=200, help="drawn cases of twins-n7")
+    every.add_argument("--every", type=int, default=1, help="run only every so manieth case")
+    every.add_argument("--workers", type=int, default=1)
+    every.add_argument("--budget", type=float, default=0, metavar="SECONDS")
+    every.add_argument("--save", default="", metavar="FOLDER")
+    speed = commands.add_parser("bench", help="measure the speed of the simulator (M60)")
+    speed.add_argument("--only", action="append", default=[], choices=FIGURES)
     rules = commands.add_parser("abstract", help="explore quorums and view change without replicas (P61)")
     rules.add_argument("--runs", type=int, default=100_000)
     rules.add_argument("--first", type=int, default=0)
@@ -130,7 +194,7 @@ def _parser() -> argparse.ArgumentParser:
     again.add_argument("folder")
     story = commands.add_parser("transcript", help="print a transcript with the log its commands give now")
     story.add_argument("file")
-    commands.add_parser("list", help="names of the shipped scenarios")
+    commands.add_parser("list", help="names of all scenarios")
     return parser
 
 

@@ -41,6 +41,10 @@ INBOX_MAX: Final = 4_096
 FLUSH_BLOCKS: Final = 4
 FLUSH_NS: Final = 250_000_000
 """The block store is flushed after this many blocks or this long, whichever is first (performance E25)."""
+INSIDE: Final = ("inside", "kept", "torn")
+"""Crash points while a commit is in progress: kept or lost by chance, kept, lost."""
+DISORDER_NS: Final = 20_000_000
+"""With `shell.disorder` an answer of a verifier is late by up to this much, and stale timers fire."""
 SERVE_BYTES: Final = FRAME_LIMIT_BYTES - 64 * 1024
 Wait = tuple[int, Any]
 
@@ -82,6 +86,8 @@ class Surroundings:
     config: Callable[[int], ReplicaConfig]
     genesis_certificate: CommitCertificate
     chain_id: bytes
+    keys: tuple[bytes, ...]
+    """Consensus keys by member index."""
     slots_of: dict[int, tuple[int, ...]]
     """Slots by member index; more than one for twins."""
     encode_messages: bool
@@ -120,6 +126,7 @@ class Daemon:
         view: MemoryState,
         disk_rng: Rng,
         pipelined: bool,
+        disorder: bool,
     ) -> None:
         self.world = world
         self.slot = slot
@@ -138,9 +145,13 @@ class Daemon:
         self.paused = False
         self.honest = True
         self.voting = True
+        self.damaged = False
+        """The journal lost or mixed up records, and nobody told the core: it must notice (P92, P94)."""
         self.behaviour: Behaviour | None = None
         self.halt: Halt | None = None
         self.crash_point = ""
+        self.crash_commit = 0
+        self.restart_ns = 0
         self.write_error = False
         self.lying_disk = False
         self.set_back = False
@@ -150,6 +161,7 @@ class Daemon:
         self._began = False
         self._rng = disk_rng
         self._pipelined = pipelined
+        self._disorder = disorder
         self._inbox: deque[tuple[type[Any], dict[str, Any]]] = deque()
         self._in_turn = False
         self._batch = JournalBatch()
@@ -215,7 +227,8 @@ class Daemon:
             return
         world = self.world
         self.last_digest = self._quiet_digest()
-        kept = self.journal.crash(bool(self._rng.bits(1)))
+        drawn = bool(self._rng.bits(1))
+        kept = self.journal.crash({"kept": True, "torn": False}.get(self.crash_point, drawn))
         if kept is not None:
             world.monitor.durable(self, kept)
         self.store.crash(bool(self._rng.bits(1)))
@@ -232,6 +245,20 @@ class Daemon:
         self._flush_at = 0
         self.crash_point = ""
         world.monitor.stopped(self)
+        if self.restart_ns:
+            world.heap.at(world.heap.now + self.restart_ns, self._restart)
+            self.restart_ns = 0
+
+    def _restart(self, _: object) -> None:
+        if not self.up:
+            self.start()
+
+    def _crashes(self, point: str) -> bool:
+        """Tell whether the process is to end at this point of the commit that is next, in progress, or just done."""
+        if self.crash_point != point:
+            return False
+        number = self.journal.commits + (point not in ("after", "sent"))
+        return self.crash_commit in (0, number)
 
     def wipe(self) -> None:
         """Lose both disks. The key is still there, its journal is not: from now on without a vote (P94, P97)."""
@@ -246,6 +273,11 @@ class Daemon:
         self.crash()
         self.journal.roll_back()
         self.store.roll_back()
+
+    def damage(self, how: str) -> None:
+        """End the process and spoil its journal; the block store stays, and the key is used as before."""
+        self.crash()
+        self.damaged = self.journal.damage(how)
 
     def rot(self) -> None:
         """Change the state in memory and on disk: every later result differs from that of the others."""
@@ -270,7 +302,12 @@ class Daemon:
         """A message of member `peer` arrives."""
         if self.core is None or len(self._inbox) >= INBOX_MAX:
             return
-        message = peer_codec.decode(parcel.encoded) if self.world.decode_messages else parcel.message
+        message = parcel.message
+        if message is None or self.world.decode_messages:
+            try:
+                message = peer_codec.decode(parcel.encoded)
+            except LedgerError:
+                return  # the transport refuses such bytes before the core sees them (S33)
         if self.behaviour is not None and not self.behaviour.incoming(peer, message):
             return
         self._enqueue(nv.PeerReceived, peer=peer, message=message)
@@ -374,7 +411,7 @@ class Daemon:
         """The loop has done the turn: release what need not wait, start the durable write."""
         if incarnation != self.incarnation:
             return
-        if self.crash_point == "before" and self._batch:
+        if self._batch and self._crashes("before"):
             self.crash()
             return
         self._release()
@@ -397,7 +434,7 @@ class Daemon:
             self.crash()  # P91: never retried, never treated as done
             return
         self.journal.begin(batch)
-        if self.crash_point == "inside":
+        if any(self._crashes(point) for point in INSIDE):
             self.crash()
             return
         costs = self.world.costs
@@ -409,12 +446,15 @@ class Daemon:
             return
         batch = self.journal.finish()
         self.world.monitor.durable(self, batch)
-        if self.crash_point == "after":
+        if self._crashes("after"):
             self.crash()
             return
         if batch.entries:
             self._enqueue(nv.JournalDurable, lsn=batch.entries[-1].lsn)
         self._release()
+        if self._crashes("sent"):
+            self.crash()
+            return
         if self.core is None:
             return
         if self._batch:
@@ -480,11 +520,16 @@ class Daemon:
         elif world.encode_messages and peer_codec.decode(encoded) != message:
             raise InvariantViolated(f"{type(message).__name__} does not survive its encoding")
         parcel = Parcel(self.slot, message, len(encoded), encoded if world.decode_messages else b"")
-        if to is None:
-            targets = [slot for index, slots in world.slots_of.items() if index != self.index for slot in slots]
-        else:
-            targets = list(world.slots_of.get(to, ()))
-        world.net.send(parcel, targets)
+        world.net.send(parcel, self._targets(to))
+
+    def transmit_bytes(self, data: bytes, to: int | None) -> None:
+        """Put bytes on the wire that need not be a message (scenario 58); the receivers decode them."""
+        self.world.net.send(Parcel(self.slot, None, len(data), data), self._targets(to))
+
+    def _targets(self, to: int | None) -> list[int]:
+        if to is not None:
+            return list(self.world.slots_of.get(to, ()))
+        return [slot for index, slots in self.world.slots_of.items() if index != self.index for slot in slots]
 
     def _store(self, effect: ne.StoreBlock) -> None:
         block = StoredBlock(
@@ -583,7 +628,7 @@ class Daemon:
                 digest = signing_digest_of(item.kind, world.chain_id, item.body)
                 if world.oracle.verify(members[item.signer].consensus_key, item.signature, digest):
                     valid |= 1 << position
-        done = self.verifier.take(world.heap.now, world.costs.verify * len(effect.items))
+        done = self.verifier.take(world.heap.now, world.costs.verify * len(effect.items)) + self._late()
         world.heap.at(done, self._answer, (self.incarnation, nv.VotesVerified, {"token": effect.token, "valid": valid}))
 
     def _verify_transactions(self, effect: ne.VerifyTransactions) -> None:
@@ -593,7 +638,7 @@ class Daemon:
             for tx in effect.transactions
         )
         count = sum(len(tx.signatures) for tx in effect.transactions)
-        done = self.verifier.take(world.heap.now, world.costs.verify * count)
+        done = self.verifier.take(world.heap.now, world.costs.verify * count) + self._late()
         answer = {"token": effect.token, "verdicts": verdicts}
         world.heap.at(done, self._answer, (self.incarnation, nv.TransactionsVerified, answer))
 
@@ -603,6 +648,10 @@ class Daemon:
             self._enqueue(kind, **fields)
             self.wake()
 
+    def _late(self) -> int:
+        """Answers overtake each other where the run allows it (P158, scenario 83)."""
+        return self._rng.below(DISORDER_NS) if self._disorder else 0
+
     def _set_timer(self, effect: ne.SetTimer) -> None:
         self._timers[effect.timer] = effect.generation
         fires = self.clock.time_of_mono(effect.deadline_ns)
@@ -610,8 +659,8 @@ class Daemon:
 
     def _fire(self, timer: tuple[int, nv.AnyTimer, int]) -> None:
         incarnation, name, generation = timer
-        if incarnation == self.incarnation and self._timers.get(name) == generation:
-            del self._timers[name]
+        if incarnation == self.incarnation and (self._disorder or self._timers.get(name) == generation):
+            self._timers.pop(name, None)
             self._enqueue(nv.TimerElapsed, timer=name, generation=generation)
             self.wake()
 

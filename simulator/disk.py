@@ -10,8 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+import msgspec
+
 from consensus.events import Lsn
-from consensus.records import Record
+from consensus.records import Anchor, Record
 from ledger.block import BlockRef, Header
 from ledger.certificate import CommitCertificate
 from ledger.codec import Codec, encode
@@ -30,6 +32,11 @@ class JournalEntry:
     lsn: int
     record: Record | None
     encoded: bytes
+
+
+def record_of(entry: JournalEntry) -> Record:
+    """Return the record of an entry, decoded where the run keeps bytes."""
+    return _record_codec.decode(entry.encoded) if entry.record is None else entry.record
 
 
 @dataclass(slots=True)
@@ -88,11 +95,7 @@ class JournalDisk:
 
     def records(self) -> tuple[tuple[Lsn, Record], ...]:
         """Return what a starting process reads, in order."""
-        out: list[tuple[Lsn, Record]] = []
-        for entry in self._entries:
-            record = _record_codec.decode(entry.encoded) if entry.record is None else entry.record
-            out.append((Lsn(entry.lsn), record))
-        return tuple(out)
+        return tuple((Lsn(entry.lsn), record_of(entry)) for entry in self._entries)
 
     def bodies(self) -> tuple[JournalBody, ...]:
         return tuple(sorted(self._bodies.values(), key=lambda body: (body.height, body.block_id)))
@@ -109,8 +112,29 @@ class JournalDisk:
         self._entries, self._bodies, self.durable_lsn = list(entries), dict(bodies), lsn
         return True
 
-    def size_records(self) -> int:
-        return len(self._entries)
+    def damage(self, how: str) -> bool:
+        """Spoil what a starting process will read; False if there is too little to spoil.
+
+        `all`: nothing is left. `missing`: a record in the middle does not open. `misplaced`: the device wrote a record
+        over another place. `foreign`: the journal of another life of the company.
+        """
+        entries = self._entries
+        if how == "all":
+            self._entries, self._bodies, self.durable_lsn = [], {}, 0
+            return True
+        if len(entries) < 3:
+            return False
+        middle = len(entries) // 2
+        if how == "missing":
+            del entries[middle]
+        elif how == "misplaced":
+            entries[middle] = entries[middle - 1]
+        else:
+            first = record_of(entries[0])
+            if isinstance(first, Anchor):
+                other = msgspec.structs.replace(first, journal_id=bytes(len(first.journal_id)))
+                entries[0] = self.entry(entries[0].lsn, other)
+        return True
 
     def _apply(self, batch: JournalBatch) -> None:
         self.commits += 1

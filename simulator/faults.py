@@ -48,6 +48,10 @@ class Faults:
     def active(self) -> tuple[str, ...]:
         return tuple(self._undo)
 
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds of the faults that last now."""
+        return tuple(key.partition(" ")[0] for key in self._undo)
+
     def _perform(self, action: s.Action) -> None:
         world = self._world
         if world.second_phase:
@@ -84,6 +88,8 @@ class Faults:
         for daemon in daemons:
             if action.point and daemon.up:
                 daemon.crash_point = action.point
+                daemon.crash_commit = action.commit
+                daemon.restart_ns = duration_ns(action.lasts, "for") if action.commit and action.lasts else 0
             else:
                 daemon.crash()
 
@@ -92,6 +98,8 @@ class Faults:
                 daemon.crash_point = ""
                 self._world.start(daemon)
 
+        if action.commit:  # when it ends is not known yet, so `for` counts from there
+            return ""
         return self._keep(key, back)
 
     def _do_restart(self, action: s.Restart) -> str:
@@ -209,6 +217,12 @@ class Faults:
     def _do_restore_backup(self, action: s.RestoreBackup) -> str:
         for daemon in self._daemons(action.node):
             daemon.restore()
+            self._world.start(daemon)
+        return ""
+
+    def _do_journal_damage(self, action: s.JournalDamage) -> str:
+        for daemon in self._daemons(action.node):
+            daemon.damage(action.how)
             self._world.start(daemon)
         return ""
 
@@ -422,6 +436,7 @@ _HANDLERS: Final[dict[type, Callable[[Faults, Any], str]]] = {
     s.LostCommit: Faults._do_lost_commit,
     s.WipeDisk: Faults._do_wipe_disk,
     s.RestoreBackup: Faults._do_restore_backup,
+    s.JournalDamage: Faults._do_journal_damage,
     s.BitRot: Faults._do_bit_rot,
     s.Partition: Faults._do_partition,
     s.Heal: Faults._do_heal,

@@ -199,11 +199,24 @@ def _key(name: str, use: str) -> SigningKey:
 
 
 @lru_cache(maxsize=1024)
+def found_key(public_key: bytes) -> SigningKey:
+    """Return the consensus key behind a public one, of a company whose league was founded in this process.
+
+    Only for what its owner signs elsewhere: attackers never sign with it on the chain of their run.
+    """
+    return _CONSENSUS_KEYS[public_key]
+
+
+_CONSENSUS_KEYS: dict[bytes, SigningKey] = {}
+
+
+@lru_cache(maxsize=1024)
 def _found_company(name: str) -> tuple[str, Company, Node, tuple[User, ...], SigningKey, dict[str, Person]]:
     root = _key(name, "root")
     policy = RootPolicy(1, (root.public_key,))
     identity = company_id(policy)
     consensus = _key(name, "consensus")
+    _CONSENSUS_KEYS[consensus.public_key] = consensus
     company = Company(identity, "active", ROLES, policy, (), bytes(32), 0, 1)
     node = Node(
         node_id(consensus.public_key),

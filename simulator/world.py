@@ -38,7 +38,16 @@ from simulator.report.measures import Measures
 from simulator.rng import Streams, exponential, lognormal, uniform
 from simulator.scenario.draw import expand
 from simulator.scenario.load import PLACES, TWIN, check, names, params
-from simulator.scenario.schema import Action, BitRot, Byzantine, LostCommit, RestoreBackup, Scenario, WipeDisk
+from simulator.scenario.schema import (
+    Action,
+    BitRot,
+    Byzantine,
+    JournalDamage,
+    LostCommit,
+    RestoreBackup,
+    Scenario,
+    WipeDisk,
+)  # fmt: skip
 from simulator.scenario.units import bandwidth_bits, duration_ns, ppm
 from simulator.trace import TraceHash
 from simulator.workloads import KINDS, Call, Clients, Trade
@@ -166,6 +175,7 @@ class World:
             config=configs.__getitem__,
             genesis_certificate=self.league.certificate,
             chain_id=self.league.chain_id,
+            keys=self.league.keys,
             slots_of=slots_of,
             encode_messages=not abstract,
             decode_messages=full,
@@ -176,6 +186,7 @@ class World:
             self.daemons.append(self._daemon(surroundings, slot, index, slots[slot]))
         self.peering = Peering(self.heap, self.net, self.daemons)
         self.faults = Faults(self)
+        self.view.faults = self.faults.kinds
         self._topology()
         for index in twins:
             for slot in slots_of[index]:
@@ -222,6 +233,8 @@ class World:
 
     def resolve(self, name: str) -> str:
         """Return the company behind a name such as `primary` at this moment; other names stand for themselves."""
+        if name.endswith(TWIN) and name.removesuffix(TWIN) in PLACES:
+            return self.resolve(name.removesuffix(TWIN)) + TWIN
         if name not in PLACES:
             return name
         states = [daemon.replica_state for daemon in self.daemons if daemon.honest]
@@ -357,8 +370,10 @@ class World:
             heights[daemon.store.view.height] = None
             if state.mode is Mode.NORMAL:
                 views[state.view] = views.get(state.view, 0) + 1
-            elif state.mode is not Mode.CHANGING and daemon.voting and not daemon.silenced:
+            elif state.mode is not Mode.CHANGING and daemon.voting and not (daemon.silenced or daemon.damaged):
                 return f"{daemon.name} is {state.mode.name}"
+            if state.tip.work_height > state.tip.exec_height:
+                return f"{daemon.name} has results of height {state.tip.work_height} that no header certifies (LV6)"
         if len(heights) > 1:
             return f"executed heights differ: {sorted(heights)}"
         together = max(views.values(), default=0)
@@ -368,7 +383,7 @@ class World:
 
     def _faulty(self) -> int:
         """Return how many members lie or have lost their vote."""
-        lost = {daemon.index for daemon in self.daemons if (not daemon.voting or daemon.silenced) and daemon.honest}
+        lost = {d.index for d in self.daemons if d.honest and (d.damaged or d.silenced or not d.voting)}
         return self.view.byzantine_mask.bit_count() + len(lost)
 
     def _expectations(self) -> None:
@@ -377,6 +392,8 @@ class World:
             ("view_changes", expect.view_changes, len(self.measures.views_left)),
             ("committed", expect.committed, self.clients.figures.committed),
             ("height", expect.height, self.measures.height),
+            ("halted", expect.halted, sum(daemon.halt is not None for daemon in self.daemons)),
+            ("verifications", expect.verifications, self.measures.verifications_per_block),
         ):
             if goal and not compare(value, goal, f"expect.{name}"):
                 self.fail("expectation", name, f"{value} is not {goal}", "")
@@ -412,7 +429,9 @@ class World:
                 liars[self.resolve(action.node)] = None
         f = tolerated(len(self.league.firms))
         wiped = {
-            self.resolve(action.node) for action in self.scenario.at if isinstance(action, (WipeDisk, RestoreBackup))
+            self.resolve(action.node)
+            for action in self.scenario.at
+            if isinstance(action, (WipeDisk, RestoreBackup, JournalDamage))
         } - liars.keys()
         count = len(liars) + len(wiped)
         if count > f and not self.scenario.allow_excess_faults:
@@ -444,6 +463,7 @@ class World:
             view=self.league.state,
             disk_rng=self.streams[f"disk/{name}"],
             pipelined=self.scenario.disk.pipelined,
+            disorder=self.scenario.shell.disorder,
         )
 
     def _policy(self) -> LinkPolicy:

@@ -26,14 +26,14 @@ def command() -> None:
 @command.command("list")
 @place.output_option
 def list_(form: str) -> None:
-    """List the scenarios that come with Hansa.
+    """List the scenarios that come with Hansa: examples, then the numbered core scenarios of the protocol.
 
     \b
     hansa sim list
     """
-    from simulator.scenario.load import shipped
+    from simulator.scenario.load import catalogue, shipped
 
-    names = list(shipped())
+    names = [*shipped(), *catalogue()]
     output.emit({"schema": "hansa.scenarios/1", "items": names}, form, [[name] for name in names], ["SCENARIO"])
 
 
@@ -96,7 +96,7 @@ def run_one(
 @click.option("--seeds", default="0..200", show_default=True, help="First..last; the last is not run. Or one number.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
 @click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the scenario; repeat it.")
-@click.option("--budget", type=float, default=0.0, metavar="SECONDS", help="Stop after this time.")
+@click.option("--budget", "--time", type=float, default=0.0, metavar="SECONDS", help="Stop after this time.")
 @click.option("--save", type=click.Path(file_okay=False), help="Keep failing scenarios, made small, in this folder.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @place.output_option
@@ -150,6 +150,7 @@ def explore(
         "transactions": findings.transactions,
         "view_changes": findings.view_changes,
         "events": findings.events,
+        "coverage": len(findings.coverage),
         "seconds": round(findings.seconds, 3),
         "saved": findings.saved,
     }
@@ -158,12 +159,143 @@ def explore(
     else:
         click.echo(
             f"{findings.runs} seeds in {findings.seconds:.1f} s, {len(failed)} failed; {findings.heights} heights, "
-            f"{findings.transactions} transactions, {findings.view_changes} view changes, {findings.events} events"
+            f"{findings.transactions} transactions, {findings.view_changes} view changes, {findings.events} events, "
+            f"{len(findings.coverage)} (mode, event, fault) tuples"
         )
     if not findings.ok:
         raise CommandFailed(
             Exit.FINDINGS, f"{len(failed)} of {findings.runs} seeds failed", "repeat one with the command printed above"
         )
+
+
+@command.command()
+@click.option("--only", multiple=True, metavar="MU12", help="Run this mutant; repeat it. All of them without it.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option("--write", type=click.Path(exists=True, dir_okay=False), help="Put the table into this page.")
+@place.output_option
+def mutants(only: tuple[str, ...], workers: int, write: str | None, form: str) -> None:
+    """Plant every known fault of the protocol, one at a time, and see that the simulator notices it.
+
+    Exit code 10 when a fault survives: then the scenarios and checkers are too weak.
+
+    \b
+    hansa sim mutants --only MU39
+    """
+    from simulator.errors import InvalidScenario
+    from simulator.search import mutants as faults
+
+    def tell(fate: faults.Fate) -> None:
+        click.echo(faults.line(fate), err=True)
+
+    try:
+        toll = faults.hunt(only, workers=workers, tell=tell)
+        if write:
+            faults.write(toll, Path(write))
+    except InvalidScenario as error:
+        raise CommandFailed(Exit.USAGE, str(error), "the list is simulator/search/mutants.toml") from None
+    document = {
+        "schema": "hansa.mutants/1",
+        "mutants": len(toll.fates),
+        "killed": toll.killed,
+        "seconds": round(toll.seconds, 3),
+        "items": [
+            {
+                "number": fate.number,
+                "breaks": fate.breaks,
+                "killed": fate.killed,
+                "scenario": fate.scenario,
+                "seed": fate.seed,
+                "checker": fate.checker,
+                "detail": fate.detail,
+                "runs": fate.tried,
+            }
+            for fate in toll.fates
+        ],
+    }
+    rows = [
+        [fate.number, f"{fate.scenario} #{fate.seed}" if fate.killed else "SURVIVES", fate.checker, fate.breaks]
+        for fate in toll.fates
+    ]
+    output.emit(document, form, rows, ["MUTANT", "KILLED BY", "CHECKER", "WHAT IT BREAKS"])
+    if not toll.ok:
+        raise CommandFailed(
+            Exit.FINDINGS,
+            f"{len(toll.survivors)} of {len(toll.fates)} mutants survive: {', '.join(toll.survivors)}",
+            "strengthen a scenario or a checker, or prove that the fault is none",
+        )
+
+
+@command.command()
+@click.argument("kind", type=click.Choice(["crash-points", "twins", "twins-n7"]))
+@click.option("--views", type=click.IntRange(1, 4), default=2, show_default=True, help="Stretches of a twins run.")
+@click.option("--first", type=click.IntRange(0), default=0, help="Seed or case to begin with.")
+@click.option("--most", type=click.IntRange(1), default=200, show_default=True, help="Drawn cases of twins-n7.")
+@click.option("--every", type=click.IntRange(1), default=1, help="Run one case in so many.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
+@click.option("--time", "budget", type=float, default=0.0, metavar="SECONDS", help="Stop after this time.")
+@click.option("--save", type=click.Path(file_okay=False), help="Keep failing cases as scenarios in this folder.")
+@place.output_option
+def systematic(
+    kind: str, views: int, first: int, most: int, every: int, workers: int, budget: float, save: str | None, form: str
+) -> None:
+    """Run every case of a kind: each point of each durable write, or each way to split a network with twins.
+
+    Exit code 10 when a case fails.
+
+    \b
+    hansa sim systematic twins --views 1 --every 12
+    """
+    from simulator.search.systematic import search
+
+    gathered = search(
+        kind,
+        views=views,
+        first=first,
+        most=most,
+        every=every,
+        workers=workers,
+        budget_s=budget,
+        save=Path(save) if save else None,
+    )
+    document = {
+        "schema": "hansa.systematic/1",
+        "kind": kind,
+        "cases": gathered.cases,
+        "runs": gathered.runs,
+        "failed": [{"case": name, "violation": problem} for name, problem in gathered.failures],
+        "heights": gathered.heights,
+        "events": gathered.events,
+        "seconds": round(gathered.seconds, 3),
+        "saved": gathered.saved,
+    }
+    if form == "json":
+        output.emit(document, form, [], [])
+    else:
+        click.echo(
+            f"{gathered.runs} of {gathered.cases} cases in {gathered.seconds:.1f} s, {len(gathered.failures)} failed; "
+            f"{gathered.heights} heights, {gathered.events} events"
+        )
+    if not gathered.ok:
+        raise CommandFailed(
+            Exit.FINDINGS, f"{len(gathered.failures)} of {gathered.runs} cases failed", "save them with --save FOLDER"
+        )
+
+
+@command.command()
+@click.option("--only", multiple=True, metavar="FIGURE", help="n16, block-100, block-256, block-512 or hour.")
+def bench(only: tuple[str, ...]) -> None:
+    """Measure how fast the simulator is on this machine.
+
+    \b
+    hansa sim bench --only n16
+    """
+    from simulator.report.bench import FIGURES, measure
+
+    unknown = [name for name in only if name not in FIGURES]
+    if unknown:
+        raise CommandFailed(Exit.USAGE, f"{unknown[0]!r} is no figure", f"there are {', '.join(FIGURES)}")
+    for figure in measure(only):
+        click.echo(figure)
 
 
 def _as_json(result: Any) -> dict[str, Any]:

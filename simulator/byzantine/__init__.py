@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from simulator.byzantine.backdate import Backdate
 from simulator.byzantine.bad_new_view import BadNewView
 from simulator.byzantine.bad_proposal import BadProposal
 from simulator.byzantine.base import Attacker
@@ -17,13 +18,17 @@ from simulator.byzantine.fake_certificate import FakeCertificate
 from simulator.byzantine.false_witness import FalseWitness
 from simulator.byzantine.flood import Flood
 from simulator.byzantine.forge import Forge
+from simulator.byzantine.garble import Garble
+from simulator.byzantine.graft import Graft
 from simulator.byzantine.lie_view_change import LieViewChange
 from simulator.byzantine.lying_sync import LyingSync
 from simulator.byzantine.mutate import Mutate
+from simulator.byzantine.other_chain import OtherChain
 from simulator.byzantine.replay_old import ReplayOld
 from simulator.byzantine.silent_primary import SilentPrimary
 from simulator.byzantine.slow_primary import SlowPrimary
 from simulator.byzantine.time_ratchet import TimeRatchet
+from simulator.byzantine.usurp import Usurp
 from simulator.byzantine.view_spam import ViewSpam
 from simulator.byzantine.vote_both import VoteBoth
 from simulator.byzantine.withhold_bodies import WithholdBodies
@@ -36,6 +41,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
         Censor, FalseWitness,
+        Usurp, OtherChain, Backdate, Garble, Graft,
     )
 }  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Opens views with a wrong O, a chosen V, duplicates, or different valid openings for different members (45, 46, 47).
+"""Opens views wrongly: a false O, a chosen V, duplicates, too few, mixed views, or two valid openings (45, 46, 47).
 
 Answered by: receivers recompute O; the next view; nobody else is accused (P123).
 """
@@ -32,7 +32,7 @@ class BadNewView(Attacker):
             self._changes.setdefault(message.view, {})[self.me] = message
         if not isinstance(message, NewView) or message.sender != self.me:
             return [(message, to)]
-        draw = self.rng.below(5)
+        draw = self.rng.below(7)
         if draw == 0:
             lie = msgspec.structs.replace(message, reproposals=((1, bytes(32)),))
         elif draw == 1:
@@ -42,6 +42,10 @@ class BadNewView(Attacker):
             lie = msgspec.structs.replace(message, view_changes=doubled)
         elif draw == 3:
             lie = self._other(message)
+        elif draw == 4:
+            lie = msgspec.structs.replace(message, view_changes=message.view_changes[1:])
+        elif draw == 5:
+            lie = self._mixed(message)
         else:
             return [(message, peer) for peer in self.rng.sample(self.peers, 1)]
         return self.split(message, self.new_view(lie))
@@ -53,3 +57,13 @@ class BadNewView(Attacker):
         if len(chosen) < quorum(self.members):
             return message
         return msgspec.structs.replace(message, view_changes=tuple(held[sender] for sender in chosen))
+
+    def _mixed(self, message: NewView) -> NewView:
+        """Return a NEW-VIEW that puts the oldest VIEW-CHANGE known here in the place of its sender's for this view."""
+        place = self.rng.below(len(message.view_changes))
+        sender = message.view_changes[place].sender
+        older = [held[sender] for _, held in sorted(self._changes.items()) if sender in held]
+        if not older or older[0].view == message.view:
+            return msgspec.structs.replace(message, view_changes=message.view_changes[:-1])
+        changed = (*message.view_changes[:place], older[0], *message.view_changes[place + 1 :])
+        return msgspec.structs.replace(message, view_changes=changed)

@@ -23,7 +23,10 @@ class Flood(Attacker):
         for _ in range(EACH):
             far = Vote(message.epoch, message.view + self.rng.below(3), self.rng.below(2**40), bytes(32))
             foreign = Vote(message.epoch + 1, message.view, message.committed_height + 1, bytes(32))
+            later = Vote(message.epoch, message.view + 1000, message.committed_height + 1, bytes(32))
             out += [
+                (self.prepare(later), to),
+                (self.commit(later), to),
                 (self.prepare(far), to),
                 (self.commit(far), to),
                 (self.commit(foreign), to),

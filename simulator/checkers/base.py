@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class View:
     """The part of a run that checkers may see: constants, all daemons, and how to report."""
 
-    __slots__ = ("byzantine_mask", "daemons", "fail", "healed", "league", "now", "oracle", "submitted")
+    __slots__ = ("byzantine_mask", "daemons", "fail", "faults", "healed", "league", "now", "oracle", "submitted")
 
     def __init__(
         self,
@@ -44,6 +44,8 @@ class View:
         self.fail = fail
         self.byzantine_mask = 0
         self.healed = False
+        self.faults: Callable[[], tuple[str, ...]] = tuple
+        """Names of the faults at work now."""
 
 
 class Checker:

@@ -1,10 +1,19 @@
-"""I18, P146: chain time never passes the largest correct clock by more than PRECISION (scenario 62)."""
+"""I18, P145, P146: chain time stays near the clocks of correct members (scenarios 61, 62).
+
+It never passes the largest correct clock by more than PRECISION. And no correct member votes for a fresh proposal
+whose time lies further behind its own clock than the bound of P145, grown by its back-off, allows.
+"""
 
 from __future__ import annotations
 
+from consensus.records import Accepted
+from ledger.block import header_codec
 from simulator.checkers.base import Checker, View
 from simulator.daemon import Daemon
-from simulator.disk import StoredBlock
+from simulator.disk import JournalBatch, StoredBlock, record_of
+
+RECEIPT_MS = 5_000
+"""The clock is read when a proposal first arrives; it may wait this long for bodies and the disk before it counts."""
 
 
 class ChainTime(Checker):
@@ -28,3 +37,21 @@ class ChainTime(Checker):
         if time_ms > max(limit, self._last[1] + 1):
             self.fail(f"block {height} is {time_ms - limit} ms ahead of every correct clock", daemon.name)
         self._last = (height, time_ms)
+
+    def durable(self, daemon: Daemon, batch: JournalBatch) -> None:
+        state = daemon.replica_state
+        if not daemon.honest or state is None:
+            return
+        for entry in batch.entries:
+            record = record_of(entry)
+            if not isinstance(record, Accepted) or record.prepare is None:
+                continue
+            header = header_codec.decode(record.pre_prepare.proposal.header)
+            if header.proposer != record.pre_prepare.sender or header.height in state.reproposals:
+                continue
+            exponent = min(state.backoff + 1, 8)
+            params = self.view.league.params
+            slack = params.msgdelay_ms * 3**exponent // 2**exponent + params.precision_ms + RECEIPT_MS
+            behind = daemon.clock.wall_ms(self.view.now()) - header.time_ms
+            if behind > slack:
+                self.fail(f"votes for block {header.height}, whose time lies {behind} ms behind its clock", daemon.name)

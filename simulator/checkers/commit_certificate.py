@@ -14,7 +14,7 @@ class Certificates(Checker):
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
-        self._good: dict[int, tuple[bytes, bytes]] = {}
+        self._good: dict[int, tuple[bytes, bytes, tuple[bytes, ...]]] = {}
 
     def stored(self, daemon: Daemon, block: StoredBlock) -> None:
         if not daemon.honest:
@@ -24,10 +24,12 @@ class Certificates(Checker):
             self.fail(f"block {ref.height} is stored with a certificate of another block", daemon.name)
         if block_id(block.header_bytes) != ref.block_id:
             self.fail(f"block {ref.height} is stored under an id that its header does not have", daemon.name)
-        shape = (certificate.signers, ref.block_id)
+        shape = (certificate.signers, ref.block_id, certificate.signatures)
         if self._good.get(ref.height) == shape:
             return
         league = self.view.league
+        if int.from_bytes(certificate.signers, "little") >> len(self.view.league.firms):
+            self.fail(f"certificate of block {ref.height} has bits of members that do not exist", daemon.name)
         problem = verify_commit_certificate(certificate, league.keys, league.chain_id, self.view.oracle.verify)
         if problem:
             self.fail(f"certificate of block {ref.height}: {problem}", daemon.name)

@@ -1,6 +1,7 @@
 """I5, I7: no honest node ever sends two different signed bodies for one slot, and none votes in a view it has left.
 
-"Ever" includes all crashes and restarts of the node; the memory of this checker outlives the process.
+"Ever" includes all crashes and restarts of the node; the memory of this checker outlives the process. A node whose
+journal is gone or damaged signs nothing at all (P92, P94, P97).
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ class HonestVotes(Checker):
     def sending(self, daemon: Daemon, message: PeerMessage, _to: int | None) -> None:
         if not daemon.honest:
             return
+        signed = isinstance(message, (PrePrepare, Prepare, Commit, ViewChange, NewView))
+        if signed and message.sender == daemon.index and (daemon.damaged or not daemon.voting):  # type: ignore[union-attr]
+            self.fail(f"signs a {type(message).__name__} without its whole journal (P92, P94)", daemon.name)
         match message:
             case PrePrepare() | Prepare() | Commit():
                 if message.sender == daemon.index:

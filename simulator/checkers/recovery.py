@@ -1,4 +1,4 @@
-"""I21: what a process recovers from its journal is what it knew before it ended.
+"""I6, I21: what a process recovers from its journal is what it knew before it ended, and its view never decreases.
 
 A process that ends between two turns, with nothing waiting for the disk, must come back with the same durable
 digest. Ends inside a turn are covered by I5 and I11. And nobody whose disk was not set back may find votes that its
@@ -8,10 +8,14 @@ journal lacks (P98): a false alarm would cost a company its vote.
 from __future__ import annotations
 
 from consensus.effects import Silence
+from consensus.messages import Commit, Prepare, PrePrepare
+from consensus.records import Left
 from node.core import effects as ne
 from node.core import events as nv
+from node.core.messages import PeerMessage
 from simulator.checkers.base import Checker, View
 from simulator.daemon import Daemon
+from simulator.disk import JournalBatch, record_of
 
 
 class Recovery(Checker):
@@ -20,6 +24,18 @@ class Recovery(Checker):
     def __init__(self, view: View) -> None:
         super().__init__(view)
         self._expected: dict[int, bytes] = {}
+        self._view: dict[int, int] = {}
+
+    def durable(self, daemon: Daemon, batch: JournalBatch) -> None:
+        for entry in batch.entries:
+            record = record_of(entry)
+            if isinstance(record, Left):
+                self._view[daemon.slot] = max(self._view.get(daemon.slot, 0), record.view_change.view)
+
+    def sending(self, daemon: Daemon, message: PeerMessage, _to: int | None) -> None:
+        """A vote in a view, or its opening, shows that the view was entered."""
+        if daemon.honest and isinstance(message, (PrePrepare, Prepare, Commit)) and message.sender == daemon.index:
+            self._view[daemon.slot] = max(self._view.get(daemon.slot, 0), message.vote.view)
 
     def stopped(self, daemon: Daemon) -> None:
         self._expected.pop(daemon.slot, None)
@@ -29,10 +45,13 @@ class Recovery(Checker):
     def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
         if daemon.silenced and daemon.honest and not daemon.set_back and any(isinstance(e, Silence) for e in effects):
             self.fail("it says that its journal forgot a vote, but its disk was never set back", daemon.name)
-        if not isinstance(event, nv.NodeStart) or not daemon.voting:
+        if not isinstance(event, nv.NodeStart) or not daemon.voting or daemon.damaged:
             return
         expected = self._expected.pop(daemon.slot, None)
         state = daemon.replica_state
+        seen = self._view.get(daemon.slot, 0)
+        if daemon.honest and state is not None and state.view < seen:
+            self.fail(f"is in view {state.view} after recovery, it was in {seen} before (I6)", daemon.name)
         if expected is None or state is None or any(isinstance(effect, ne.AppendJournal) for effect in effects):
             return  # what the start itself adds is not in the earlier digest
         if state.durable_digest() != expected:

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from consensus.effects import Report
 from consensus.messages import NewView, PrePrepare, ViewChange
 from consensus.records import Entered, Left
+from node.core import effects as ne
+from node.core import events as nv
 from node.core.messages import PeerMessage
 from simulator.checkers.base import Checker, View
 from simulator.daemon import Daemon
@@ -28,7 +30,19 @@ class Measures(Checker):
         self.views_left: dict[int, None] = {}
         self.views_entered: dict[int, None] = {}
         self.reports: dict[str, int] = {}
+        self.verified = 0
+        """Signatures that cores asked to verify, those of transactions apart."""
         self._proposed: dict[bytes, int] = {}
+
+    @property
+    def verifications_per_block(self) -> int:
+        """Return the signatures checked a block and member, rounded down."""
+        return self.verified // max(1, self.height * len(self.view.league.firms))
+
+    def stepped(self, _daemon: Daemon, _event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
+        for effect in effects:
+            if isinstance(effect, ne.VerifyVotes):
+                self.verified += len(effect.items)
 
     def sending(self, _daemon: Daemon, message: PeerMessage, _to: int | None) -> None:
         if isinstance(message, PrePrepare):

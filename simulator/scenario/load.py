@@ -35,15 +35,22 @@ def shipped() -> tuple[str, ...]:
     return tuple(sorted(entry.name.removesuffix(SUFFIX) for entry in folder.iterdir() if entry.name.endswith(SUFFIX)))
 
 
+def catalogue() -> tuple[str, ...]:
+    """Return the names of the numbered core scenarios of the protocol, in order."""
+    folder = files("simulator.scenario") / "catalogue"
+    return tuple(sorted(entry.name.removesuffix(SUFFIX) for entry in folder.iterdir() if entry.name.endswith(SUFFIX)))
+
+
 def load(source: str, overrides: Sequence[str] = (), seed: int | None = None) -> Scenario:
-    """Return the scenario of a file, or the shipped scenario of that name; `overrides` are `table.key=value`."""
+    """Return the scenario of a file, or the one of that name; `overrides` are `table.key=value`."""
+    known = dict.fromkeys(shipped(), "shipped") | dict.fromkeys(catalogue(), "catalogue")
     path = Path(source)
     if path.suffix == SUFFIX and path.is_file():
         text = path.read_text(encoding="utf-8")
-    elif source in shipped():
-        text = (files("simulator.scenario") / "shipped" / f"{source}{SUFFIX}").read_text(encoding="utf-8")
+    elif source in known:
+        text = (files("simulator.scenario") / known[source] / f"{source}{SUFFIX}").read_text(encoding="utf-8")
     else:
-        near = get_close_matches(source, shipped(), 1)
+        near = get_close_matches(source, known, 1)
         hint = f"; did you mean {near[0]!r}?" if near else f"; shipped are {', '.join(shipped())}"
         raise InvalidScenario("", f"{source!r} is neither a {SUFFIX} file nor a shipped scenario{hint}")
     return parse(text, overrides, seed)
@@ -186,9 +193,21 @@ def _fields_at(field: str, tree: Mapping[str, Any]) -> Sequence[str]:
             found.update(dict.fromkeys(kind.__struct_encode_fields__))
         return tuple(found)
     schema = msgspec.json.schema(Scenario)["$defs"]
-    table = {"network": "NetworkTable", "time": "TimeTable", "disk": "DiskTable", "expect": "Expect",
-             "workload": "Workload", "random_faults": "RandomFaults", "caption": "Caption"}.get(first)  # fmt: skip
+    table = _TABLES.get(first)
     return tuple(schema[table]["properties"]) if table in schema else tuple(tree)
+
+
+_TABLES = {
+    "network": "NetworkTable",
+    "time": "TimeTable",
+    "disk": "DiskTable",
+    "shell": "ShellTable",
+    "expect": "Expect",
+    "workload": "Workload",
+    "random_faults": "RandomFaults",
+    "caption": "Caption",
+}
+"""Name of the record behind each table of a scenario file."""
 
 
 def _nearest(key: str, known: Sequence[str]) -> str:

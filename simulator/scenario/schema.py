@@ -28,10 +28,15 @@ class FaultAction(Strict, frozen=True, kw_only=True, tag_field="do"):
 
 
 class Crash(FaultAction, frozen=True, kw_only=True, tag="crash"):
-    """End a process. `point`: at once, or at its next durable commit: before, inside, after (before the send)."""
+    """End a process: at once, or at a durable commit of its journal.
+
+    `point`: before the commit, inside it (kept or lost is drawn; `kept` and `torn` say which), after it and before the
+    send, or after the send. `commit` counts the commits of the run from 1; 0 is the next one.
+    """
 
     node: str
-    point: Literal["", "before", "inside", "after"] = ""
+    point: Literal["", "before", "inside", "kept", "torn", "after", "sent"] = ""
+    commit: int = 0
 
 
 class Restart(FaultAction, frozen=True, kw_only=True, tag="restart"):
@@ -102,6 +107,13 @@ class RestoreBackup(FaultAction, frozen=True, kw_only=True, tag="restore_backup"
 
     node: str
     taken: str
+
+
+class JournalDamage(FaultAction, frozen=True, kw_only=True, tag="journal_damage"):
+    """The journal comes back spoilt and the core must notice: it votes no more (P92, P94). The block store is whole."""
+
+    node: str
+    how: Literal["missing", "misplaced", "foreign", "all"] = "missing"
 
 
 class BitRot(FaultAction, frozen=True, kw_only=True, tag="bit_rot"):
@@ -210,7 +222,8 @@ class Byzantine(FaultAction, frozen=True, kw_only=True, tag="byzantine"):
 
 Action = (
     Crash | Restart | CrashLoop | PowerCut | Pause | Resume | SlowCpu | SlowDisk | IoError | TornCommit
-    | LostCommit | WipeDisk | RestoreBackup | BitRot | Partition | Heal | Bridge | Hold | Release | SlowLink | Loss
+    | LostCommit | WipeDisk | RestoreBackup | JournalDamage | BitRot | Partition | Heal | Bridge | Hold | Release
+    | SlowLink | Loss
     | Duplicate | Reorder | DropType | Flap | ClockSkew | ClockJump | ClockDrift | ClockFreeze | Byzantine
 )  # fmt: skip
 
@@ -260,6 +273,11 @@ class DiskTable(Strict, frozen=True, kw_only=True):
     """Let the next turn begin while the journal commit of the last one runs; the daemon does not."""
 
 
+class ShellTable(Strict, frozen=True, kw_only=True):
+    disorder: bool = False
+    """Answers of the verifiers overtake each other, and timers fire that were stopped or moved (P158)."""
+
+
 class Liveness(Strict, frozen=True, kw_only=True):
     after: Literal["heal", "never"] = "heal"
     within: str = ""
@@ -275,6 +293,10 @@ class Expect(Strict, frozen=True, kw_only=True):
     committed: str = ""
     """Transactions committed at the end, for example `>= 100`."""
     height: str = ""
+    halted: str = ""
+    """Replicas that stopped for good."""
+    verifications: str = ""
+    """Signatures of votes checked a block and member, rounded down."""
 
 
 class Caption(Strict, frozen=True, kw_only=True):
@@ -299,6 +321,7 @@ class Scenario(Strict, frozen=True, kw_only=True):
     consensus: dict[str, int] = {}  # msgspec copies empty containers
     time: TimeTable = TimeTable()
     disk: DiskTable = DiskTable()
+    shell: ShellTable = ShellTable()
     expect: Expect = Expect()
     allow_excess_faults: bool = False
     exec_recheck: int = 16

@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
 
+from simulator.hub import Listener
+from simulator.report.coverage import Coverage
 from simulator.scenario.load import describe, load
 from simulator.scenario.schema import Scenario
 from simulator.search.shrink import shrink
@@ -39,6 +41,8 @@ class Outcome:
     transactions: int
     view_changes: int
     events: int
+    coverage: tuple[str, ...] = ()
+    """Tuples (mode, event, fault) that the run reached, as text."""
     error: str = ""
 
 
@@ -52,6 +56,8 @@ class Findings:
     view_changes: int = 0
     events: int = 0
     seconds: float = 0.0
+    coverage: dict[str, int] = field(default_factory=dict)
+    """Runs that reached a tuple (mode, event, fault)."""
     failures: list[Outcome] = field(default_factory=list)
     saved: list[str] = field(default_factory=list)
 
@@ -96,6 +102,8 @@ def explore(
         findings.transactions += outcome.transactions
         findings.view_changes += outcome.view_changes
         findings.events += outcome.events
+        for reached in outcome.coverage:
+            findings.coverage[reached] = findings.coverage.get(reached, 0) + 1
         if outcome.verdict != "ok":
             findings.failures.append(outcome)
             out.write(f"FAILED seed {outcome.seed} (n={outcome.n}): {outcome.violation}\n")
@@ -113,7 +121,8 @@ def explore(
             rate = findings.runs / (now - began)
             left = (len(seeds) - findings.runs) / rate
             out.write(f"{findings.runs}/{len(seeds)} seeds, {len(findings.failures)} failed, ")
-            out.write(f"{rate:.1f}/s, about {left:.0f} s left\n")
+            out.write(f"{rate:.1f} seeds/s, {findings.heights} heights, ")
+            out.write(f"{len(findings.coverage)} (mode, event, fault) tuples, about {left:.0f} s left\n")
             out.flush()
         if budget_s and now - began > budget_s:
             break
@@ -125,7 +134,8 @@ def run_seed(source: str, seed: int, overrides: Sequence[str] = ()) -> Outcome:
     """Run one seed and sum it up; an exception of the simulator itself becomes the outcome `error`."""
     try:
         scenario = scenario_of(source, seed, overrides)
-        return outcome_of(World(scenario, seed).run())
+        world = World(scenario, seed, listeners=(Coverage,))
+        return outcome_of(world.run(), world.listeners[0])
     except Exception as error:  # the boundary of a worker: the exploration goes on and shows it
         return Outcome(
             seed=seed, verdict="error", violation=f"the simulator failed: {error!r}", checker="simulator", trace="",
@@ -133,8 +143,9 @@ def run_seed(source: str, seed: int, overrides: Sequence[str] = ()) -> Outcome:
         )  # fmt: skip
 
 
-def outcome_of(result: RunResult) -> Outcome:
+def outcome_of(result: RunResult, listener: Listener | None = None) -> Outcome:
     violation = result.violation
+    reached = listener.reached if isinstance(listener, Coverage) else {}
     return Outcome(
         seed=result.seed,
         verdict=result.verdict,
@@ -146,6 +157,7 @@ def outcome_of(result: RunResult) -> Outcome:
         transactions=result.transactions,
         view_changes=result.view_changes,
         events=result.events,
+        coverage=tuple(sorted(reached)),
     )
 
 

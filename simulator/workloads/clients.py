@@ -248,6 +248,10 @@ class Clients:
             envelope = envelope[: len(envelope) // 2]
         elif call.spoil == "rubbish":
             envelope = bytes(self._rng.below(256) for _ in range(60))
+        elif call.spoil == "trailing":
+            envelope += b"\x00"
+        elif call.spoil == "not_canonical":  # the outer array in its longer form
+            envelope = b"\xdc\x00\x02" + envelope[1:]
         elif call.spoil == "oversize":
             envelope += bytes(200_000)
         daemon = world.daemons[world.slot_of(call.firm.index)]

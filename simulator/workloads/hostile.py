@@ -5,7 +5,10 @@ from __future__ import annotations
 from simulator.league import NOTES as CONTRACT
 from simulator.workloads.base import Call, Trade
 
-SPOILS = ("signature", "truncated", "rubbish", "oversize", "expired", "foreign_key", "other_chain", "nonce", "gas")
+SPOILS = (
+    "signature", "truncated", "rubbish", "oversize", "expired", "foreign_key", "other_chain", "nonce", "gas",
+    "trailing", "not_canonical",
+)  # fmt: skip
 """How an envelope is broken before it is submitted."""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from simulator.byzantine import BEHAVIOURS, TWINS
 from simulator.checkers import CHECKERS
-from simulator.scenario.load import ACTIONS, PLACES, parse
+from simulator.scenario.load import ACTIONS, PLACES, catalogue, parse
 from simulator.workloads import KINDS
 from simulator.world import World
 
@@ -17,7 +17,7 @@ TEXT = (Path(__file__).parents[2] / "docs" / "simulation.md").read_text(encoding
 
 
 @pytest.mark.parametrize(
-    "name", [*ACTIONS, *BEHAVIOURS, TWINS, *KINDS, *PLACES, *(checker.name for checker in CHECKERS)]
+    "name", [*ACTIONS, *BEHAVIOURS, TWINS, *KINDS, *PLACES, *catalogue(), *(checker.name for checker in CHECKERS)]
 )
 def test_the_page_names_it(name: str) -> None:
     assert f"`{name}`" in TEXT

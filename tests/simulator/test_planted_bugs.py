@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -150,7 +149,6 @@ def planted(bug: Patch) -> Iterator[None]:
         yield
 
 
-SCENARIOS = Path(__file__).parents[1] / "scenarios"
 CASES: tuple[tuple[Patch, str, str, str, tuple[int, ...]], ...] = (
     (mu1_quorum_of_f_plus_1, "01-clean", "normal", "commit_certificate", (1,)),
     (mu38_execution_differs, "01-clean", "full", "exec_root", (1,)),
@@ -176,7 +174,7 @@ def test_m39_a_planted_bug_is_found(
     found: list[str] = []
     for seed in seeds:
         with planted(bug):
-            run = msgspec.structs.replace(load(str(SCENARIOS / f"{scenario}.toml")), fidelity=fidelity)
+            run = msgspec.structs.replace(load(scenario), fidelity=fidelity)
             violation = World(run, seed).run().violation
         found.append("" if violation is None else violation.checker)
         if found[-1]:

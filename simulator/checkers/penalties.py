@@ -1,0 +1,20 @@
+"""P17, P18: no honest node charges an honest peer. Whoever relays checks first, so only a liar hands in what is bad."""
+
+from __future__ import annotations
+
+from node.core import effects as ne
+from node.core import events as nv
+from simulator.checkers.base import Checker
+from simulator.daemon import Daemon
+
+
+class Penalties(Checker):
+    name = "penalties"
+
+    def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
+        if not daemon.honest:
+            return
+        for effect in effects:
+            if isinstance(effect, ne.Penalty) and not self.view.byzantine_mask >> effect.peer & 1:
+                charged = self.view.league.firms[effect.peer].name
+                self.fail(f"charges {charged} with {effect.reason} at {type(event).__name__}", daemon.name)

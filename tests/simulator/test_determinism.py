@@ -1,0 +1,55 @@
+"""SIM7, I23: one seed gives one trace, on every Python that is here and under every hash seed.
+
+Besides the interpreter of the tests, 3.11, 3.12 and 3.13 count if they are on the path, or named in `HANSA_PYTHONS`
+(separated by the path separator), and can import the dependencies.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import lru_cache
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+VERSIONS = ("python3.11", "python3.12", "python3.13")
+PROGRAM = """
+from simulator.scenario import load
+from simulator.search.swarm import swarm
+from simulator.world import World
+print([World(swarm(seed), seed).run().trace for seed in (2, 5)])
+print(World(load("clean", ["duration=1s", "fidelity=full"]), 7).run().trace)
+print(World(load("30-twins", ["duration=2s"]), 3).run().trace)
+"""
+
+
+@lru_cache(maxsize=1)
+def interpreters() -> tuple[str, ...]:
+    """Return the interpreters that can run the simulator, this one first."""
+    named = os.environ.get("HANSA_PYTHONS", "").split(os.pathsep)
+    found = [sys.executable, *(shutil.which(version) or "" for version in VERSIONS), *named]
+    usable: dict[str, None] = {}
+    for python in found:
+        probe = "import sys, msgspec, nacl, cryptography; assert (3, 11) <= sys.version_info[:2] <= (3, 13)"
+        if python and subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0:
+            usable[python] = None
+    return tuple(usable)
+
+
+def test_sim7_one_trace_on_every_python_and_hash_seed() -> None:
+    traces: dict[str, list[str]] = {}
+    for python in interpreters():
+        for hash_seed in ("1", "77"):
+            done = subprocess.run(
+                [python, "-c", PROGRAM],
+                cwd=ROOT,
+                env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONDONTWRITEBYTECODE": "1"},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            traces.setdefault(done.stdout, []).append(f"{python} hash seed {hash_seed}")
+    assert len(interpreters()) >= 1
+    assert len(traces) == 1, traces
