@@ -78,6 +78,8 @@ class _Range:
     from_: int = -1
     blocks: list[_Block] = field(default_factory=list)
     votes_token: int = 0
+    votes_asked: int = 0
+    """Signatures behind `votes_token`. Blocks that commit here meanwhile leave `blocks`; the verdict is about all."""
     txs_token: int = 0
     votes_good: bool | None = None
     txs_good: bool | None = None
@@ -298,6 +300,7 @@ class Sync:
                 for index, signature in zip(indexes, block.certificate.signatures, strict=True)
             ]
             transactions += block.candidate.transactions
+        one.votes_asked = len(items)
         out: list[NodeEffect] = [VerifyVotes(token=one.votes_token, items=tuple(items))]
         if transactions:
             out.append(VerifyTransactions(token=one.txs_token, transactions=tuple(transactions)))
@@ -332,8 +335,7 @@ class Sync:
         """Take the verdict on the certificates of a range."""
         for one in self._ranges:
             if token == one.votes_token and one.blocks:
-                count = sum(len(block.certificate.signatures) for block in one.blocks)
-                one.votes_good = valid == (1 << count) - 1
+                one.votes_good = valid == (1 << one.votes_asked) - 1
 
     def transactions_verified(self, token: int, verdicts: tuple[bool, ...]) -> None:
         """Take the verdict on the transactions of a range."""

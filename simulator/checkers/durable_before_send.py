@@ -30,12 +30,13 @@ class DurableBeforeSend(Checker):
         self._committing[daemon.slot] = {}
 
     def stepped(self, daemon: Daemon, _event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
-        lsn = 0
+        records: dict[int, int] = {}
         for effect in effects:
             if isinstance(effect, ne.AppendJournal) and isinstance(effect.record, CommittedHere):
-                lsn = effect.lsn
-            elif isinstance(effect, ne.StoreBlock) and lsn:  # a block that came by sync stands before its record
-                self._committing[daemon.slot][effect.ref.height] = lsn
+                records[effect.record.certificate.vote.height] = effect.lsn
+            elif isinstance(effect, ne.StoreBlock) and effect.ref.height in records:
+                # Blocks that came by sync stand before the record of their range: they are their own proof.
+                self._committing[daemon.slot][effect.ref.height] = records[effect.ref.height]
 
     def stored(self, daemon: Daemon, block: StoredBlock) -> None:
         lsn = self._committing.get(daemon.slot, {}).pop(block.ref.height, 0)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from consensus.events import Mode
@@ -11,11 +9,8 @@ from consensus.records import Silenced
 from simulator.scenario import load
 from simulator.world import World
 
-SCENARIOS = Path(__file__).parent.parent / "scenarios"
-
-
 def run(name: str, seed: int) -> World:
-    world = World(load(str(SCENARIOS / f"{name}.toml")), seed)
+    world = World(load(name), seed)
     result = world.run()
     assert result.ok, str(result.violation)
     return world

@@ -150,10 +150,10 @@ def planted(bug: Patch) -> Iterator[None]:
 
 
 CASES: tuple[tuple[Patch, str, str, str, tuple[int, ...]], ...] = (
-    (mu1_quorum_of_f_plus_1, "01-clean", "normal", "commit_certificate", (1,)),
+    (mu1_quorum_of_f_plus_1, "01-clean", "normal", "prepared_certificate", (1,)),
     (mu38_execution_differs, "01-clean", "full", "exec_root", (1,)),
-    (mu39_prepared_set_left_empty, "14-commits-lost", "normal", "agreement", (1, 2, 3)),
-    (mu41_lowest_view_wins, "51-prepared-apart", "normal", "agreement", (1, 2, 3)),
+    (mu39_prepared_set_left_empty, "14-commits-lost", "normal", "opening", (1, 2, 3)),
+    (mu41_lowest_view_wins, "51-prepared-apart", "normal", "opening", (1, 2, 3)),
     (mu49_certificates_not_verified, "42-fake-certificate", "normal", "recovery", (1, 2, 3)),
     (mu56_view_left_at_once, "84-lone-suspicion", "normal", "view_changes", (1, 2)),
     (mu64_jump_to_the_largest_view, "48-view-spam", "normal", "view_changes", (1, 2)),
