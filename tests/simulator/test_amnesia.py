@@ -9,6 +9,7 @@ from consensus.records import Silenced
 from simulator.scenario import load
 from simulator.world import World
 
+
 def run(name: str, seed: int) -> World:
     world = World(load(name), seed)
     result = world.run()

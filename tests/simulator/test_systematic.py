@@ -35,7 +35,12 @@ def test_scenario_20_a_sample_of_the_crash_points_holds() -> None:
 def test_a_crash_point_is_what_it_says(point: str, sent: bool) -> None:
     """The first commit of a backup holds its first vote: it reaches others only when the process ends after the send."""
     at = f'at=[{{ t = "0s", do = "crash", node = "bolt", point = "{point}", commit = 2 }}]'
-    world = World(load("clean", ["duration=300ms", at, "consensus.rotate_every=0", "expect.liveness.after=never", "expect.view_changes="]))
+    world = World(
+        load(
+            "clean",
+            ["duration=300ms", at, "consensus.rotate_every=0", "expect.liveness.after=never", "expect.view_changes="],
+        )
+    )
     result = world.run()
     bolt = next(daemon for daemon in world.daemons if daemon.name == "bolt")
     assert result.ok and not bolt.up
