@@ -174,7 +174,7 @@ def test_m12_prunes_are_part_of_the_commit() -> None:
     disk.finish()
     disk.begin(JournalBatch(prunes=[(3, 0)]))
     disk.crash(False)
-    assert disk.size_records() == 3
+    assert len(disk.records()) == 3
     disk.begin(JournalBatch(prunes=[(3, 0)]))
     disk.finish()
     assert [lsn for lsn, _ in disk.records()] == [3]
