@@ -1,7 +1,7 @@
 """How fast the simulator is (M60): real node logic, modelled signatures, fidelity `abstract`, one checker.
 
-Each figure is one run and its real time. Figures are of the machine they are measured on; docs/simulation.md keeps
-those of the reference machine.
+Each figure is one run and its processor time, so that other work on the machine counts little. Figures are of the
+machine they are measured on; docs/simulation.md keeps those of the reference machine.
 """
 
 from __future__ import annotations
