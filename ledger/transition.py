@@ -113,9 +113,11 @@ def apply_block(
     runtime: Runtime,
     utc_offset_min: int,
     evidence: Sequence[bytes] = (),
+    *,
+    epochs: bool = False,
 ) -> BlockResult:
     """Return the result of a committed block over the state of the height before it; `evidence` are encoded items."""
-    execution = BlockExecution(view, header, runtime, utc_offset_min, evidence)
+    execution = BlockExecution(view, header, runtime, utc_offset_min, evidence, epochs=epochs)
     execution.run(transactions)
     return execution.finish()
 
@@ -147,6 +149,7 @@ class BlockExecution:
 
     __slots__ = (
         "_day",
+        "_epochs",
         "_examiner",
         "_header",
         "_next_epoch",
@@ -165,13 +168,17 @@ class BlockExecution:
         runtime: Runtime,
         utc_offset_min: int,
         evidence: Sequence[bytes] = (),
+        *,
+        epochs: bool = False,
     ) -> None:
+        """`epochs`: the caller changes the member set when a block decides so; the daemon does not yet (P112)."""
         if header.height != view.height + 1:
             raise InvariantViolated(f"block {header.height} cannot be executed on the state of height {view.height}")
         self._view = view
         self._header = header
         self._runtime = runtime
         self._examiner = runtime if isinstance(runtime, Examiner) else None
+        self._epochs = epochs
         self._next_epoch: EpochRecord | None = None
         self._day = day_number(header.time_ms, utc_offset_min)
         self._overlay = Overlay(view)
@@ -262,6 +269,7 @@ class BlockExecution:
             company_id="",
             signers=(),
             gas_limit=tx.body.gas_limit,
+            epochs=self._epochs,
         )
         overlay.begin()
         verdict = govern(act, tx.body, host.decide)
