@@ -23,7 +23,7 @@ from ledger.block import PROTOCOL_VERSION, Header, block_id, header_codec, list_
 from ledger.certificate import certificate_hash
 from ledger.codec import encode
 from ledger.errors import InvalidTransaction, LedgerError
-from ledger.evidence import ITEMS_MAX, evidence_id, split_bodies
+from ledger.evidence import ITEMS_MAX, evidence_codec, evidence_id, split_bodies
 from ledger.params import Params
 from ledger.registry.lookup import NonceWindow, SoundSigners, check_signers, nonce_free, read_nonces
 from ledger.state import Reader
@@ -544,6 +544,8 @@ class Mempool:
             try:
                 tx = decode_transaction(envelope, self.chain_id)
             except LedgerError:
+                if _is_evidence(envelope):  # asked for, and told by another member before the answer came
+                    continue
                 return [*effects, Penalty(peer=peer, reason="malformed_body")]
             if self._is_missing(tx.tx_id) and self._body(tx.tx_id) is None:
                 wanted.append(tx)
@@ -804,6 +806,15 @@ class Mempool:
             return header_codec.decode(proposal.header).height
         except LedgerError:
             return 0
+
+
+def _is_evidence(data: bytes) -> bool:
+    """Tell whether `data` has the form of an evidence item; whether it proves anything is asked elsewhere."""
+    try:
+        evidence_codec.decode(data)
+    except LedgerError:
+        return False
+    return True
 
 
 _QUOTA_TEXT: Final = "the pool or the company's share of it is full; wait for the next block and send again"

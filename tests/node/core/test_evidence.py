@@ -260,3 +260,11 @@ def test_p125_the_transition_records_a_fault_once_and_nothing_else(pool: Pool) -
 
 def state_time(pool: Pool) -> int:
     return pool.league.genesis.header.time_ms + MS
+
+
+def test_p17_an_item_that_was_told_before_the_answer_with_it_came_is_no_lie(pool: Pool) -> None:
+    """Swarm seeds 248, 450 and 478: an honest member was charged with a malformed body."""
+    item = accusation(pool, 2)
+    assert told(pool, 3, item) == []
+    assert pool.pool.receive_bodies(1, Bodies(bytes(32), (encode(item),))) == []
+    assert pool.pool.receive_bodies(1, Bodies(bytes(32), (b"\xc1",))) == [ne.Penalty(peer=1, reason="malformed_body")]
