@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -107,8 +108,8 @@ def test_m31_checkers_see_every_step() -> None:
     assert Count.seen > 500
 
 
-@pytest.mark.parametrize("seeds", [range(12), range(12, 24)])
-def test_scenario_86_swarm(seeds: range) -> None:
+@pytest.mark.parametrize("seeds", [range(12), range(12, 24), (248, 450, 478)])  # the last ones failed once
+def test_scenario_86_swarm(seeds: Sequence[int]) -> None:
     for seed in seeds:
         outcome = run_seed("", seed)
         assert outcome.verdict == "ok", f"{outcome.violation}; repeat: python -m simulator run --swarm --seed {seed}"
