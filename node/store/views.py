@@ -28,9 +28,9 @@ RETAINED_HEIGHTS: Final = 8
 certifies can always be shown; with what is not flushed yet it is up to twice as many."""
 KEY_LIMIT_BYTES: Final = 511
 """Of LMDB. State keys stay below it by the limits of the contract language."""
-ROW_CACHE_BYTES: Final = 4 * 1024 * 1024
-NODE_CACHE_BYTES: Final = 8 * 1024 * 1024
-"""Half the caps of E26, in bytes of content: a saturated node stays near 100 MB (docs/performance.md)."""
+ROW_CACHE_BYTES: Final = 8 * 1024 * 1024
+NODE_CACHE_BYTES: Final = 16 * 1024 * 1024
+"""Caps of E26, in bytes of content."""
 TOP_NIBBLES: Final = 3
 """Tree levels that are never evicted: at most 4,369 nodes (E26)."""
 
