@@ -53,15 +53,20 @@ def process_s(pid: int) -> float:
 
 
 def private_mb(pid: int) -> float:
-    """Return `Private_Dirty` of a process in megabytes: what it alone costs, LMDB's pages not counted (E39)."""
+    """Return what a process alone costs in megabytes: `Private_Dirty` of its mappings, without the ledger files, whose
+    pages the system may drop or write back at any time (E39). LMDB's write buffers are counted."""
     try:
-        text = (PROC / str(pid) / "smaps_rollup").read_text()
+        text = (PROC / str(pid) / "smaps").read_text()
     except OSError:
         return 0.0
+    total, counted = 0, True
     for line in text.splitlines():
-        if line.startswith("Private_Dirty:"):
-            return int(line.split()[1]) * 1024 / 1e6
-    return 0.0
+        name, _, rest = line.partition(" ")
+        if not name.endswith(":"):  # the head line of the next mapping; its path stands last
+            counted = not line.endswith(".mdb")
+        elif name == "Private_Dirty:" and counted:
+            total += int(rest.split()[0])
+    return total * 1024 / 1e6
 
 
 def disk_bytes(folder: Path) -> int:

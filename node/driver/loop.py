@@ -51,7 +51,7 @@ FLUSH_BLOCKS: Final = 8
 FLUSH_BLOCKS_BEHIND: Final = 64
 """The same while blocks are fetched: they can be fetched again, and a durable write for every eight of them took most
 of the time of a long catch-up."""
-FLUSH_TXS: Final = 700
+FLUSH_TXS: Final = 450
 """Transactions a flush may wait for: it holds up votes for its whole length, about 40 us each, and LMDB keeps the pages
 of the largest write for the next one, about 50 KB a transaction. 1,500 saves 4 % of the time and costs 35 MB more."""
 FLUSH_MS: Final = 1_000

@@ -9,12 +9,12 @@ One LMDB environment, values sealed in three namespaces
     and one record `meta` with the heights up to which all of it is durable.
 
 Rules
-    * `add_block` and `apply` change memory only; `flush` is one durable transaction of everything that came since
-      the last one (E25). What is not flushed can be made again: the journal holds the bodies of the blocks, the
-      blocks hold the results.
-    * Blocks, receipts and indexes become durable with the next flush. State rows and tree nodes follow
-      `RETAINED_HEIGHTS` behind the executed height, so `at` can show every height that a header may certify; a start
-      executes these few blocks again (`node.store.replay`).
+    * `add_block` and `apply` change memory only; `flush` makes durable what came since the last one (E25): one
+      transaction, or several if much changed, each of which leaves a whole store. What is not flushed can be made
+      again: the journal holds the bodies of the blocks, the blocks hold the results.
+    * Blocks, receipts and indexes become durable with the next flush. State rows and tree nodes follow behind the
+      height that the tip certifies (`node.store.views`), so `at` can show every height that a header may certify; a
+      start executes these few blocks again (`node.store.replay`).
     * All calls come from one thread, with one exception: `write` of a batch that was prepared may run in another.
     * A failed write is fatal for the process; nothing that was acknowledged is lost by ending it.
 """
@@ -76,12 +76,17 @@ from node.store.rows import (
     split_place,
     valid_until,
 )
-from node.store.views import RETAINED_HEIGHTS, Caches, ChainView, Layer, Pending, Snapshot
+from node.store.views import RETAINED_CHANGES, RETAINED_HEIGHTS, Caches, ChainView, Layer, Pending, Snapshot
 
 MAP_BYTES: Final = 64 * 1024**3
 """Address space kept for the environment, not disk space; `storage.ledger_max_gib` changes it."""
 HEADERS_CACHED: Final = 256
 CHUNKS_CACHED: Final = 64
+WRITE_CHANGES: Final = 3_000
+"""State changes of one durable transaction, unless a single height has more: LMDB copies about one page of 4 KiB for
+each, and keeps the memory of its largest transaction for the next ones."""
+CHANGES_A_TX: Final = 3
+"""Pages that a transaction's place in a block costs beside the state: its id, its expiry, its share of the bodies."""
 MESSAGE_OVERHEAD_BYTES: Final = 64
 """Bytes around one block in a `Blocks` message."""
 
@@ -128,6 +133,8 @@ class ChainStore:
         self._headers: dict[int, StoredHeader] = {}
         self._chunks: dict[bytes, tuple[Receipt, ...]] = {}
         self._pending = Pending()
+        self._target = 0
+        """Where the state stands when the flush that is under way is done."""
         self._snapshot = disk.snapshot(Caches())
         self.snapshot_every = 0
         """Heights between two snapshots of the state (`storage.snapshot_every`); 0: none are made."""
@@ -270,7 +277,7 @@ class ChainStore:
     def at(self, height: int) -> ChainView | None:
         """Return the state after `height`, or None when it is not executed or no longer held.
 
-        The last `RETAINED_HEIGHTS` executed heights are always held.
+        Every height from the one that the tip certifies is held.
         """
         if height == self._view.height:
             return self._view
@@ -525,12 +532,11 @@ class ChainStore:
         return max(self.tip.height - self._meta.tip, self.executed_height - self._meta.executed)
 
     def flush(self) -> int:
-        """Make everything durable in one transaction and return the height up to which blocks are (E25)."""
-        batch = self.prepare()
-        if batch is None:
-            return self._meta.tip
-        self.write(batch)
-        return self.finish(batch)
+        """Make durable what came since the last flush and return the height up to which blocks are (E25)."""
+        while (batch := self.prepare()) is not None:
+            self.write(batch)
+            self.finish(batch)
+        return self._meta.tip
 
     @property
     def snapshot_due(self) -> bool:
@@ -543,18 +549,39 @@ class ChainStore:
         return self._disk.snapshot(Caches())
 
     def prepare(self) -> FlushBatch | None:
-        """Seal what came since the last flush; None when there is nothing. At most one batch may be under way."""
-        if self.unflushed == 0:
+        """Seal the next part of what came since the last flush; None when there is nothing. At most one batch may be
+        under way. The first part holds the blocks and results, and all of them state as far as `WRITE_CHANGES` goes."""
+        if self.unflushed:
+            self._target = self._flush_target()
+        elif self._meta.base >= self._target:
             return None
-        base = max(self._meta.base, self.executed_height - RETAINED_HEIGHTS)
-        if self.snapshot_every:  # stop at the next height of the grid: the state must be seen exactly there
-            base = min(base, (self._meta.base // self.snapshot_every + 1) * self.snapshot_every)
+        base, changes = self._meta.base, CHANGES_A_TX * len(self._places)
+        for layer in self._layers:
+            changes += layer.changes
+            fits = changes <= WRITE_CHANGES or not (self.unflushed or base > self._meta.base)
+            if layer.height > self._target or not fits:
+                break
+            base = layer.height
         executed = max(self.executed_height, self._meta.executed)
         puts = block_puts(self._disk, (self._blocks[height] for height in sorted(self._blocks)))
         fresh = (self._fresh[height] for height in sorted(self._fresh))
         puts += result_puts(self._disk, ((item.results, item.receipts) for item in fresh))
         meta = Meta(FORMAT, self._meta.chain_id, self.tip.height, base, executed)
         return state_batch(self._disk, meta, puts, (layer for layer in self._layers if layer.height <= base))
+
+    def _flush_target(self) -> int:
+        """Return the height at which the flushed state should stand."""
+        base = max(self._meta.base, self.executed_height - RETAINED_HEIGHTS)
+        kept = sum(layer.changes for layer in self._layers if layer.height > base)
+        for layer in self._layers:
+            if kept <= RETAINED_CHANGES or base >= self.certified_height:
+                break
+            if layer.height == base + 1:
+                base = layer.height
+                kept -= layer.changes
+        if self.snapshot_every:  # stop at the next height of the grid: the state must be seen exactly there
+            base = min(base, (self._meta.base // self.snapshot_every + 1) * self.snapshot_every)
+        return base
 
     def write(self, batch: FlushBatch) -> None:
         """Write a prepared batch durably. The only call that may run in another thread.

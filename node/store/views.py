@@ -6,8 +6,9 @@
 Rules
     * A view never changes while somebody holds it: entries above its height are invisible to it, a flush makes new
       `Pending` and `Snapshot` objects, and the old ones live as long as their views.
-    * The flushed state stays `RETAINED_HEIGHTS` behind the executed height, so views of those heights exist and a
-      result can be proven against the older height that a committed header certifies, also after a restart.
+    * The flushed state stays behind the executed height, at the height that the tip certifies or further down, so a
+      result can be proven against that height, also after a restart. Small blocks are kept for `RETAINED_HEIGHTS`,
+      large ones as far as `RETAINED_CHANGES` allows.
     * Hold a view for one request or one block, not longer: an old read transaction keeps freed pages from being
       used again (E29).
 """
@@ -26,10 +27,13 @@ from node.store.sealed import Sealer
 RETAINED_HEIGHTS: Final = 8
 """The lag of the executed height that a header may name (section 6 of the architecture), so the height that the tip
 certifies can always be shown; with what is not flushed yet it is up to twice as many."""
+RETAINED_CHANGES: Final = 5_000
+"""Rows and tree nodes of heights that the tip has certified and that are kept in memory all the same, about 3 MB. Blocks of
+a loaded network change 5,000 each: there only what a header may still certify is kept."""
 KEY_LIMIT_BYTES: Final = 511
 """Of LMDB. State keys stay below it by the limits of the contract language."""
-ROW_CACHE_BYTES: Final = 8 * 1024 * 1024
-NODE_CACHE_BYTES: Final = 16 * 1024 * 1024
+ROW_CACHE_BYTES: Final = 4 * 1024 * 1024
+NODE_CACHE_BYTES: Final = 8 * 1024 * 1024
 """Caps of E26, in bytes of content."""
 TOP_NIBBLES: Final = 3
 """Tree levels that are never evicted: at most 4,369 nodes (E26)."""
@@ -52,6 +56,10 @@ class Layer:
     exec_root: bytes
     writes: tuple[tuple[bytes, bytes | None], ...]
     nodes: Mapping[bytes, bytes | None]
+
+    @property
+    def changes(self) -> int:
+        return len(self.writes) + len(self.nodes)
 
 
 def node_key(path: bytes) -> bytes:

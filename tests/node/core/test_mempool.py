@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from consensus.events import Verdict
-from ledger.block import block_id, list_root
+from ledger.block import block_id, header_codec, list_root
 from ledger.codec import encode
 from ledger.evidence import split_bodies
 from ledger.registry.lookup import UNUSED, encode_nonces, nonce_key, use_nonce
@@ -413,6 +413,31 @@ def test_only_the_last_blocks_are_kept_for_others(pool: Pool) -> None:
     assert sorted(one.header.height for one in pool.pool.candidates.values()) == list(
         range(pool.pool.height - mempool.KEPT_BLOCKS + 1, pool.pool.height + 1)
     )
+
+
+def test_a_block_in_the_chain_is_kept_as_bytes_and_still_answers(pool: Pool) -> None:
+    """P131: a member that lags behind is given the bodies; the decoded transactions are let go."""
+    pool.submit(pool.envelope(0, 1), pool.envelope(0, 2))
+    proposal = pool.build()
+    assert proposal is not None
+    before = pool.candidate(proposal)
+    pool.commit(proposal)
+    kept = pool.candidate(proposal)
+    assert kept.settled and kept.transactions == () and not before.settled
+    assert kept.bodies == before.bodies == pool.pool.bodies(proposal.tx_ids, 1 << 20)
+    identity = block_id(proposal.header)
+    assert pool.pool.check(identity, proposal, ()) == (Verdict.OK, "")
+
+
+def test_p30_a_committed_id_in_another_proposal_is_a_duplicate_without_asking_for_its_body(pool: Pool) -> None:
+    pool.submit(pool.envelope(0, 1))
+    first = pool.build()
+    assert first is not None
+    pool.commit(first)
+    header = header_codec.decode(first.header)
+    again = msgspec.structs.replace(first, header=encode(msgspec.structs.replace(header, height=header.height + 1)))
+    assert pool.pool.check(block_id(again.header), again, ()) == (Verdict.INVALID, "duplicate")
+    assert pool.pool.missing(block_id(again.header)) == ()
 
 
 def test_split_bodies_puts_transactions_first() -> None:

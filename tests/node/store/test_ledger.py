@@ -9,6 +9,7 @@ import pytest
 
 from ledger.errors import InvariantViolated
 from ledger.merkle import prove, verify_proof
+from node.store import ledger
 from node.store.errors import StoreCorrupt, StoreError, StoreFailed, StoreMissing, cause_of
 from node.store.ledger import ChainStore
 from node.store.views import RETAINED_HEIGHTS
@@ -265,6 +266,44 @@ def test_a_batch_may_be_written_while_the_chain_goes_on(maker: SimpleNamespace, 
     assert store.receipts(22) is not None and store.receipts(3) is not None
     assert store.flush() == 23
     assert maker.reopen(store).tip.height == 23
+
+
+def test_large_blocks_are_kept_only_as_far_as_a_header_may_certify(
+    maker: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory of a loaded node: heights that the tip has certified go to the disk when many changes are held."""
+    monkeypatch.setattr(ledger, "RETAINED_CHANGES", 20)
+    monkeypatch.setattr(ledger, "WRITE_CHANGES", 10)
+    store = maker.make(tmp_path / "chain")
+    maker.grow(store, 20, {b"tbig%d" % row: b"x" for row in range(10)})
+    assert store.executed_height == 20 and store.certified_height >= 19
+    seen: list[int] = []
+    write = store.write
+    monkeypatch.setattr(store, "write", lambda batch: (seen.append(batch.meta.base), write(batch)))
+    assert store.flush() == 20
+    assert store.base_height == 20 - 1 == seen[-1] and len(seen) > 10 and seen == sorted(seen)
+    for height in (19, 20):
+        assert store.at(height) is not None
+    again = maker.reopen(store)
+    assert (again.tip.height, again.base_height, again.executed_height) == (20, 19, 19)
+
+
+def test_a_crash_between_the_parts_of_a_flush_leaves_a_whole_store(
+    maker: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger, "WRITE_CHANGES", 1)
+    store = maker.make(tmp_path / "chain")
+    maker.grow(store, 20)
+    roots = {height: store.results(height) for height in range(1, 21)}
+    for _ in range(5):
+        batch = store.prepare()
+        assert batch is not None
+        store.write(batch)
+        store.finish(batch)
+    again = maker.reopen(store)
+    assert again.tip.height == 20 and 0 < again.base_height < 20 - RETAINED_HEIGHTS
+    assert {height: again.results(height) for height in range(1, 21)} == roots
+    assert again.view().state_root == roots[again.base_height].state_root
 
 
 def test_a_store_of_another_network_is_refused_by_name(maker: SimpleNamespace, tmp_path: Path) -> None:
