@@ -287,11 +287,13 @@ class Worst:
                 refusal = gas(item.charge) + self._extra(item.text)
                 return self._extra(item.condition) + refusal
             case ir.Insert():
-                return self._write(item.table, [value for _, value in item.values])
+                cost = self._write(item.table, [value for _, value in item.values])
+                return cost + self._read(item.table) if item.replace else cost
             case ir.Update():
-                return self._write(item.table, [*item.keys, *(value for _, value in item.sets)])
+                changed = self._write(item.table, [*item.keys, *(value for _, value in item.sets)])
+                return changed + self._read(item.table)
             case ir.Delete():
-                return self._write(item.table, item.keys)
+                return self._write(item.table, item.keys) + self._read(item.table)
             case ir.Emit():
                 size = event_bytes(self.module.events[item.event])
                 cost = Cost(gas=size // EMIT_BYTES, events=1, event_bytes=size)
@@ -333,12 +335,9 @@ class Worst:
         key = 4 + 80 + sum(2 + 4 * max(kind.size, ID_CHARS) for _, kind in decl.fields[: decl.keys])
         cost = Cost(
             gas=size // WRITE_BYTES + INDEX_ENTRY * entries,
-            memory=row_memory(decl),
             rows={(self.module.name, decl.name): 1},
             row_bytes=min(key, 480) * (1 + entries) + size,
         )
-        if decl.name in self.lifts:
-            cost += self.lifts[decl.name]
         return sum((self._extra(value) for value in values), cost)
 
     def _extra(self, expr: ir.Expr) -> Cost:

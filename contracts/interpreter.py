@@ -496,7 +496,8 @@ class StatementClosures:
         write, read = self._writer(item.table, item.line), reader(self.unit, item.table, item.line)
         row_key, unit, line, replace = shape.row_key, self.unit, item.line, item.replace
         name = self.unit.module.tables[item.table].name
-        compares = bool(shape.index_keys) or item.table in unit.watched or item.table in unit.armed
+        # an older row is lifted by `put` whatever the table has besides: what a call means never depends on an index
+        compares = bool(shape.index_keys or shape.older) or item.table in unit.watched or item.table in unit.armed
 
         def insert(f: Frame) -> None:
             row = blank.copy()

@@ -97,6 +97,31 @@ def test_prices_that_grow_with_size() -> None:
     assert text(320, row) - text(0, row) == 20 + 10 + (0 if (5 + 320) % 16 else 1)
 
 
+WIDE = b"""contract c version 1
+table Tab key n: int:
+    t: text(1000), m: int
+{index}action fill(n: int, t: text(1000)) by anyone:
+    put Tab(n = n, t = t, m = 0)
+action change(n: int) by anyone:
+    update Tab[n] with m = 1
+action drop(n: int) by anyone:
+    delete Tab[n]
+"""
+
+
+@pytest.mark.parametrize("index", [b"", b"    index (m)\n"], ids=["plain", "indexed"])
+def test_the_worst_case_covers_the_row_that_a_write_reads(index: bytes) -> None:
+    """The largest row of four-byte characters: what `update` and `delete` read is paid for by its size (H3, G5)."""
+    linked = program([("c", WIDE.replace(b"{index}", index))], CURRENCIES)
+    host = DictHost({}, [(signer(ACME, "a"), ALL)])
+    text = "\U0001f600" * 1000
+    for method, args in (("fill", (1, text)), ("fill", (1, text)), ("change", (1,)), ("drop", (1,))):
+        outcome = linked.execute("c", method, args, host, GAS)
+        worst = linked.interfaces["c"].actions[method].worst_gas
+        assert outcome.abort is None
+        assert worst / 3 < outcome.gas_used <= worst, (method, outcome.gas_used, worst)
+
+
 def test_the_entry_pays_for_its_arguments_and_questions() -> None:
     source = b"contract c version 1\naction go(t: text(400)) by role preparer of caller and role approver of caller:\n    pass\n"
     linked = program([("c", source)], CURRENCIES)

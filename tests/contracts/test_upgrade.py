@@ -220,3 +220,76 @@ def test_l61_every_difference_has_a_name() -> None:
         "index Item (holder, phase) is new and is built at activation",
         "table Fresh is new",
     }
+
+
+SHELF = b"""contract tray version 1
+table Item key id: int:
+    words: text(12){index}
+action add(id: int, words: text(12)) by anyone:
+    insert Item(id = id, words = words)
+"""
+CUT = b"""contract tray version 2 replaces 1
+table Item key id: int:
+    words: text(12), short: text(4){index}
+migrate Item: short = row.words
+action change(id: int) by anyone:
+    put Item(id = id, words = "x", short = "x")
+action edit(id: int) by anyone:
+    update Item[id] with short = "x"
+action drop(id: int) by anyone:
+    delete Item[id]
+action again(id: int) by anyone:
+    insert Item(id = id, words = "x", short = "x")
+query there(id: int) -> bool:
+    return exists Item[id]
+query below(n: int) -> int:
+    var found = 0
+    for item in Item where item.id < n limit 2:
+        found += count_of(item.short)
+    return found
+query seek(n: int) -> int:
+    for item in Item where item.id > n first 1:
+        return item.id
+    return 0
+function count_of(t: text(4)) -> int:
+    if t == "":
+        return 0
+    return 1
+"""
+
+
+@pytest.mark.parametrize("index", [b"", b"\n    index (words)"], ids=["plain", "indexed"])
+def test_l62_a_row_that_cannot_be_lifted_ends_what_touches_it_and_nothing_else(index: bytes) -> None:
+    """Rows 2 and 3 do not fit the new field. `put` lifts like `update` and `delete`, with an index and without."""
+    first, second = SHELF.replace(b"{index}", index), CUT.replace(b"{index}", index)
+    state: dict[bytes, bytes] = {}
+    for number, words in ((1, "ab"), (2, "too long"), (3, "too long")):
+        assert run(program([("tray", first)], CURRENCIES), state, "tray.add", number, words).abort is None
+    upgraded = program([("tray", first), ("tray", second)], CURRENCIES)
+    for method in ("change", "edit", "drop"):
+        outcome = run(upgraded, dict(state), f"tray.{method}", 2)
+        assert outcome.abort is not None
+        assert (outcome.abort.code, outcome.abort.line) == ("text_too_long", 4 + index.count(b"\n")), method
+        assert run(upgraded, dict(state), f"tray.{method}", 1).abort is None
+        schema = upgraded.interfaces["tray"].actions[method]
+        assert outcome.gas_used <= schema.worst_gas
+    again = run(upgraded, state, "tray.again", 2)
+    assert again.abort is not None
+    assert again.abort.code == "row_exists"  # `insert` and `exists` look for the key alone
+    assert run(upgraded, state, "tray.there", 2).result is True
+    assert run(upgraded, state, "tray.below", 2).result == 1  # the rows beside the range are not read
+    for bound, code in ((3, "text_too_long"), (4, "limit_exceeded")):  # the limit is tested before the first row is
+        outcome = run(upgraded, state, "tray.below", bound)
+        assert outcome.abort is not None
+        assert outcome.abort.code == code
+    assert run(upgraded, state, "tray.seek", 0).result == 1  # the loop ends before row 2
+
+
+def test_l62_put_pays_for_the_older_row_and_not_for_its_own() -> None:
+    state: dict[bytes, bytes] = {}
+    first, second = SHELF.replace(b"{index}", b""), CUT.replace(b"{index}", b"")
+    run(program([("tray", first)], CURRENCIES), state, "tray.add", 1, "ab")
+    upgraded = program([("tray", first), ("tray", second)], CURRENCIES)
+    older, own = run(upgraded, state, "tray.change", 1).gas_used, run(upgraded, state, "tray.change", 1).gas_used
+    lift = upgraded.codes["tray"].lift_costs["Item"].gas
+    assert 0 < older - own <= lift

@@ -22,6 +22,8 @@ HELPERS = (
 
 KEYS = ("int", "text(6)", "date", "party", "Shade", "bool")
 COMPARED = ("==", "!=", "<", "<=", ">", ">=")
+REFUSALS = ("caller", "width", "worst_case", "limit", "depth", "no_caller", "unused")
+"""Codes with which the checker may refuse a random program: bounds that the generator does not count."""
 
 
 def wrapped(line: str) -> list[str]:

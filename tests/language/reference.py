@@ -295,12 +295,16 @@ class Reference:
         data = self.host.get(key)
         return None if data is None else self._row(contract, table, data)
 
-    def _row(self, contract: str, table: str, data: bytes) -> Row:
+    def _stored(self, contract: str, table: str, data: bytes) -> Row:
+        """Return a row in the layout that wrote it."""
         layout, *raw = msgspec.msgpack.decode(data)
-        layouts = self._layouts(contract, table)
-        fields = [(f.name, self._kind(contract, f.type)) for f in layouts[layout - 1][1]]
+        fields = [(f.name, self._kind(contract, f.type)) for f in self._layouts(contract, table)[layout - 1][1]]
         values = {name: self._from_wire(kind, item) for (name, kind), item in zip(fields, raw, strict=True)}
-        row = Row((contract, table), values)
+        return Row((contract, table), values)
+
+    def _row(self, contract: str, table: str, data: bytes) -> Row:
+        layout, layouts = msgspec.msgpack.decode(data)[0], self._layouts(contract, table)
+        row = self._stored(contract, table, data)
         for version, wanted in layouts[layout:]:
             sets = next(item.sets for item in version.migrations if item.table == table)
             env = Env(version, {"row": row})
@@ -553,7 +557,10 @@ class Reference:
         return None
 
     def _scan(self, env: Env, item: tree.For) -> tuple[list[tree.Expr], list[bytes]]:
-        """L37: choose key or index; return the conditions that filter and the row keys in scan order."""
+        """L37: choose key or index; return the conditions that filter and the row keys in scan order.
+
+        Columns are looked at, rows are not read: a row is lifted when its turn in the loop comes (L62).
+        """
         own, table = env.contract.name, item.table.name
         found, kinds = self._table(own, table), dict(self._fields(own, table))
         where = item.where
@@ -597,8 +604,11 @@ class Reference:
         hits = []
         for key in self.host.keys():  # noqa: SIM118  # not a mapping
             if key.startswith(prefix):
-                row = self._get(own, table, key)
-                if row is not None and all(_holds(op, row[name], value) for name, op, value in tests):
+                data = self.host.get(key)
+                row = self._stored(own, table, data)
+                if any(name not in row for name in columns):  # an index over a new field
+                    row = self._row(own, table, data)
+                if all(_holds(op, row[name], value) for name, op, value in tests):
                     order = b"".join(self._part(kinds[name], row[name]) for name in columns)
                     hits.append((order + key[len(prefix) :], key))
         return rest, [key for _, key in sorted(hits)]

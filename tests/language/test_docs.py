@@ -15,8 +15,8 @@ from contracts.syntax.scan import RESERVED
 from contracts.testing import run_tests
 from contracts.values import key_part
 from ledger.money import ISO_4217
+from tests.language.calls import random_calls
 from tests.language.hosts import ACME
-from tests.language.test_differential import _random_calls
 
 DOCS = Path(__file__).parents[2] / "docs"
 LANGUAGE = (DOCS / "contract-language.md").read_text(encoding="utf-8")
@@ -34,7 +34,7 @@ def test_examples_pass_their_tests(text: str) -> None:
     assert report.results
     assert [result for result in report.results if not result.passed] == []
     name = load(text.encode("ascii"), {}, ISO_4217).name
-    _random_calls([(name, text.encode("ascii"))], 1, 100)
+    random_calls([(name, text.encode("ascii"))], 1, 100)
 
 
 def _table(page: str, header: str) -> list[list[str]]:

@@ -15,7 +15,7 @@ from contracts.kit.layout import tidy
 from contracts.runtime import program
 from contracts.testing import run_tests
 from ledger.money import ISO_4217
-from tests.language.test_differential import _random_calls
+from tests.language.calls import random_calls
 from tests.language.test_differential import differences as differences  # a fixture
 
 FOLDER = Path(__file__).parent / "examples"
@@ -34,7 +34,7 @@ def test_examples_pass_and_mean_the_same_on_both(name: str, differences: list[st
 
 
 def test_random_calls_of_the_examples_agree() -> None:
-    succeeded, aborted = _random_calls(SOURCES, 3, 600)
+    succeeded, aborted = random_calls(SOURCES, 3, 600)
     assert succeeded > 100
     assert aborted > 100
 

@@ -19,7 +19,7 @@ from contracts.host import Call, Outcome
 from contracts.runtime import Program, link, load, program
 from contracts.testing import run_tests
 from ledger.money import ISO_4217
-from tests.language import test_differential as differential
+from tests.language.calls import random_calls
 from tests.language.hosts import GAS, Delegate, DictHost
 
 PROGRAMS = sorted((Path(__file__).parent / "programs").glob("*.contract"))
@@ -169,7 +169,7 @@ def test_k57_every_mutant_is_noticed(path: Path, monkeypatch: pytest.MonkeyPatch
     def scenario() -> None:
         run_tests(source, [], ISO_4217)
         for seed in range(4):
-            differential._random_calls([(name, source)], seed, 250)
+            random_calls([(name, source)], seed, 250)
         for method, args in EDGES.get(name, ()):
             program([(name, source)], ISO_4217).query(name, method, args, DictHost(), GAS)
 

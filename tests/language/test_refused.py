@@ -2,36 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from pathlib import Path
-
 import pytest
 
 from contracts.errors import SourceError
 from contracts.runtime import load
 from tests.language.hosts import CURRENCIES
-
-HEAD = """contract c version 1
-enum Phase: open, closed
-table Tab key id: text(8):
-    n: int, m: money, p: party, on: date, flag: bool, phase: Phase
-    index (p, n)
-event Done: n: int
-"""
-
-
-def _chunks() -> list[tuple[str, str, str]]:
-    text = (Path(__file__).parent / "refused.txt").read_text(encoding="ascii")
-    found = []
-    for chunk in re.split(r"^### ", text, flags=re.M)[1:]:
-        header, _, body = chunk.partition("\n")
-        wanted, place, *title = header.split(" ")
-        source = HEAD + body if wanted.startswith("+") else body
-        found.append((f"{wanted.lstrip('+')} {place}", " ".join(title), source))
-    return found
-
-
-CHUNKS = _chunks()
+from tests.language.refusals import AT_THE_BOUND, CHUNKS, HEAD
 
 
 @pytest.mark.parametrize(("wanted", "title", "source"), CHUNKS, ids=[f"{w} {t}" for w, t, _ in CHUNKS])
@@ -62,3 +38,23 @@ def test_a_misspelt_name_is_guessed(line: str, near: str) -> None:
 def test_the_list_is_long_and_each_program_is_refused_for_its_own_reason() -> None:
     assert len(CHUNKS) > 120
     assert len({code.split(" ")[0] for code, _, _ in CHUNKS}) > 20
+
+
+@pytest.mark.parametrize("title", AT_THE_BOUND)
+def test_what_is_just_allowed_is_accepted(title: str) -> None:
+    code = load((HEAD + AT_THE_BOUND[title]).encode("ascii"), {}, CURRENCIES)
+    for schema in (*code.interface.actions.values(), *code.interface.queries.values()):
+        assert schema.worst_gas > 0
+
+
+def test_l33_a_range_is_as_long_as_it_says() -> None:
+    """The worst case grows with the turns; a bound beside a literal counts instead of it."""
+
+    def worst(loop: str) -> int:
+        source = f"{HEAD}action go() by anyone:\n    for i in {loop}:\n        pass\n"
+        return load(source.encode("ascii"), {}, CURRENCIES).interface.actions["go"].worst_gas
+
+    turn = worst("range(2)") - worst("range(1)")
+    assert turn > 0
+    assert worst("range(1000)") - worst("range(1)") == 999 * turn
+    assert worst("range(5) limit 9") == worst("range(9)")
