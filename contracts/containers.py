@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from contracts import ir
-from contracts.gas import CHARS_COMPARED, COPY_BYTES, KEY_BYTES
+from contracts.gas import CHARS_COMPARED, COPY_BYTES, KEY_BYTES, members_compared
 from contracts.machine import Frame, Run, Unit, Value
 from contracts.types import ELEMENT_BYTES, Type, parts_of
 from contracts.values import KeyPart, key_part
@@ -129,13 +129,14 @@ class _Closures:
                 return place in found
 
             return in_map
-        kind = expr.value.type.kind
+        wanted_type = expr.value.type
+        kind = wanted_type.kind
 
         def in_list(f: Frame) -> bool:
             wanted, items = value(f), of(f)
             run: Run = f[0]
             each = 1 + (len(wanted) // CHARS_COMPARED if kind == "text" else 0)
-            run.gas -= each * len(items)
+            run.gas -= members_compared(wanted_type, len(items), each)
             if run.gas < 0:
                 raise unit.spent(run, line)
             if kind == "money":

@@ -28,6 +28,8 @@ CHARS_BUILT: Final = 16
 """Code points of a built text per unit."""
 CHARS_COMPARED: Final = 32
 MEMBER_OF_LIST: Final = 2
+MEMBERS_COMPARED: Final = 4
+"""Values of a list that `in` passes per unit. Money, whose currency is tested first, and what has parts: one a unit."""
 LIST_INDEX: Final = 2
 LIST_CHANGE: Final = 4
 """Append, a changed place, and a copy before what it copies."""
@@ -356,7 +358,8 @@ class Worst:
             case ir.Within() if expr.of.type.kind == "map":
                 cost = gas(_key_units(expr.of.type))
             case ir.Within():
-                cost = gas(expr.of.type.size * (1 + _compared(expr.value.type, expr.value.type)))
+                each = 1 + _compared(expr.value.type, expr.value.type)
+                cost = gas(members_compared(expr.value.type, expr.of.type.size, each))
             case ir.Builtin(name="split" | "share"):
                 size = expr.type.size
                 cost = Cost(gas=SHARE_PART * size, memory=16 + size * (ELEMENT_BYTES + 32))
@@ -435,6 +438,13 @@ class Worst:
                 schema = interface.queries.get(expr.method) or interface.actions[expr.method]
                 deepest = max(deepest, schema.levels)
         return 1 + deepest
+
+
+def members_compared(kind: Type, count: int, each: int) -> int:
+    """Return what `in` pays for a list of `count` values; `each` is the price of one comparison."""
+    if kind.kind == "money" or isinstance(kind, Many):
+        return each * count
+    return (each * count + MEMBERS_COMPARED - 1) // MEMBERS_COMPARED
 
 
 def _compared(left: Type, right: Type) -> int:

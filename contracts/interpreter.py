@@ -84,8 +84,17 @@ def build(
 
 def settle_invariants(machines: Mapping[str, Machine], run: Run) -> None:
     """Test what the run wrote: contracts by name, tables as declared, rows by key (L49-L51)."""
+    written = run.touched
+    if len(written) == 1:
+        for touched in written.values():
+            machine = machines[touched.unit.name]
+            for test in machine.checks.get(touched.table, ()):
+                test(run, touched)
+            for total in machine.sums:
+                total(run, (touched,))
+        return
     by_contract: dict[str, list[tuple[int, bytes, Touched]]] = {}
-    for key, touched in run.touched.items():
+    for key, touched in written.items():
         by_contract.setdefault(touched.unit.name, []).append((touched.table, key, touched))
     for name in sorted(by_contract):
         machine = machines[name]
@@ -215,6 +224,28 @@ class StatementClosures:
         if straight and isinstance(straight[-1], ir.If | ir.For | ir.Loop | ir.Return):
             ending = self.statement(straight.pop())
         steps = [self.statement(item) for item in straight if not isinstance(item, ir.Pass)]
+        if not steps and ending is not None:
+            end = ending
+
+            def run_ending(f: Frame) -> Any:
+                run: Run = f[0]
+                run.gas -= units
+                if run.gas < 0:
+                    raise unit.spent(run, line)
+                return end(f)
+
+            return run_ending
+        if len(steps) == 1 and ending is None:
+            only = steps[0]
+
+            def run_one(f: Frame) -> None:
+                run: Run = f[0]
+                run.gas -= units
+                if run.gas < 0:
+                    raise unit.spent(run, line)
+                only(f)
+
+            return run_one
 
         def run_block(f: Frame) -> Any:
             run: Run = f[0]
@@ -444,10 +475,33 @@ class StatementClosures:
                 if run.gas < 0 or run.row_bytes_left < 0:
                     raise unit.spent(run, line)
 
+        def keep(run: Run, key: bytes, before: Any, now: Any) -> None:
+            """Bring along what follows a row: schedules, and what the invariants compare."""
+            if armed:
+                follow(run, key, before, now)
+            if watched:
+                touched = run.touched.get(key)
+                if touched is None:
+                    run.touched[key] = Touched(unit, table, before, now)
+                else:
+                    touched.now = now
+
         def write(run: Run, key: bytes, before: Any, now: Any) -> None:
             data = b"" if now is None else encode(now)
             size = len(key) + len(data)
             units = len(data) // WRITE_BYTES
+            if not indexes:
+                run.gas -= units
+                run.rows_left -= 1
+                run.row_bytes_left -= size
+                if run.gas < 0 or run.rows_left < 0 or run.row_bytes_left < 0:
+                    raise unit.spent(run, line)
+                if now is None:
+                    run.host.delete(key)
+                else:
+                    run.host.put(key, data)
+                keep(run, key, before, now)
+                return
             gone: list[bytes] = []
             new: list[bytes] = []
             for make in indexes:
@@ -477,14 +531,7 @@ class StatementClosures:
                 host.delete(entry)
             for entry in new:
                 host.put(entry, ENTRY)
-            if armed:
-                follow(run, key, before, now)
-            if watched:
-                touched = run.touched.get(key)
-                if touched is None:
-                    run.touched[key] = Touched(unit, table, before, now)
-                else:
-                    touched.now = now
+            keep(run, key, before, now)
 
         return write
 

@@ -58,6 +58,8 @@ class RowFormat:
         ]
         self.field_parts: tuple[KeyPart, ...] = tuple(parts)
         self.key_parts: tuple[KeyPart, ...] = tuple(parts[: decl.keys])
+        self.row_key = self._row_key()
+        """From a row tuple to its full state key."""
         self.keys = decl.keys
         self.size = len(decl.fields) + 1
         plain = [kind for _, kind in decl.fields if kind.kind != "text" and not isinstance(kind, Many)]
@@ -84,10 +86,6 @@ class RowFormat:
         if self.keys == 1:
             return self.prefix + self.key_parts[0](values[0])
         return self.prefix + b"".join(part(value) for part, value in zip(self.key_parts, values, strict=True))
-
-    def row_key(self, row: Sequence[Any]) -> bytes:
-        """Return the full state key of a row tuple."""
-        return self.key(row[1 : self.keys + 1])
 
     def decode(self, value: bytes) -> tuple[Any, ...]:
         """Return the row tuple as it is stored; other bytes are damage, never an abort (H4)."""
@@ -118,12 +116,26 @@ class RowFormat:
             at = skip_key_part(kind, entry, at)
         return self.prefix + entry[at:]
 
+    def _row_key(self) -> Callable[[Sequence[Any]], bytes]:
+        """Return what makes the key of a row; one and two key fields, the usual numbers, need no list."""
+        prefix, parts = self.prefix, self.key_parts
+        if len(parts) == 1:
+            only = parts[0]
+            return lambda row: prefix + only(row[1])
+        if len(parts) == 2:
+            first, second = parts
+            return lambda row: prefix + first(row[1]) + second(row[2])
+        return lambda row: prefix + b"".join([part(row[at]) for at, part in enumerate(parts, start=1)])
+
     def _index_key(self, number: int) -> Callable[[Sequence[Any]], bytes]:
         prefix = self.index_prefixes[number]
         columns = tuple((self.field_parts[at], at + 1) for at in self.index_columns[number])
         keys = tuple((part, at + 1) for at, part in enumerate(self.key_parts))
         every = columns + keys
-        return lambda row: prefix + b"".join(part(row[at]) for part, at in every)
+        if len(every) == 3:
+            (part_a, a), (part_b, b), (part_c, c) = every
+            return lambda row: prefix + part_a(row[a]) + part_b(row[b]) + part_c(row[c])
+        return lambda row: prefix + b"".join([part(row[at]) for part, at in every])
 
 
 def _decoder(decl: TableDecl, names: Names) -> msgspec.msgpack.Decoder[Any]:

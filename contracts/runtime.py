@@ -398,8 +398,8 @@ class _Entry:
         self.callee = callee
         kinds = [kind for _, kind in routine.params]
         names = code.interface.names()
-        self.readers: list[tuple[str, Reading, Measure]] = [
-            (name, argument_reader(kind, names, code.currencies), measure(kind, names)) for name, kind in routine.params
+        self.readers: list[tuple[Reading, Measure]] = [
+            (argument_reader(kind, names, code.currencies), measure(kind, names)) for _, kind in routine.params
         ]
         self.blanks = [None] * (routine.slots - ir.FIRST_SLOT - len(kinds))
         self.shown = _outside(routine.result)
@@ -408,12 +408,13 @@ class _Entry:
         """Return the frame of a call; a wrong argument aborts before anything runs (L12)."""
         if len(args) != len(self.readers):
             raise self._bad(f"{len(self.readers)} arguments are expected, {len(args)} are given")
-        values = []
+        values: list[Any] = []
         memory = 0
-        for value, (name, read, count) in zip(args, self.readers, strict=True):
+        for value, (read, count) in zip(args, self.readers, strict=True):
             found = read(value)
             if found is WRONG:
-                raise self._bad(f"`{name}` is not of its type")
+                name, kind = self.routine.params[len(values)]
+                raise self._bad(f"`{name}` is not a value of type {kind}")
             memory += count(found)
             values.append(found)
         size = len(encode(values))

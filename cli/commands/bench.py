@@ -20,6 +20,7 @@ from cli.failure import CommandFailed
 @click.option("--seed", type=int, default=1, show_default=True, help="Keys and arrival times are functions of it.")
 @click.option("--dir", "chosen", type=click.Path(file_okay=False), help="Where the nodes keep their data meanwhile.")
 @click.option("--html", "page", type=click.Path(dir_okay=False), help="Write plots of latency and throughput here.")
+@click.option("--contracts", "calls", is_flag=True, help="Measure contracts in this process, without a network.")
 @place.output_option
 def command(
     quick: bool,
@@ -29,6 +30,7 @@ def command(
     seed: int,
     chosen: str | None,
     page: str | None,
+    calls: bool,
     form: str,
 ) -> None:
     """Measure a network of real nodes on this machine.
@@ -39,7 +41,17 @@ def command(
     \b
     hansa bench --quick           a first figure
     hansa bench --html bench.html sixty seconds, latency at four loads, with plots
+    hansa bench --contracts       calls, prices of gas, compilation; no network
     """
+    if calls:
+        from cli.bench import contracts
+
+        found = contracts.measure(output.say)
+        if form == "json":
+            output.emit(found.as_json(), form, [], [])
+        else:
+            output.fields(contracts.table(found))
+        return
     from cli.bench import run
     from cli.bench.page import render
     from cli.bench.result import table

@@ -255,3 +255,24 @@ def test_e20_python_calls_of_a_typical_rule() -> None:
     calls = _python_calls(lambda: outcome.append(linked.execute("typical", "settle", args, host, GAS)))
     assert outcome[0].abort is None
     assert calls - len(host.used) <= 110, "the gate of performance E20 is about 100 Python calls"
+
+
+@pytest.mark.parametrize(
+    ("kind", "wanted", "values", "units"),
+    [
+        ("int", "7", (1, 2, 3, 4, 5, 6, 8, 9), 2),  # four values a unit, found or not
+        ("int", "7", (7, 2, 3, 4, 5), 2),
+        ("int", "7", (), 0),
+        ("text(40)", '"' + "a" * 32 + '"', ("b",) * 6, 3),  # 32 code points make each comparison twice as dear
+        ("money", "EUR 7.00", (("EUR", 1),) * 6, 6),  # the currency of each is tested first
+    ],
+)
+def test_g3_in_a_list_pays_for_what_it_passes(kind: str, wanted: str, values: tuple[Any, ...], units: int) -> None:
+    source = f"contract c version 1\nquery go(xs: list({kind}, 9)) -> bool:\n    return {wanted} in xs\n"
+    source += f"query idle(xs: list({kind}, 9)) -> bool:\n    return true\n"
+    linked = program([("c", source.encode())], CURRENCIES)
+    full, empty = (linked.query("c", name, (values,), DictHost(), GAS) for name in ("go", "idle"))
+    assert full.abort is None and full.result is (len(values) > 0 and values[0] == 7)
+    nothing = linked.query("c", "go", ((),), DictHost(), GAS).gas_used
+    bare = linked.query("c", "idle", ((),), DictHost(), GAS).gas_used
+    assert (full.gas_used - empty.gas_used) - (nothing - bare) == units
