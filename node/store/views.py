@@ -28,13 +28,13 @@ RETAINED_HEIGHTS: Final = 8
 """The lag of the executed height that a header may name (section 6 of the architecture), so the height that the tip
 certifies can always be shown; with what is not flushed yet it is up to twice as many."""
 RETAINED_CHANGES: Final = 5_000
-"""Rows and tree nodes of heights that the tip has certified and that are kept in memory all the same, about 3 MB. Blocks of
-a loaded network change 5,000 each: there only what a header may still certify is kept."""
+"""Rows and tree nodes of heights that the tip has certified and that are kept in memory all the same, about 1.5 MB.
+Blocks of a loaded network change 5,000 each: there only what a header may still certify is kept."""
 KEY_LIMIT_BYTES: Final = 511
 """Of LMDB. State keys stay below it by the limits of the contract language."""
 ROW_CACHE_BYTES: Final = 4 * 1024 * 1024
 NODE_CACHE_BYTES: Final = 8 * 1024 * 1024
-"""Caps of E26, in bytes of content."""
+"""Caps in bytes of content; half of what E26 allows, for a node below 100 MB (docs/performance.md)."""
 TOP_NIBBLES: Final = 3
 """Tree levels that are never evicted: at most 4,369 nodes (E26)."""
 
