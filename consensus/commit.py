@@ -12,6 +12,7 @@ from __future__ import annotations
 from consensus.amnesia import in_commit, keep_votes
 from consensus.bodies import check_block
 from consensus.effects import HaltReason, StartSync
+from consensus.epochs import decided
 from consensus.events import Executed, Synced, Verdict
 from consensus.messages import Committed
 from consensus.records import CommittedHere
@@ -20,7 +21,7 @@ from consensus.slots import Held, Recent
 from consensus.state import ReplicaState, primary_of
 from consensus.step import NS, Step, signers_mask
 from consensus.tally import indexes
-from consensus.validate import commit_certificate, commit_items
+from consensus.validate import commit_certificate, commit_items, number
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
 
@@ -33,7 +34,19 @@ def on_committed(step: Step, peer: int, message: Committed) -> None:
     state = step.state
     certificate = message.certificate
     height = certificate.vote.height
-    problem = commit_certificate(certificate, state.members, state.config.genesis_id)
+    epoch = certificate.vote.epoch
+    members = state.members
+    if epoch > members.epoch:
+        if state.coming is None:  # of members that are not known here yet: no fault of the peer, get the blocks (P115)
+            step.count("newer_epoch")
+            if number(height) and step.now - state.sync_ns >= step.params.status_ms * NS:
+                start_sync(step, height, None, 1 << peer)
+            return
+        members = state.coming
+    elif epoch < members.epoch and height < members.first_height and members.at(height).epoch != epoch:
+        step.count("older_epoch")  # final long ago, of members that are not kept
+        return
+    problem = commit_certificate(certificate, members, state.config.genesis_id)
     if problem or height == 0:
         step.penalise(peer, "bad_certificate")
         return
@@ -188,6 +201,8 @@ def on_executed(step: Step, event: Executed) -> None:
     if expected is not None and expected != event.exec_root:
         step.halt(HaltReason.STATE_DIVERGENCE, f"our result of height {event.height} differs from the certified one")
     step.dirty = step.moved = True
+    if event.next_epoch is not None:
+        decided(step, event.next_epoch)
 
 
 def _check_root(step: Step, exec_height: int, exec_root: bytes) -> None:

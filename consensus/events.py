@@ -46,10 +46,11 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A voting company of an epoch."""
+    """A voting company of an epoch. `in_rotation` False: it votes and does not propose (P80)."""
 
     company_id: str
     consensus_key: bytes
+    in_rotation: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +65,11 @@ class EpochSpec:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReplicaConfig:
-    """`index` is None on a node without a vote (learner or observer)."""
+    """`index` is None on a node without a vote (learner or observer).
+
+    `epoch` is that of the height after the stored tip, `former` the one before it, if the tip is not far from there,
+    `coming` the next one, if it is decided. `company_id` lets a learner find itself among the members of a later epoch.
+    """
 
     index: int | None
     chain_id: bytes
@@ -72,6 +77,9 @@ class ReplicaConfig:
     epoch: EpochSpec
     params: Params
     journal_id: bytes
+    company_id: str = ""
+    former: EpochSpec | None = None
+    coming: EpochSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,8 +139,11 @@ class BlockChecked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executed(Event):
+    """`next_epoch`: the member set that this block decided, None in nearly all blocks (P112)."""
+
     height: int
     exec_root: bytes
+    next_epoch: EpochSpec | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ the indexes per epoch, the same on every replica.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consensus.events import EpochSpec
 from consensus.quorum import faults, quorum, weak
@@ -33,6 +33,12 @@ class Membership:
     rotation: tuple[int, ...]
     rotate_every: int
     bitmap_bytes: int
+    before: Membership | None = None
+    """The epoch before: certificates below the first height are its own (P115). It knows of none before itself."""
+
+    def at(self, height: int) -> Membership:
+        """Return the members whose quorum certifies `height`, as far as they are known here (P115)."""
+        return self if height >= self.first_height or self.before is None else self.before
 
     def collector(self, view: int) -> int:
         """Return the member that builds NEW-VIEW(view) and proposes first in it (P76)."""
@@ -53,8 +59,8 @@ class Membership:
         return view + self.shift(height, base) % len(self.rotation) + 1
 
 
-def membership(spec: EpochSpec, chain_id: bytes, rotate_every: int) -> Membership:
-    """Return the member set of `spec`; raise `InvariantViolated` if it breaks P5."""
+def membership(spec: EpochSpec, chain_id: bytes, rotate_every: int, before: Membership | None = None) -> Membership:
+    """Return the member set of `spec`, which follows on `before`; raise `InvariantViolated` if it breaks P5."""
     ids = tuple(member.company_id for member in spec.members)
     keys = tuple(member.consensus_key for member in spec.members)
     n = len(ids)
@@ -64,6 +70,10 @@ def membership(spec: EpochSpec, chain_id: bytes, rotate_every: int) -> Membershi
         raise InvariantViolated("members are not sorted by company id, each once")
     if len(dict.fromkeys(keys)) != n:
         raise InvariantViolated("two members share a consensus key")
+    proposing = tuple(member.company_id for member in spec.members if member.in_rotation)
+    if not proposing:
+        raise InvariantViolated("no member is in the rotation")
+    order = rotation(proposing, chain_id, spec.epoch, spec.members_hash)
     return Membership(
         epoch=spec.epoch,
         first_height=spec.first_height,
@@ -74,9 +84,10 @@ def membership(spec: EpochSpec, chain_id: bytes, rotate_every: int) -> Membershi
         company_ids=ids,
         keys=keys,
         members_hash=spec.members_hash,
-        rotation=rotation(ids, chain_id, spec.epoch, spec.members_hash),
+        rotation=tuple(ids.index(proposing[place]) for place in order),
         rotate_every=rotate_every,
         bitmap_bytes=(n + 7) // 8,
+        before=None if before is None else replace(before, before=None),
     )
 
 

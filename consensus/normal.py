@@ -14,6 +14,7 @@ from consensus.amnesia import claimed, in_prepared
 from consensus.bodies import check_block
 from consensus.commit import advance, learn
 from consensus.effects import SignatureItem
+from consensus.epochs import next_members_hash, top_height
 from consensus.events import Mode, Verdict
 from consensus.evidence import second_proposal, second_vote
 from consensus.later import ask_help, buffer_later, late
@@ -212,7 +213,7 @@ def _try_accept(step: Step, slot: Slot) -> None:
     if held is None:
         raise InvariantViolated(f"the block of slot {height} is not held")
     header = held.header
-    if height > state.height + params.window:  # P30a
+    if height > top_height(state, state.height, params.window):  # P30a, P113
         slot.reason = "window"
         return
     again = state.reproposals.get(height)
@@ -268,6 +269,7 @@ def _static(step: Step, slot: Slot, header: Header, parent: BlockRef, fresh: boo
         chain_id=state.config.chain_id,
         epoch=state.members.epoch,
         members_hash=state.members.members_hash,
+        next_members_hash=next_members_hash(state, header.height),
         params_hash=state.params_hash,
         members=state.members.n,
         max_block_bytes=params.max_block_bytes,
@@ -534,7 +536,8 @@ def _try_prepare(step: Step, slot: Slot) -> None:
     again = state.reproposals.get(height, block_id)
     if held is None or parent is None or held.header.parent_id != parent.block_id:
         return
-    if height > state.height + step.params.window or height <= state.base or again != block_id:
+    top = top_height(state, state.height, step.params.window)
+    if height > top or height <= state.base or again != block_id:
         return
     if state.executed < height - step.params.exec_lag or not state.cleared:  # P31, P98: COMMIT is a vote as well
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from consensus.bodies import transactions_in_flight
 from consensus.effects import BuildBlock
+from consensus.epochs import top_height
 from consensus.events import BlockBuilt, Mode, WorkChanged
 from consensus.messages import PrePrepare, Proposal
 from consensus.normal import OWN_RETRY_MS, consider, hold, last_certified, parent_of, timely
@@ -61,7 +62,7 @@ def propose(step: Step) -> None:
     state = step.state
     if state.mode is not Mode.NORMAL or state.tip.height < max(state.height, state.base) or not state.cleared:
         return
-    for height in range(state.tip.height + 1, state.tip.height + step.params.window + 1):
+    for height in range(state.tip.height + 1, top_height(state, state.tip.height, step.params.window) + 1):
         slot = state.slots.get(height)
         if slot is not None and slot.block_id:
             continue

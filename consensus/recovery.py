@@ -46,16 +46,28 @@ class Trail:
 def initial_state(event: Start) -> ReplicaState:
     """Return the state before the first effect: journal folded, or a learner if it may not vote."""
     config = event.config
-    members = membership(config.epoch, config.chain_id, config.params.rotate_every)
+    chain_id, rotate_every = config.chain_id, config.params.rotate_every
+    former = membership(config.former, chain_id, rotate_every) if config.former is not None else None
+    members = membership(config.epoch, chain_id, rotate_every, former)
+    coming = membership(config.coming, chain_id, rotate_every, members) if config.coming is not None else None
     picture, trail, lsn = _replay(event)
-    voting = picture is not None and config.index is not None and picture.mode in (Mode.NORMAL, Mode.CHANGING)
+    me = config.index if config.index is not None else -1
+    if picture is not None and coming is not None and picture.epoch == coming.epoch:
+        # The journal is beyond the barrier, the stored blocks are not yet: the votes are those of the later epoch.
+        company = config.company_id or (members.company_ids[me] if 0 <= me < members.n else "")
+        members, coming = coming, None
+        me = members.company_ids.index(company) if company in members.company_ids else -1
+    voting = picture is not None and me >= 0 and picture.mode in (Mode.NORMAL, Mode.CHANGING)
+    older = voting and picture is not None and picture.epoch < members.epoch
+    if older:  # the blocks are beyond the barrier, the journal is not: what it holds is over, nothing is forgotten
+        picture = Picture(config.journal_id, members.epoch, 0, Mode.NORMAL, event.tip_certificate)
     if picture is None or not voting:
         picture = Picture(config.journal_id, members.epoch, 0, Mode.LEARNER, event.tip_certificate)
         trail = Trail()
     state = ReplicaState(
         config=config,
         members=members,
-        me=config.index if config.index is not None else -1,
+        me=me,
         mode=picture.mode,
         view=picture.view,
         height=max(event.tip.height, picture.committed.vote.height),
@@ -71,7 +83,11 @@ def initial_state(event: Start) -> ReplicaState:
     )
     if not -1 <= state.me < members.n:
         raise InvariantViolated(f"own index {state.me} is not a member of epoch {members.epoch}")
+    state.coming = coming
     state.lsn = state.durable = lsn
+    state.replayed = bool(event.records)
+    state.anchor_due = older or not event.records
+    state.unused = event.voting and config.index is None and not event.records
     state.stored = event.tip.height
     state.logged_bytes = sum(logged(record) for _, record in event.records) if voting else 0
     state.exec_roots = dict(event.executed)
@@ -100,7 +116,7 @@ def _replay(event: Start) -> tuple[Picture | None, Trail, int]:
     """Fold the records; None when this replica must not vote (P92, P94)."""
     config = event.config
     trail = Trail()
-    if not event.voting or config.index is None:
+    if not event.voting or (config.index is None and not event.records):
         return None, trail, 0
     if not event.records:
         if event.tip.height > 0:
@@ -116,7 +132,7 @@ def _replay(event: Start) -> tuple[Picture | None, Trail, int]:
     first = event.records[0][1]
     if not isinstance(first, Anchor) or first.journal_id != config.journal_id:
         return None, trail, 0
-    if first.epoch != config.epoch.epoch or first.mode not in (Mode.NORMAL, Mode.CHANGING, Mode.LEARNER):
+    if first.mode not in (Mode.NORMAL, Mode.CHANGING, Mode.LEARNER):
         return None, trail, 0
     picture = picture_of(first)
     last = event.records[0][0] - 1
@@ -126,6 +142,8 @@ def _replay(event: Start) -> tuple[Picture | None, Trail, int]:
         last = lsn
         fold(picture, record)
         _note(trail, record, picture)
+    if picture.epoch > (config.epoch if config.coming is None else config.coming).epoch:
+        return None, Trail(), 0  # votes of members that are not known here
     for header in event.headers:
         trail.headers[block_id(header)] = header
     return picture, trail, last
@@ -149,7 +167,7 @@ def resume(step: Step, event: Start) -> None:
     if not state.journaling:
         step.count("learner")
         return
-    if not event.records:
+    if state.anchor_due:
         step.persist(state.picture.anchor())
         state.logged_bytes = 0
     in_commit(step, event.tip_certificate)  # the block store may remember what the journal forgot (P98)

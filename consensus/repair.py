@@ -83,21 +83,25 @@ def on_status(step: Step, peer: int, message: Status) -> None:
         step.penalise(peer, "malformed")
         return
     lengths = (len(message.prepares), len(message.commits), len(message.view_changes))
-    if lengths != (width, width, width) or len(message.committed_id) != HASH_BYTES:
+    same = message.epoch == state.members.epoch
+    if (same and lengths != (width, width, width)) or len(message.committed_id) != HASH_BYTES:
         step.penalise(peer, "malformed")
         return
     account = state.peers[peer]
     account.status, account.heard_ns = message, step.now
     account.executed = max(account.executed, message.executed_height)
     step.dirty = True
-    cleared = heard(step, peer, message.echo)
-    if message.epoch == state.members.epoch:
+    # A member of a later epoch may hold votes of ours that we cannot judge yet: it is heard when we are there (P98).
+    cleared = message.epoch <= state.members.epoch and heard(step, peer, message.echo)
+    if same:
         account.known_view = max(account.known_view, message.view)
         if state.mode is not Mode.LEARNER:
             _repair(step, peer, message)
             review(step)
         else:
             _send_certificates(step, peer, message)
+    elif message.epoch < state.members.epoch:
+        _send_certificates(step, peer, message)  # it stands before the barrier
     if cleared:
         try_open(step)  # what waited for the others to be heard (P98)
     resume_sync(step)

@@ -15,6 +15,7 @@ from consensus.amnesia import own_checked
 from consensus.bodies import on_block_checked
 from consensus.commit import learn, on_committed, on_executed, on_synced
 from consensus.effects import Effect, Halt, HaltReason
+from consensus.epochs import change
 from consensus.errors import ReplicaHalted
 from consensus.events import (
     AnyEvent,
@@ -151,6 +152,7 @@ def _settle(step: Step) -> None:
     for _ in range(SETTLE_MAX):
         if step.moved:
             step.moved = False
+            change(step)
             consider_all(step)
             continue
         propose(step)

@@ -223,7 +223,8 @@ class ReplicaState:
     known. `reproposals` is O of the current view, `base` its base height (P55). `asked_height` is the highest block of
     O that was asked for. `censored`: a transaction was passed over by the present primary (P132). On top of the block
     `barren` the mempool had nothing to propose. `spoken` holds the COMMITs of views that were left, by height and
-    signer, for E6.
+    signer, for E6. `coming` is the next epoch, once it is decided (P112). `replayed`: this life began with a journal.
+    `unused`: a learner whose own journal is new, so that it may vote from the epoch on that admits it.
     """
 
     config: ReplicaConfig
@@ -239,6 +240,7 @@ class ReplicaState:
     params_hash: bytes
     pace: Pace
     peers: list[Peer]
+    coming: Membership | None = None
     base: int = 0
     tip_last_cert: int = 0
     reproposals: dict[int, bytes] = field(default_factory=dict)
@@ -265,6 +267,8 @@ class ReplicaState:
     heard: int = 0
     cleared: bool = True
     silenced: str = ""
+    replayed: bool = False
+    unused: bool = False
     # journal
     lsn: int = 0
     durable: int = 0
@@ -289,9 +293,10 @@ class ReplicaState:
     progress_kind: str = ""
     restart_progress: bool = False
     new_view_for: int = -1
-    # restart only: certificates and headers of blocks that the block store may lack
+    # restart only: certificates and headers of blocks that the block store may lack; the journal begins a new epoch
     trail: dict[int, CommitCertificate] = field(default_factory=dict)
     trail_headers: dict[bytes, bytes] = field(default_factory=dict)
+    anchor_due: bool = False
 
     def digest(self) -> bytes:
         """Return 32 bytes over the whole state, for comparing two runs; not a wire format."""

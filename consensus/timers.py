@@ -13,6 +13,7 @@ from __future__ import annotations
 from consensus.bodies import fetch
 from consensus.commit import resume_sync
 from consensus.effects import StartTimer, StopTimer
+from consensus.epochs import top_height
 from consensus.events import Mode, Timer, TimerFired, Verdict
 from consensus.messages import Heartbeat
 from consensus.normal import parent_of
@@ -182,7 +183,7 @@ def _propose_at(step: Step) -> int:
     height = state.tip.height + 1
     if state.mode is not Mode.NORMAL or state.build is not None:
         return 0
-    while height <= state.tip.height + step.params.window:
+    while height <= top_height(state, state.tip.height, step.params.window):
         slot = state.slots.get(height)
         if slot is None or not slot.block_id:
             break

@@ -88,6 +88,7 @@ def parse_header(data: bytes) -> Header | None:
 def commit_certificate(certificate: CommitCertificate, members: Membership, genesis_id: bytes) -> str:
     """Check a commit certificate but for its signatures. Height 0 is the genesis certificate and nothing else (P53)."""
     vote = certificate.vote
+    members = members.at(vote.height)
     if vote.height == 0:
         return "" if certificate == genesis_certificate(genesis_id, members.epoch) else "bad_genesis_certificate"
     return vote_shape(vote, members.epoch) or _signers(certificate.signers, certificate.signatures, members)
@@ -191,6 +192,7 @@ class HeaderRules:
     chain_id: bytes
     epoch: int
     members_hash: bytes
+    next_members_hash: bytes
     params_hash: bytes
     members: int
     max_block_bytes: int
@@ -206,7 +208,7 @@ def header_problem(header: Header, rules: HeaderRules) -> str:
         return "wrong_chain"
     if header.epoch != rules.epoch:
         return "wrong_epoch"
-    if header.members_hash != rules.members_hash or header.next_members_hash != rules.members_hash:
+    if header.members_hash != rules.members_hash or header.next_members_hash != rules.next_members_hash:
         return "wrong_members"
     if header.params_hash != rules.params_hash:
         return "wrong_parameters"

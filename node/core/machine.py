@@ -14,7 +14,8 @@ from typing import Final, TypeAlias
 
 from consensus import effects as ce
 from consensus import events as cv
-from consensus.events import EpochSpec, Lsn, ReplicaConfig
+from consensus.epochs import next_members_hash
+from consensus.events import Lsn, ReplicaConfig
 from consensus.membership import membership
 from consensus.messages import Status
 from consensus.replica import Replica
@@ -305,7 +306,7 @@ class NodeCore:
                     request = BodiesRequest(effect.block_id, missing)
                     out.append(ne.SendPeer(to=effect.source, message=request, after=Lsn(0)))
             case ce.BuildBlock():
-                proposal = self.mempool.build(effect, self._header_base(), wall)
+                proposal = self.mempool.build(effect, self._header_base(effect.height), wall)
                 events.append(cv.BlockBuilt(now=now, wall=wall, request=effect.request, proposal=proposal))
             case ce.Deliver():
                 out += self._deliver(effect)
@@ -437,12 +438,13 @@ class NodeCore:
         self._token += 1
         return self._token * 2 + 1
 
-    def _header_base(self) -> Header:
-        epoch: EpochSpec = self.config.epoch
+    def _header_base(self, height: int) -> Header:
+        """Return what the chain and the epoch say about the header of `height`."""
+        state = self.replica.state
         return Header(
             version=PROTOCOL_VERSION,
             chain_id=self.config.chain_id,
-            epoch=epoch.epoch,
+            epoch=state.members.epoch,
             height=0,
             parent_id=ZERO_HASH,
             tx_root=EMPTY_LIST_ROOT,
@@ -452,8 +454,8 @@ class NodeCore:
             proposer=0,
             exec_height=self.chain.executed,
             exec_root=self.chain.root,
-            members_hash=epoch.members_hash,
-            next_members_hash=epoch.members_hash,
+            members_hash=state.members.members_hash,
+            next_members_hash=next_members_hash(state, height),
             evidence_root=EMPTY_LIST_ROOT,
             last_cert_height=0,
             last_cert_hash=ZERO_HASH,

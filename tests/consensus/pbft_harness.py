@@ -215,7 +215,9 @@ class World:
         delay_ns: int = 2 * MS,
         connect: bool = True,
         alive: Iterable[int] | None = None,
+        founders: int | None = None,
     ) -> None:
+        """`founders`: how many of the nodes are members of epoch 0; all, unless told."""
         self.n = n
         self.keys = Keys(n, real)
         self.params = params or Params(window=WINDOW)
@@ -230,13 +232,11 @@ class World:
         self.signed: dict[tuple, bytes] = {}
         self.committed: dict[int, bytes] = {}
         ids = [f"c{index:03d}" for index in range(n)]
-        self.members_hash = members_hash([(ids[i], self.keys.public[i], True) for i in range(n)])
-        self.epoch = EpochSpec(
-            epoch=0,
-            first_height=1,
-            members=tuple(Member(company_id=ids[i], consensus_key=self.keys.public[i]) for i in range(n)),
-            members_hash=self.members_hash,
-        )
+        self.ids = ids
+        self.epochs = [self.spec(0, 1, range(n if founders is None else founders))]
+        self.epoch = self.epochs[0]
+        self.members_hash = self.epoch.members_hash
+        self.deciding: dict[int, EpochSpec] = {}
         self.nodes = [Node(index, Replica(Signer(self.keys, index))) for index in range(n)]
         living = set(range(n)) if alive is None else set(alive)
         for node in self.nodes:
@@ -247,6 +247,38 @@ class World:
         if connect:
             for node in self.nodes:
                 self.connect(node)
+
+    # epochs
+
+    def spec(self, epoch: int, first_height: int, companies: Iterable[int], resting: Iterable[int] = ()) -> EpochSpec:
+        """The nodes `companies`, which begin at node 0 without a gap: so the index of a member is that of its node."""
+        who, out = list(companies), set(resting)
+        assert who == list(range(len(who)))
+        return EpochSpec(
+            epoch=epoch,
+            first_height=first_height,
+            members=tuple(
+                Member(company_id=self.ids[i], consensus_key=self.keys.public[i], in_rotation=i not in out) for i in who
+            ),
+            members_hash=members_hash([(self.ids[i], self.keys.public[i], i not in out) for i in who]),
+        )
+
+    def decide(self, height: int, companies: Iterable[int], resting: Iterable[int] = ()) -> EpochSpec:
+        """Let the block of `height` decide the next epoch, as governance does (P112)."""
+        first = height + self.params.exec_lag + self.params.window + 1
+        self.deciding[height] = self.spec(len(self.epochs), first, companies, resting)
+        self.epochs.append(self.deciding[height])
+        return self.epochs[-1]
+
+    def epoch_at(self, height: int) -> EpochSpec:
+        return [one for one in self.epochs if one.first_height <= height or one.epoch == 0][-1]
+
+    def certified(self, certificate: CommitCertificate) -> bool:
+        """Tell whether the members of the height's own epoch signed (P115)."""
+        epoch = self.epoch_at(certificate.vote.height)
+        keys = tuple(member.consensus_key for member in epoch.members)
+        problem = verify_commit_certificate(certificate, keys, CHAIN, self.keys.verify)
+        return not problem and certificate.vote.epoch == epoch.epoch
 
     # time
 
@@ -281,13 +313,20 @@ class World:
             self.tell_work(node)
 
     def config(self, index: int) -> ReplicaConfig:
+        """As a node does it: the epoch of the height after the stored tip, with those around it."""
+        node = self.nodes[index]
+        epoch = self.epoch_at(node.stored + 1)
+        coming = next((one for at, one in self.deciding.items() if at <= node.stored and one.epoch > epoch.epoch), None)
         return ReplicaConfig(
-            index=index,
+            index=index if index < len(epoch.members) else None,
             chain_id=CHAIN,
             genesis_id=GENESIS,
-            epoch=self.epoch,
+            epoch=epoch,
             params=self.params,
             journal_id=JOURNAL,
+            company_id=self.ids[index],
+            former=self.epochs[epoch.epoch - 1] if epoch.epoch else None,
+            coming=coming,
         )
 
     def start(self, node: Node) -> None:
@@ -391,6 +430,8 @@ class World:
         effects = node.replica.step(event)
         for effect in effects:
             self.perform(node, effect)
+        if not isinstance(event, Start) and Count(metric="epoch_changed", value=1) in effects:
+            self.at(0, lambda: self.connect(node))  # a driver tells the links by their indexes in the new epoch
         self.check_timers(node)
         if node.unwritten:
             batch, node.unwritten = node.unwritten, []
@@ -547,8 +588,16 @@ class World:
             self._bodies(frm, node, message)
         elif isinstance(message, Blocks):
             self._blocks(frm, node, message)
-        else:
+        elif frm < node.replica.state.members.n:  # consensus frames are taken from members only
             self.feed(node, Received(now=self.now, wall=self.wall(node), peer=frm, message=message))
+
+    def follow(self, index: int, source: int = 0) -> None:
+        """Let a node without a vote fetch certified blocks from `source` until it is a member."""
+        node = self.nodes[index]
+        if node.replica.state.me >= 0:
+            return
+        self.transmit(index, source, Blocks(len(node.chain) + 1, len(node.chain) + 64))
+        self.at(10 * MS, lambda: self.follow(index, source))
 
     # toy chain
 
@@ -586,7 +635,7 @@ class World:
         values: dict[str, object] = {
             "version": 1,
             "chain_id": CHAIN,
-            "epoch": 0,
+            "epoch": self.epoch_at(height).epoch,
             "height": height,
             "parent_id": parent.block_id,
             "tx_root": list_root(ids),
@@ -596,8 +645,8 @@ class World:
             "proposer": node.index,
             "exec_height": node.executed,
             "exec_root": node.roots[node.executed],
-            "members_hash": self.members_hash,
-            "next_members_hash": self.members_hash,
+            "members_hash": self.epoch_at(height).members_hash,
+            "next_members_hash": self.epoch_at(height + 1).members_hash,
             "evidence_root": EMPTY_LIST_ROOT,
             "last_cert_height": last.vote.height,
             "last_cert_hash": certificate_hash(last),
@@ -653,7 +702,7 @@ class World:
             if block.reference.height != len(node.chain) + 1:
                 continue
             assert block_id(block.header) == block.certificate.vote.block_id
-            assert not verify_commit_certificate(block.certificate, self.keys.public, CHAIN, self.keys.verify)
+            assert self.certified(block.certificate)
             self._append(node, block)
             moved = True
         if moved:
@@ -674,7 +723,7 @@ class World:
     def _append(self, node: Node, block: Stored_) -> None:
         height = block.reference.height
         assert self.committed.setdefault(height, block.reference.block_id) == block.reference.block_id, "I1: a fork"
-        assert not verify_commit_certificate(block.certificate, self.keys.public, CHAIN, self.keys.verify)  # I13
+        assert self.certified(block.certificate)  # I13
         node.chain.append(block)
         for body in block.bodies:
             node.pool.pop(sha256(body).digest(), None)
@@ -687,9 +736,18 @@ class World:
             return
         self._execute_into(node, node.chain[height - 1])
         node.executed = height
-        self.feed(node, Executed(now=self.now, wall=self.wall(node), height=height, exec_root=node.roots[height]))
+        self.feed(node, self._executed(node, height))
         if height < len(node.chain):
             self.at(MS // 10, lambda: self._execute(node, life, height + 1))
+
+    def _executed(self, node: Node, height: int) -> Executed:
+        return Executed(
+            now=self.now,
+            wall=self.wall(node),
+            height=height,
+            exec_root=node.roots[height],
+            next_epoch=self.deciding.get(height),
+        )
 
     def execute_on(self, index: int) -> None:
         """Let a node that was slow execute again."""
@@ -729,7 +787,8 @@ class World:
         if type(message) not in SIGNED or message.sender != node.index:
             return
         place = (message.vote.view, message.vote.height) if hasattr(message, "vote") else (message.view,)
-        key = (node.index, type(message).__name__, *place)
+        epoch = message.vote.epoch if hasattr(message, "vote") else message.epoch
+        key = (node.index, type(message).__name__, epoch, *place)
         assert self.signed.setdefault(key, encode(message)) == encode(message), "I5: two bodies for one slot"
 
     # signing for a member, for tests that play one

@@ -135,7 +135,7 @@ def test_p132_what_waits_is_handed_to_the_primary_of_the_view(shell: Callable[..
 def proposal_of(one: Shell, sender: int, *envelopes: bytes) -> PrePrepare:
     """A real proposal of member `sender` for height 1."""
     ids = tuple(decode_transaction(each, one.league.chain_id).tx_id for each in envelopes)
-    base = one.core._header_base()
+    base = one.core._header_base(1)
     header = msgspec.structs.replace(
         base,
         height=1,

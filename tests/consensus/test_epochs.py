@@ -1,0 +1,328 @@
+"""The change of epoch (P112-P115, scenarios 67-71): decided, clipped, named by header A-1, begun at A."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from msgspec.structs import replace
+from pbft_harness import CHAIN, Node, World
+
+from consensus.effects import BuildBlock
+from consensus.events import Mode
+from consensus.membership import membership
+from consensus.messages import Commit, Committed, Prepare, PrePrepare, Proposal, Status
+from consensus.validate import HeaderRules, header_problem
+from ledger.block import header_codec
+from ledger.certificate import Vote
+from ledger.params import Params
+
+PARAMS = Params(window=2, max_block_txs=1)
+"""One transaction a block, two blocks in flight: the window would reach over the barrier if it were not clipped."""
+
+
+def busy(world: World, height: int, limit_ms: int = 60_000) -> bool:
+    """Keep work in the pools until all living nodes have `height`."""
+    for _ in range(limit_ms // 200):
+        if world.height() >= height:
+            return True
+        world.submit(8)
+        world.run(200, lambda: world.height() >= height)
+    return world.height() >= height
+
+
+def check_chain(world: World, index: int) -> None:
+    """Every header names the epoch of its height and the set of the next one (P114)."""
+    for block in world.nodes[index].chain:
+        header = header_codec.decode(block.header)
+        assert header.epoch == world.epoch_at(header.height).epoch
+        assert header.members_hash == world.epoch_at(header.height).members_hash
+        assert header.next_members_hash == world.epoch_at(header.height + 1).members_hash
+        assert block.certificate.vote.epoch == header.epoch
+
+
+def test_scenario_67_a_company_is_added_and_votes_from_the_first_height_of_its_epoch_on() -> None:
+    world = World(5, params=PARAMS, founders=4)
+    world.follow(4)
+    spec = world.decide(3, range(5))
+    assert busy(world, spec.first_height + 12)
+    world.run(500)
+    assert busy(world, world.height() + 12)  # caught up meanwhile, it takes part
+    world.run(100)
+    world.settled()
+    check_chain(world, 0)
+    for node in world.nodes:
+        state = node.replica.state
+        assert (state.members.epoch, state.members.n, state.mode) == (1, 5, Mode.NORMAL)
+        assert state.me == node.index
+    votes = [one.vote for _, frm, _, one in world.log if frm == 4 and isinstance(one, Prepare | Commit | PrePrepare)]
+    assert votes
+    assert {vote.epoch for vote in votes} == {1}
+    assert min(vote.height for vote in votes) >= spec.first_height
+
+
+@pytest.mark.parametrize("window", [1, 2, 4])
+def test_p113_nothing_at_or_above_a_is_built_before_a_minus_1_is_final(window: int) -> None:
+    world = World(4, params=Params(window=window, max_block_txs=1))
+    spec = world.decide(2, range(4))
+    asked: list[tuple[int, int]] = []
+    plain = world.build
+
+    def build(node: Node, effect: BuildBlock) -> Proposal | None:
+        asked.append((node.replica.state.members.epoch, effect.height))
+        return plain(node, effect)
+
+    world.build = build
+    assert busy(world, spec.first_height + 4)
+    assert max(height for epoch, height in asked if epoch == 0) == spec.first_height - 1
+    assert min(height for epoch, height in asked if epoch == 1) == spec.first_height
+    check_chain(world, 0)
+
+
+def test_p114_a_header_that_names_another_next_set_is_refused() -> None:
+    world = World(4)
+    header = header_codec.decode(world.first_proposal(0).header)
+    state = world.state(0)
+    rules = HeaderRules(
+        chain_id=CHAIN,
+        epoch=0,
+        members_hash=world.members_hash,
+        next_members_hash=bytes([1]) * 32,
+        params_hash=state.params_hash,
+        members=4,
+        max_block_bytes=world.params.max_block_bytes,
+        max_block_txs=world.params.max_block_txs,
+        window=world.params.window,
+    )
+    assert header_problem(header, rules) == "wrong_members"
+    assert header_problem(replace(header, next_members_hash=bytes([1]) * 32), rules) == ""
+    assert header_problem(header, dataclasses.replace(rules, next_members_hash=world.members_hash)) == ""
+
+
+@pytest.mark.parametrize("resting", [0, 3])
+def test_scenario_67_a_removed_company_follows_without_a_vote(resting: int) -> None:
+    world = World(5, params=PARAMS)
+    spec = world.decide(2, range(4), resting=(resting,))
+    target = spec.first_height + 8
+    for _ in range(200):
+        world.submit(8)
+        world.run(100)
+        if min(len(world.nodes[index].chain) for index in range(4)) >= target:
+            break
+    assert min(len(world.nodes[index].chain) for index in range(4)) >= target
+    world.run(200)
+    gone = world.state(4)
+    assert (gone.me, gone.mode, gone.journaling) == (-1, Mode.LEARNER, False)
+    left = [one for _, frm, _, one in world.log if frm == 4 and isinstance(one, Prepare | Commit | PrePrepare)]
+    assert all(one.vote.height < spec.first_height for one in left)
+    proposers = {
+        header_codec.decode(block.header).proposer
+        for block in world.nodes[0].chain
+        if block.reference.height >= spec.first_height
+    }
+    assert resting not in proposers  # P80: out of the rotation
+    check_chain(world, 0)
+
+
+def test_p80_a_member_out_of_the_rotation_never_leads_and_counts_for_the_quorum() -> None:
+    world = World(4)
+    members = membership(world.spec(1, 9, range(4), resting=(2,)), CHAIN, 0)
+    assert sorted(members.rotation) == [0, 1, 3]
+    assert (members.n, members.q) == (4, 3)
+
+
+def test_p115_certificates_are_checked_with_the_members_of_their_own_height() -> None:
+    world = World(5, params=PARAMS, founders=4)
+    world.follow(4)
+    spec = world.decide(2, range(5))
+    assert busy(world, spec.first_height + 1)
+    last = world.nodes[0].chain[spec.first_height - 2].certificate
+    members = world.state(0).members
+    assert members.at(spec.first_height - 1).epoch == 0
+    assert members.at(spec.first_height).epoch == 1
+    before = len(world.nodes[1].penalties)
+    world.inject(0, 1, Committed(last))
+    assert len(world.nodes[1].penalties) == before
+    forged = world.commit_certificate(last.vote.__class__(0, 0, spec.first_height, bytes(32)), [0, 1, 2])
+    world.inject(0, 1, Committed(forged))
+    assert len(world.nodes[1].penalties) == before + 1  # the old set has no say from A on
+
+
+def test_a_certificate_of_an_unknown_later_epoch_asks_for_blocks_and_blames_nobody() -> None:
+    world = World(4)
+    world.run(1000)
+    vote = world.nodes[0].replica.state.tip_certificate.vote.__class__(1, 0, 40, bytes(32))
+    world.inject(1, 0, Committed(world.commit_certificate(vote, [1, 2, 3])))
+    node = world.nodes[0]
+    assert node.counts["newer_epoch"] == 1
+    assert not node.penalties
+    assert node.replica.state.sync_height == 40
+
+
+@pytest.mark.parametrize("point", ["before", "durable"])
+@pytest.mark.parametrize("behind", [0, 3])
+def test_scenario_69_a_crash_at_the_barrier_comes_back_on_the_right_side(point: str, behind: int) -> None:
+    """The write that makes A-1 final and begins the epoch is lost, or durable and nothing was sent."""
+    world = World(4, params=PARAMS)
+    spec = world.decide(2, range(4))
+    hit: list[int] = []
+
+    def written(node: object, batch: list) -> str:
+        final = any(
+            type(one.record).__name__ == "CommittedHere" and one.record.certificate.vote.height == spec.first_height - 1
+            for one in batch
+        )
+        if final and not hit and node.index == 1:
+            hit.append(node.index)
+            return point
+        return ""
+
+    world.written = written
+    for _ in range(100):
+        world.submit(4)
+        world.run(100, lambda: bool(hit))
+        if hit:
+            break
+    assert hit == [1]
+    node = world.nodes[1]
+    node.stored = max(0, len(node.chain) - behind)
+    world.run(50)
+    world.restart(1)
+    state = world.state(1)
+    assert state.journaling
+    assert busy(world, spec.first_height + 6)
+    state = world.state(1)
+    assert (state.members.epoch, state.mode, state.picture.epoch) == (1, Mode.NORMAL, 1)
+    assert not world.nodes[1].silences
+    world.settled()
+    check_chain(world, 1)
+
+
+def test_a_journal_of_the_old_epoch_with_blocks_of_the_new_one_goes_on_voting() -> None:
+    world = World(4, params=PARAMS)
+    spec = world.decide(2, range(4))
+    assert busy(world, spec.first_height - 3)
+    world.kill(3)
+    assert busy(world, spec.first_height + 6)
+    node, source = world.nodes[3], world.nodes[0]
+    node.chain = list(source.chain[: spec.first_height])
+    node.stored = spec.first_height
+    world.restart(3)
+    state = world.state(3)
+    assert (state.members.epoch, state.picture.epoch, state.mode, state.journaling) == (1, 1, Mode.NORMAL, True)
+    assert busy(world, spec.first_height + 12)
+    world.settled()
+
+
+def test_p98_a_member_of_a_later_epoch_is_not_heard_before_we_are_there() -> None:
+    world = World(4, params=PARAMS)
+    assert busy(world, 2)
+    world.kill(0)
+    world.restart(0)
+    state = world.state(0)
+    assert not state.cleared
+    for peer in (1, 2, 3):
+        world.inject(
+            peer,
+            0,
+            Status(1, 0, 0, 40, bytes(32), 0, 40, False, bytes(1), bytes(1), bytes(1), b""),
+        )
+    assert not state.cleared
+    assert state.heard == 0
+
+
+def test_scenario_69_a_view_change_across_the_barrier_belongs_to_the_old_epoch() -> None:
+    world = World(4, params=PARAMS)
+    spec = world.decide(2, range(4))
+    assert busy(world, spec.first_height - 3)
+    dead = world.primary()
+    world.kill(dead)
+    assert busy(world, spec.first_height + 6)
+    living = [index for index in range(4) if index != dead]
+    certificate = world.nodes[living[0]].chain[spec.first_height - 2].certificate
+    assert certificate.vote.epoch == 0
+    assert certificate.vote.view > 0
+    assert world.state(living[0]).members.epoch == 1
+    world.restart(dead)
+    assert busy(world, spec.first_height + 12)
+    world.settled()
+
+
+def test_p98_after_a_restart_the_others_are_heard_again_in_the_new_epoch() -> None:
+    """A journal that was set back may have forgotten votes of the epoch that it does not know."""
+    world = World(4, params=PARAMS)
+    spec = world.decide(2, range(4))
+    assert busy(world, 2)
+    world.kill(1)
+    world.restart(1)
+    world.run(1500)
+    assert world.height() < spec.first_height - 1
+    assert world.state(1).cleared
+    seen: list[bool] = []
+
+    def changed() -> bool:
+        if world.state(1).members.epoch == 1:
+            seen.append(world.state(1).cleared)
+        return bool(seen)
+
+    for _ in range(40):
+        world.submit(8)
+        if world.run(100, changed):
+            break
+    assert seen == [False]
+    assert busy(world, spec.first_height + 8)
+    world.run(1000)
+    assert world.state(1).cleared
+
+
+def test_scenario_69_a_journal_beyond_the_barrier_with_blocks_before_it_keeps_its_epoch() -> None:
+    """Blocks that came by sync are not in the journal: the store lost them, the votes of the new epoch are there."""
+    world = World(4, params=PARAMS)
+    spec = world.decide(2, range(4))
+    assert busy(world, spec.first_height - 6)
+    stored = spec.first_height - 6
+    world.kill(3)
+    assert busy(world, spec.first_height + 30)
+    node = world.nodes[3]
+    node.stored = min(stored, len(node.chain))
+    world.restart(3)
+    assert busy(world, spec.first_height + 40)
+    world.run(500)
+    assert world.state(3).picture.epoch == 1
+    world.kill(3)
+    world.restart(3)
+    state = world.state(3)
+    assert state.tip.height < spec.first_height - 1
+    assert (state.members.epoch, state.picture.epoch, state.mode) == (1, 1, Mode.NORMAL)
+    assert state.coming is None
+    assert busy(world, spec.first_height + 50)
+    assert not node.silences
+    world.settled()
+    check_chain(world, 3)
+
+
+def test_p114_votes_of_the_old_epoch_for_heights_of_the_new_one_are_dropped() -> None:
+    world = World(4, params=PARAMS)
+    spec = world.decide(2, range(4))
+    first = spec.first_height
+    node = world.nodes[0]
+    for _ in range(200):
+        if node.replica.state.height >= first - 3:
+            break
+        world.submit(1)
+        world.run(20, lambda: node.replica.state.height >= first - 3)
+    state = world.state(0)
+    assert (state.height, state.members.epoch) == (first - 3, 0)
+    liar = next(index for index in (1, 2, 3) if index != world.primary())
+    world.inject(liar, 0, world.commit(liar, Vote(0, state.view, first, bytes(32))))
+    assert state.slots[first].commits.votes[liar] is not None
+    for _ in range(200):
+        if state.members.epoch == 1:
+            break
+        world.submit(1)
+        world.run(100, lambda: state.members.epoch == 1)
+    assert state.members.epoch == 1
+    assert first not in state.slots or state.slots[first].commits.votes[liar] is None
+    assert (state.view, state.base, state.coming) == (0, first - 1, None)
+    assert busy(world, first + 4)
+    world.settled()
