@@ -20,7 +20,7 @@ from consensus.records import Silenced
 from consensus.signatures import OWN, require_any
 from consensus.slots import COMMIT, PRE_PREPARE, PREPARE, Slot
 from consensus.state import Job, ReplicaState
-from consensus.step import Step, signers_mask
+from consensus.step import Step, signers_here, signers_mask
 from consensus.tally import SignedVote, indexes
 from consensus.validate import NEW_VIEW, VIEW_CHANGE, new_view_body, view_change_body, vote_shape
 from ledger.certificate import CommitCertificate, Vote
@@ -156,7 +156,7 @@ def own_checked(step: Step, job: Job, valid: int) -> None:
 def in_commit(step: Step, certificate: CommitCertificate) -> None:
     """Look for a forgotten COMMIT of ours in a valid certificate."""
     state = step.state
-    signed = state.journaling and signers_mask(certificate) >> state.me & 1
+    signed = state.journaling and signers_here(state, certificate) >> state.me & 1
     if signed and _forgot_vote(state, COMMIT, certificate.vote):
         silence(step, _vote_words("COMMIT", certificate.vote))
 

@@ -19,7 +19,7 @@ from consensus.records import CommittedHere
 from consensus.signatures import require
 from consensus.slots import Held, Recent
 from consensus.state import ReplicaState, primary_of
-from consensus.step import NS, Step, signers_mask
+from consensus.step import NS, Step, signers_here
 from consensus.tally import indexes
 from consensus.validate import commit_certificate, commit_items, number
 from ledger.block import BlockRef
@@ -82,7 +82,7 @@ def learn(step: Step, certificate: CommitCertificate) -> None:
         return
     step.dirty = True
     if height > state.tip.height + 2 * step.params.window:
-        start_sync(step, height, certificate, signers_mask(certificate))  # P106
+        start_sync(step, height, certificate, signers_here(state, certificate))  # P106
         return
     state.certificates[height] = certificate
     advance(step)
@@ -239,10 +239,10 @@ def resume_sync(step: Step) -> None:
         top = max(state.certificates)
         certificate = state.certificates[top]
         if state.gap_ns >= 0 and step.now - state.gap_ns >= step.params.fetch_ms * NS:
-            start_sync(step, top, certificate, signers_mask(certificate) | _ahead(state, top))
+            start_sync(step, top, certificate, signers_here(state, certificate) | _ahead(state, top))
     if state.height > state.tip.height:
         certificate = state.picture.committed
-        start_sync(step, state.height, certificate, signers_mask(certificate))
+        start_sync(step, state.height, certificate, signers_here(state, certificate))
     claimed = 0
     for peer in state.peers:
         if peer.connected and peer.status is not None:

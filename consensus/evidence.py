@@ -281,7 +281,8 @@ def _commits_of(step: Step, sender: int) -> Iterable[Commit]:
     for height in sorted(state.spoken):
         if sender in state.spoken[height]:
             yield state.spoken[height][sender]
-    for height in range(state.tip.height, max(0, state.tip.height - 2 * step.params.window), -1):
+    oldest = max(state.members.first_height - 1, state.tip.height - 2 * step.params.window)
+    for height in range(state.tip.height, oldest, -1):
         recent = state.recent.get(height)
         if recent is None or not signers_mask(recent.certificate) >> sender & 1:
             continue

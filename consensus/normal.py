@@ -53,11 +53,14 @@ def on_pre_prepare(step: Step, peer: int, message: PrePrepare) -> None:
     """Cheap checks, then the free place, then signatures (P18, P137)."""
     state = step.state
     vote, sender = message.vote, message.sender
+    if vote.epoch != state.members.epoch:  # of a member that is an epoch ahead or behind: no fault of the peer (P115)
+        step.count("dropped_epoch")
+        return
     if not 0 <= sender < state.members.n or len(message.signature) != SIGNATURE_BYTES:
         step.penalise(peer, "malformed")
         return
     if vote_shape(vote, state.members.epoch):
-        step.count("dropped_epoch_or_shape")
+        step.count("dropped_shape")
         return
     if sender == state.me:  # what we sent ourselves is in the journal, not on the wire (P96, P98)
         claimed(step, peer, message)
@@ -245,6 +248,9 @@ def _try_accept(step: Step, slot: Slot) -> None:
     if state.executed < height - params.exec_lag:  # P31: no vote while we lag ourselves
         slot.reason = "execution_lag"
         return
+    if header.next_members_hash != next_members_hash(state, height):  # P114: its decision is executed here by now
+        _reject(step, slot, "wrong_next_members")
+        return
     if fresh:
         ours = state.exec_roots.get(header.exec_height)
         if ours is None:  # P31: wait, do not reject
@@ -269,7 +275,6 @@ def _static(step: Step, slot: Slot, header: Header, parent: BlockRef, fresh: boo
         chain_id=state.config.chain_id,
         epoch=state.members.epoch,
         members_hash=state.members.members_hash,
-        next_members_hash=next_members_hash(state, header.height),
         params_hash=state.params_hash,
         members=state.members.n,
         max_block_bytes=params.max_block_bytes,
@@ -358,11 +363,14 @@ def _on_vote(step: Step, peer: int, message: Prepare | Commit, kind: str) -> Non
     state = step.state
     vote = message.vote
     sender = message.sender
+    if vote.epoch != state.members.epoch:
+        step.count("dropped_epoch")
+        return
     if not 0 <= sender < state.members.n or len(message.signature) != SIGNATURE_BYTES:
         step.penalise(peer, "malformed")
         return
     if vote_shape(vote, state.members.epoch):
-        step.count("dropped_epoch_or_shape")
+        step.count("dropped_shape")
         return
     height = vote.height
     if height <= state.height:
@@ -566,6 +574,9 @@ def on_prepared(step: Step, peer: int, message: Prepared) -> None:
     state = step.state
     certificate = message.certificate
     vote = certificate.vote
+    if vote.epoch != state.members.epoch:
+        step.count("dropped_epoch")
+        return
     if prepared_certificate(certificate, state.members) or message.proposal.header != certificate.header:
         step.penalise(peer, "bad_prepared_certificate")
         return

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from consensus.bodies import transactions_in_flight
 from consensus.effects import BuildBlock
-from consensus.epochs import top_height
+from consensus.epochs import last_height, top_height
 from consensus.events import BlockBuilt, Mode, WorkChanged
 from consensus.messages import PrePrepare, Proposal
 from consensus.normal import OWN_RETRY_MS, consider, hold, last_certified, parent_of, timely
 from consensus.repair import ask_proposal
 from consensus.slots import Slot, Stage, new_slot
 from consensus.state import Build, ReplicaState, Work, primary_of
-from consensus.step import NS, Step, signers_mask
+from consensus.step import NS, Step, signers_here
 from consensus.validate import bound, parse_header
 from consensus.viewchange import suspect_censorship
 from ledger.block import block_id
@@ -29,8 +29,14 @@ PROOF_WAIT_MS = 100
 
 
 def proof_due(state: ReplicaState) -> bool:
-    """The last results are not certified yet, are known here, and no transaction will carry them (P47)."""
+    """The last results are not certified yet, are known here, and no transaction will carry them (P47).
+
+    An epoch that is decided begins some heights later, so blocks follow until then on an idle network as well (P112).
+    """
     work = state.tip.work_height
+    last = last_height(state)
+    if last is not None and state.work.count == 0 and state.executed >= state.tip.height < last:
+        return True
     return state.work.count == 0 and work > state.tip.exec_height and state.executed >= work
 
 
@@ -50,7 +56,7 @@ def throttled(state: ReplicaState) -> bool:
     floor = state.height - lag
     if floor <= 0:
         return False
-    ready = signers_mask(state.tip_certificate)
+    ready = signers_here(state, state.tip_certificate)
     for index, peer in enumerate(state.peers):
         if peer.executed >= floor or (index == state.me and state.executed >= floor):
             ready |= 1 << index

@@ -114,3 +114,8 @@ def remember(state: ReplicaState, item: SignatureItem) -> None:
 def signers_mask(certificate: CommitCertificate | PreparedCertificate) -> int:
     """Return the signers of a certificate as a mask."""
     return int.from_bytes(certificate.signers, "little")
+
+
+def signers_here(state: ReplicaState, certificate: CommitCertificate | PreparedCertificate) -> int:
+    """Return the signers that are members of this epoch under the same index: none of a certificate of another."""
+    return signers_mask(certificate) if certificate.vote.epoch == state.members.epoch else 0

@@ -192,7 +192,6 @@ class HeaderRules:
     chain_id: bytes
     epoch: int
     members_hash: bytes
-    next_members_hash: bytes
     params_hash: bytes
     members: int
     max_block_bytes: int
@@ -208,7 +207,7 @@ def header_problem(header: Header, rules: HeaderRules) -> str:
         return "wrong_chain"
     if header.epoch != rules.epoch:
         return "wrong_epoch"
-    if header.members_hash != rules.members_hash or header.next_members_hash != rules.next_members_hash:
+    if header.members_hash != rules.members_hash:
         return "wrong_members"
     if header.params_hash != rules.params_hash:
         return "wrong_parameters"

@@ -20,7 +20,7 @@ from consensus.normal import judge_pre_prepare, on_commit, on_prepare
 from consensus.records import Entered, Left
 from consensus.signatures import NEW_VIEW_CONTENT, require
 from consensus.state import ReplicaState, primary_of
-from consensus.step import NS, Step, signers_mask
+from consensus.step import NS, Step, signers_here
 from consensus.validate import (
     NEW_VIEW,
     NUMBER_MAX,
@@ -365,7 +365,7 @@ def enter(step: Step, message: NewView, outcome: Opening) -> None:
     learn(step, outcome.base)
     base = outcome.base.vote.height
     if base > state.tip.height:
-        start_sync(step, base, outcome.base, signers_mask(outcome.base))
+        start_sync(step, base, outcome.base, signers_here(state, outcome.base))
     for height in range(base + 1, min(state.tip.height, base + step.params.window) + 1):  # P36: push once
         recent = state.recent.get(height)
         if recent is not None and not learner:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
-from msgspec.structs import replace
 from pbft_harness import CHAIN, Node, World
 
 from consensus.effects import BuildBlock
 from consensus.events import Mode
 from consensus.membership import membership
 from consensus.messages import Commit, Committed, Prepare, PrePrepare, Proposal, Status
-from consensus.validate import HeaderRules, header_problem
 from ledger.block import header_codec
 from ledger.certificate import Vote
 from ledger.params import Params
@@ -79,24 +75,18 @@ def test_p113_nothing_at_or_above_a_is_built_before_a_minus_1_is_final(window: i
     check_chain(world, 0)
 
 
-def test_p114_a_header_that_names_another_next_set_is_refused() -> None:
-    world = World(4)
-    header = header_codec.decode(world.first_proposal(0).header)
-    state = world.state(0)
-    rules = HeaderRules(
-        chain_id=CHAIN,
-        epoch=0,
-        members_hash=world.members_hash,
-        next_members_hash=bytes([1]) * 32,
-        params_hash=state.params_hash,
-        members=4,
-        max_block_bytes=world.params.max_block_bytes,
-        max_block_txs=world.params.max_block_txs,
-        window=world.params.window,
-    )
-    assert header_problem(header, rules) == "wrong_members"
-    assert header_problem(replace(header, next_members_hash=bytes([1]) * 32), rules) == ""
-    assert header_problem(header, dataclasses.replace(rules, next_members_hash=world.members_hash)) == ""
+def test_p112_an_idle_network_reaches_the_next_epoch() -> None:
+    """Blocks without transactions follow until the decided epoch begins, and none after that."""
+    world = World(4, params=PARAMS)
+    spec = world.decide(2, range(4))
+    assert busy(world, 3)
+    world.run(6_000)
+    assert [world.state(index).members.epoch for index in range(4)] == [1, 1, 1, 1]
+    assert spec.first_height - 1 <= world.height() <= spec.first_height + 1
+    reached = world.height()
+    world.run(3_000)
+    assert world.height() == reached
+    check_chain(world, 0)
 
 
 @pytest.mark.parametrize("resting", [0, 3])
@@ -255,7 +245,7 @@ def test_p98_after_a_restart_the_others_are_heard_again_in_the_new_epoch() -> No
     assert busy(world, 2)
     world.kill(1)
     world.restart(1)
-    world.run(1500)
+    world.run(400)
     assert world.height() < spec.first_height - 1
     assert world.state(1).cleared
     seen: list[bool] = []
