@@ -37,7 +37,8 @@ def on_committed(step: Step, peer: int, message: Committed) -> None:
     epoch = certificate.vote.epoch
     members = state.members
     if epoch > members.epoch:
-        if state.coming is None:  # of members that are not known here yet: no fault of the peer, get the blocks (P115)
+        if state.coming is None or state.coming.epoch != epoch:
+            # Of members that are not known here yet: no fault of the peer, get the blocks (P115).
             step.count("newer_epoch")
             if number(height) and step.now - state.sync_ns >= step.params.status_ms * NS:
                 start_sync(step, height, None, 1 << peer)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
 
 from consensus.effects import Halt, Report, Silence
-from consensus.events import ReplicaConfig
+from consensus.events import Member, ReplicaConfig
 from consensus.state import ReplicaState
 from consensus.validate import signing_digest_of
 from ledger.certificate import CommitCertificate
@@ -22,6 +22,7 @@ from ledger.errors import InvariantViolated, LedgerError
 from ledger.state import MemoryState
 from node.core import effects as ne
 from node.core import events as nv
+from node.core.epochs import epoch_spec
 from node.core.machine import NodeContext, NodeCore
 from node.core.messages import FRAME_LIMIT_BYTES, Blocks, CertifiedBlock, Held, PeerMessage, peer_codec
 from simulator.clock import NodeClock
@@ -84,6 +85,9 @@ class Surroundings:
     costs: CostTable
     monitor: Monitor
     config: Callable[[int], ReplicaConfig]
+    """Of epoch 0, by member index."""
+    config_at: Callable[[int, MemoryState, int], ReplicaConfig]
+    """The same for a later start: from the state and the height of the stored tip (S20)."""
     genesis_certificate: CommitCertificate
     chain_id: bytes
     keys: tuple[bytes, ...]
@@ -168,6 +172,9 @@ class Daemon:
         self._gated: deque[Wait] = deque()
         self._timers: dict[nv.AnyTimer, int] = {}
         self._flush_at = 0
+        self._electorates: dict[int, tuple[Member, ...]] = {}
+        """Members by epoch, as far as this process knows them; votes name their epoch (P115)."""
+        self._ending = False
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -199,7 +206,11 @@ class Daemon:
         self.verifier.reset(world.heap.now)
         self.executor.reset(world.heap.now)
         tip = self.store.blocks[self.store.durable_height]
-        config = world.config(self.index)
+        config = world.config_at(self.index, self.store.view, tip.ref.height)
+        self._ending = False
+        self._electorates = {
+            spec.epoch: spec.members for spec in (config.former, config.epoch, config.coming) if spec is not None
+        }
         low = max(0, tip.ref.height - config.params.exec_lag)
         recent = tuple(
             (tx_id, height, valid_until)
@@ -235,6 +246,15 @@ class Daemon:
         if self.lying_disk:
             self.journal.roll_back()
             self.store.roll_back()
+        self._forget()
+        self.crash_point = ""
+        world.monitor.stopped(self)
+        if self.restart_ns:
+            world.heap.at(world.heap.now + self.restart_ns, self._restart)
+            self.restart_ns = 0
+
+    def _forget(self) -> None:
+        """Lose what a process has in memory."""
         self.core = None
         self.incarnation += 1
         self._inbox.clear()
@@ -243,11 +263,6 @@ class Daemon:
         self._timers.clear()
         self._in_turn = False
         self._flush_at = 0
-        self.crash_point = ""
-        world.monitor.stopped(self)
-        if self.restart_ns:
-            world.heap.at(world.heap.now + self.restart_ns, self._restart)
-            self.restart_ns = 0
 
     def _restart(self, _: object) -> None:
         if not self.up:
@@ -383,7 +398,7 @@ class Daemon:
                 return world.costs.sign
             case ne.PruneJournal():
                 self._batch.prunes.append((effect.before, effect.bodies_up_to))
-            case ne.SendPeer() | ne.BroadcastPeer() | ne.StoreBlock() | ne.Execute():
+            case ne.SendPeer() | ne.BroadcastPeer() | ne.StoreBlock() | ne.Execute() | ne.EndEpoch():
                 self._gated.append((effect.after, effect))
             case ne.VerifyVotes():
                 self._verify_votes(effect)
@@ -459,6 +474,7 @@ class Daemon:
             return
         if self._batch:
             self._commit()
+        self._end_epoch()
         if self.core is not None and not self._pipelined:
             self._end_turn()
         else:
@@ -473,7 +489,7 @@ class Daemon:
         blocks_wait = False
         while gated:
             after, effect = gated.popleft()
-            is_block = isinstance(effect, (ne.StoreBlock, ne.Execute))
+            is_block = isinstance(effect, (ne.StoreBlock, ne.Execute, ne.EndEpoch))
             if after > durable or (is_block and blocks_wait):
                 blocks_wait = blocks_wait or is_block
                 blocked.append((after, effect))
@@ -497,6 +513,24 @@ class Daemon:
                 self._execute(effect)
             case ne.SendBlocks():
                 self._serve(effect)
+            case ne.EndEpoch():
+                self._ending = True
+                self._end_epoch()
+
+    def _end_epoch(self) -> None:
+        """Once all of the epoch is executed and durable, begin the next one as a start does: from the disks (P114)."""
+        if not self._ending or self.core is None:
+            return
+        top = max(self.store.blocks)
+        if self.store.view.height < top or self.store.busy or self.journal.busy or self._batch:
+            return
+        if self.store.durable_height < top:
+            self._begin_flush()
+            return
+        self.last_digest = b""
+        self._forget()
+        self.world.monitor.stopped(self)
+        self.start()
 
     def send(self, message: PeerMessage, to: int | None) -> None:
         """Send to one member, or to all others; an attacker's wrapper may rewrite it."""
@@ -565,8 +599,12 @@ class Daemon:
             exec_root=result.exec_root,
             state_root=result.state_root,
             receipts=result.receipts,
+            next_epoch=None if result.next_epoch is None else epoch_spec(result.next_epoch),
         )
+        if result.next_epoch is not None:
+            self._electorates[result.next_epoch.epoch] = epoch_spec(result.next_epoch).members
         self._plan_flush()
+        self._end_epoch()
         self.wake()
 
     def _serve(self, effect: ne.SendBlocks) -> None:
@@ -615,16 +653,17 @@ class Daemon:
             return
         self._enqueue(nv.StoreDurable, height=self.store.finish())
         self._plan_flush()
+        self._end_epoch()
         self.wake()
 
     # -- servers and timers ----------------------------------------------------------------------------------------
 
     def _verify_votes(self, effect: ne.VerifyVotes) -> None:
         world = self.world
-        members = world.config(self.index).epoch.members
         valid = 0
         for position, item in enumerate(effect.items):
-            if item.epoch == 0 and 0 <= item.signer < len(members):
+            members = self._electorates.get(item.epoch, ())
+            if 0 <= item.signer < len(members):
                 digest = signing_digest_of(item.kind, world.chain_id, item.body)
                 if world.oracle.verify(members[item.signer].consensus_key, item.signature, digest):
                     valid |= 1 << position

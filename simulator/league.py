@@ -7,7 +7,7 @@ parameters and contracts shares one genesis, and the process builds it once.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import sha256
 from importlib.resources import files
@@ -28,6 +28,7 @@ from ledger.genesis import (
     genesis_state,
 )
 from ledger.params import Params
+from ledger.registry.epochs import epoch_at, last_epoch, read_epoch
 from ledger.registry.records import (
     Company,
     ConsensusKey,
@@ -40,6 +41,7 @@ from ledger.registry.records import (
     user_id,
 )
 from ledger.state import MemoryState
+from node.core.epochs import epoch_spec
 from simulator.disk import StoredBlock
 from simulator.errors import InvalidScenario
 from simulator.execution import StubRuntime
@@ -52,6 +54,9 @@ NAMES: Final = (
 CURRENCIES: Final = (("CNY", 2), ("EUR", 2), ("JPY", 0))
 STAFF: Final = ("preparer", "approver", "treasurer", "risk_officer")
 """People of each company, one user for each role."""
+GOVERNOR: Final = "governor"
+DEPUTY: Final = "deputy"
+"""Two more people with the role `governor`, in networks that vote; others keep the genesis they always had."""
 ROLES: Final = ("trader", "settlement_bank")
 NOTES: Final = "notes"
 NETWORK: Final = "simulation"
@@ -93,6 +98,21 @@ class League:
     certificate: CommitCertificate
     state: MemoryState
     runtime: Program | StubRuntime
+
+    def config_at(self, index: int, view: MemoryState, height: int) -> ReplicaConfig:
+        """Return the configuration of a company's node whose highest durable block is `height`, from its state."""
+        company = self.firms[index].company_id
+        now = epoch_at(view, height + 1)
+        last = last_epoch(view)
+        before = read_epoch(view, now.epoch - 1) if now.epoch else None
+        return replace(
+            self.config(index),
+            index=now.companies.index(company) if company in now.companies else None,
+            epoch=epoch_spec(now),
+            company_id=company,
+            former=None if before is None else epoch_spec(before),
+            coming=epoch_spec(last) if last.epoch > now.epoch else None,
+        )
 
     @property
     def keys(self) -> tuple[bytes, ...]:
@@ -140,9 +160,10 @@ def notes_source() -> bytes:
 
 
 @lru_cache(maxsize=16)
-def found(names: tuple[str, ...], params: Params, stub: bool) -> League:
-    """Build the league of `names`; `stub` leaves the contracts out (fidelity `abstract`)."""
-    made = sorted((_found_company(name) for name in names), key=lambda firm: firm[1].company_id)
+def found(names: tuple[str, ...], params: Params, stub: bool, governed: bool = False) -> League:
+    """Build the league of `names`; `stub` leaves the contracts out (fidelity `abstract`), `governed` brings people who
+    vote on members."""
+    made = sorted((_found_company(name, governed) for name in names), key=lambda firm: firm[1].company_id)
     contracts = () if stub else contract_sources()
     document = GenesisDocument(
         version=1,
@@ -211,7 +232,9 @@ _CONSENSUS_KEYS: dict[bytes, SigningKey] = {}
 
 
 @lru_cache(maxsize=1024)
-def _found_company(name: str) -> tuple[str, Company, Node, tuple[User, ...], SigningKey, dict[str, Person]]:
+def _found_company(
+    name: str, governed: bool
+) -> tuple[str, Company, Node, tuple[User, ...], SigningKey, dict[str, Person]]:
     root = _key(name, "root")
     policy = RootPolicy(1, (root.public_key,))
     identity = company_id(policy)
@@ -229,9 +252,10 @@ def _found_company(name: str) -> tuple[str, Company, Node, tuple[User, ...], Sig
     )
     users: list[User] = []
     staff: dict[str, Person] = {}
-    for role in STAFF:
+    for role in (*STAFF, GOVERNOR, DEPUTY) if governed else STAFF:
         key = _key(name, role)
         person = user_id(identity, key.public_key)
-        users.append(User(person, identity, (role,), key.public_key, 0, "active"))
+        may = GOVERNOR if role == DEPUTY else role
+        users.append(User(person, identity, (may,), key.public_key, 0, "active"))
         staff[role] = Person(person, identity, role, key)
     return name, company, node, tuple(users), consensus, staff

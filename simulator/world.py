@@ -13,7 +13,6 @@ from decimal import Decimal
 from typing import Final
 
 from consensus.events import Mode
-from consensus.membership import membership
 from consensus.state import leader_of
 from ledger.certificate import faults as tolerated
 from ledger.certificate import quorum
@@ -25,7 +24,7 @@ from simulator.clock import MS, NodeClock
 from simulator.cpu import DEFAULT_COSTS, CostTable
 from simulator.daemon import Daemon, Signer, Surroundings
 from simulator.errors import InvalidScenario, Stopped, Violation
-from simulator.execution import Execution
+from simulator.execution import Executed, Execution
 from simulator.faults import Faults
 from simulator.guard import guarded
 from simulator.heap import EventHeap
@@ -136,8 +135,9 @@ class World:
         self._violation: Violation | None = None
         self._run_ns = duration_ns(scenario.duration, "duration")
         abstract = scenario.fidelity == "abstract"
+        governed = any(workload.kind == "rest" for workload in scenario.workload)
         full = scenario.fidelity == "full"
-        self.league: League = found(tuple(names(scenario)), params(scenario), abstract)
+        self.league: League = found(tuple(names(scenario)), params(scenario), abstract, governed)
         self.oracle: Oracle = RealOracle() if full else ModelledOracle(self.seed)
         self.trace = TraceHash(repr(scenario).encode(), str(self.seed).encode())
         twins = self._twins()
@@ -158,12 +158,11 @@ class World:
         hub = Hub(
             [*self.checkers, self.measures, *self.listeners],
             self.clients.answered,
-            self.clients.executed,
+            self._executed,
             self._process_changed,
             self._raised,
         )
         share = scenario.fidelity != "full"
-        configs = [self.league.config(index) for index in range(members)]
         surroundings = Surroundings(
             heap=self.heap,
             net=self.net,
@@ -172,7 +171,8 @@ class World:
             execution=Execution(self.league.runtime, 0, share=share, recheck=scenario.exec_recheck),
             costs=costs,
             monitor=hub,
-            config=configs.__getitem__,
+            config=self.league.config,
+            config_at=self.league.config_at,
             genesis_certificate=self.league.certificate,
             chain_id=self.league.chain_id,
             keys=self.league.keys,
@@ -241,9 +241,14 @@ class World:
         known = max(
             (state for state in states if state is not None), key=lambda state: (state.view, state.height), default=None
         )
-        members = membership(self.league.epoch, self.league.chain_id, self.league.params.rotate_every)
+        members = self.view.epochs[0] if known is None else known.members
         first = 0 if known is None else members.rotation.index(leader_of(known))
         return self.league.firms[members.collector(first + PLACES.index(name))].name
+
+    def _executed(self, daemon: Daemon, executed: Executed) -> None:
+        if daemon.honest:
+            self.view.executed(executed)
+        self.clients.executed(daemon, executed)
 
     def start(self, daemon: Daemon) -> None:
         """Start a process that is down."""

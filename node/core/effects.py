@@ -205,6 +205,14 @@ class Tally:
     value: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndEpoch:
+    """The last block of the epoch is committed: nothing follows from this core. The shell makes everything durable and
+    starts another one, which reads from the state who decides now: indexes, keys and links are those of an epoch."""
+
+    after: Lsn
+
+
 NodeEffect: TypeAlias = (
     AppendJournal
     | PruneJournal
@@ -228,6 +236,7 @@ NodeEffect: TypeAlias = (
     | Answer
     | Penalty
     | Tally
+    | EndEpoch
     | Report
     | Silence
     | Halt

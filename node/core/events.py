@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
-from consensus.events import Event, Lsn, ReplicaConfig, Timer
+from consensus.events import EpochSpec, Event, Lsn, ReplicaConfig, Timer
 from consensus.records import Record
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
@@ -107,6 +107,8 @@ class BlockExecuted(Event):
     exec_root: bytes
     state_root: bytes
     receipts: tuple[Receipt, ...]
+    next_epoch: EpochSpec | None = None
+    """The epoch that this block decided (P112)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

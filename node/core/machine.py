@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 from consensus import effects as ce
 from consensus import events as cv
-from consensus.epochs import next_members_hash
+from consensus.epochs import last_height, next_members_hash
 from consensus.events import Lsn, ReplicaConfig
 from consensus.membership import membership
 from consensus.messages import Status
@@ -85,6 +85,7 @@ class NodeCore:
         self._now = 0
         self._wall = 0
         self._halted = False
+        self._ended = False
         self._led: tuple[int, int] | None = None
 
     # -- the door ----------------------------------------------------------------------------------------------
@@ -93,6 +94,8 @@ class NodeCore:
         """Return the effects of `event`, in the order in which they are to be performed."""
         if self._halted:
             return []
+        if self._ended:  # what is stored is executed to the end, so that the state shows the next epoch
+            return self._finish(event) if isinstance(event, nv.BlockExecuted) else []
         self._now, self._wall = event.now, event.wall
         handler = _HANDLERS[type(event)]
         out: list[ne.NodeEffect] = handler(self, event)
@@ -107,7 +110,9 @@ class NodeCore:
         config = event.config
         self._config = config
         own = config.index if config.index is not None else OBSERVER
-        members = membership(config.epoch, config.chain_id, config.params.rotate_every)
+        chain_id, rotate_every = config.chain_id, config.params.rotate_every
+        former = None if config.former is None else membership(config.former, chain_id, rotate_every)
+        members = membership(config.epoch, chain_id, rotate_every, former)
         self.evidence = EvidencePool(
             own=own,
             members=members,
@@ -229,9 +234,18 @@ class NodeCore:
         if stop := self._divergence():
             return stop
         out += self._consensus(
-            cv.Executed(now=event.now, wall=event.wall, height=event.height, exec_root=event.exec_root)
+            cv.Executed(
+                now=event.now,
+                wall=event.wall,
+                height=event.height,
+                exec_root=event.exec_root,
+                next_epoch=event.next_epoch,
+            )
         )
         return out + self._drain_sync() if self.sync.active else out
+
+    def _finish(self, event: nv.BlockExecuted) -> list[ne.NodeEffect]:
+        return self.chain.finished(event.height, event.exec_root) + self._divergence()
 
     def _journal_durable(self, event: nv.JournalDurable) -> list[ne.NodeEffect]:
         return self._consensus(cv.Durable(now=event.now, wall=event.wall, lsn=event.lsn))
@@ -279,7 +293,20 @@ class NodeCore:
                 self._perform(effect, out, events)
                 if self._halted:
                     return out
+        self._follow_epoch(out)
         return out
+
+    def _follow_epoch(self, out: list[ne.NodeEffect]) -> None:
+        """Tell sync where the epoch ends, and the shell when it has ended (P113, P114)."""
+        state = self.replica.state
+        if state.members.epoch == self.config.epoch.epoch:
+            self.sync.last = last_height(state) or 0
+            return
+        # After a crash the journal may be in the next epoch while the last blocks of this one are still to be fetched.
+        self.sync.last = state.members.first_height - 1
+        if self.chain.tip.height >= self.sync.last and not self._ended:
+            self._ended = True
+            out.append(ne.EndEpoch(after=Lsn(state.lsn)))
 
     def _perform(self, effect: ce.Effect, out: list[ne.NodeEffect], events: deque[cv.AnyEvent]) -> None:
         now, wall = self._now, self._wall
@@ -400,7 +427,7 @@ class NodeCore:
     def _drain_sync(self) -> list[ne.NodeEffect]:
         """Hand over what sync has verified, range by range, tell consensus, and ask for more."""
         blocks, out = self.sync.take(self.chain.tip, self.chain.executed, self._now)
-        while blocks and not self._halted:
+        while blocks and not (self._halted or self._ended):
             for block in blocks:
                 self.mempool.adopt(block.ref.block_id, block.candidate)
                 out += self._append(block.ref, block.candidate, block.certificate, Lsn(0), live=False)

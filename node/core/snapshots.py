@@ -157,6 +157,9 @@ class Taking:
             return []
         self._asked.pop(peer)
         if message.manifests:
+            if len(message.manifests) == 1 and self._of_another_epoch(message.manifests[0]):
+                self._without += 1  # its members are not known here: blocks are replayed up to there (P115)
+                return [] if self._asked else self._choose(now)
             problem = self._shape(message.manifests[0]) if len(message.manifests) == 1 else "offer"
             if problem:
                 return self._blame(peer, f"snapshot_{problem}", now)
@@ -420,6 +423,10 @@ class Taking:
         for state_root, receipts_root in manifest.links:
             root = exec_root(root, state_root, receipts_root)
         return "" if root == later.exec_root else "exec_root"
+
+    def _of_another_epoch(self, manifest: SnapshotManifest) -> bool:
+        own = _header(manifest.header, manifest.height, self.chain_id)
+        return own is not None and own.epoch != self.epoch.epoch
 
     def _certifies(self, certificate: CommitCertificate, header: Header, raw: bytes) -> bool:
         vote, n = certificate.vote, len(self.epoch.members)

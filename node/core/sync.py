@@ -114,6 +114,8 @@ class Sync:
     next_token: Callable[[], int]
     patience_ns: int
     target: int = 0
+    last: int = 0
+    """Last height of this epoch, once that is known; 0 before. What follows is certified by others (P114)."""
     claims: dict[int, int] = field(default_factory=dict)
     """Committed height by member, as its last STATUS said: a hint that it can be held to (B23)."""
     oldest: dict[int, int] = field(default_factory=dict)
@@ -138,6 +140,7 @@ class Sync:
 
     def start(self, height: int, sources: tuple[int, ...], tip: BlockRef, now: int) -> list[NodeEffect]:
         """Aim at `height`; `sources` are the members that are likely to hold it."""
+        height = min(height, self.last) if self.last else height
         if height <= tip.height:
             return []
         self.target = max(self.target, height)
@@ -154,6 +157,8 @@ class Sync:
         """Ask for every range of the window that nobody is asked for; end when the target is reached or bogus."""
         if not self.active:
             return []
+        if self.last:
+            self.target = min(self.target, self.last)
         if tip.height >= self.target:
             self._end()
             return []
@@ -198,6 +203,8 @@ class Sync:
                 one.blocks = [block for block in one.blocks if block.candidate.header.height > tip.height]
             kept.append(one)
         self._ranges = kept
+        if self.last:
+            self._ranges = kept = [one for one in kept if one.first <= self.last]
         edge = kept[-1].last if kept else tip.height
         while len(self._ranges) < RANGES_AHEAD and edge < self.target:
             last = min(edge + RANGE_BLOCKS, self.target)
@@ -279,9 +286,13 @@ class Sync:
         if one.blocks:
             return []
         shaped = self._shape(message.blocks[one.first - first :], one)
-        if not shaped:
+        if not shaped and first < one.first:
             one.asked = -1 if one.asked == peer else one.asked
             return self.plan(tip, now)
+        if not shaped:  # blocks of the next epoch: they wait until its decision is executed here
+            one.asked = -1 if one.asked == peer else one.asked
+            self.faults[peer] = Fault(SILENT, now)
+            return []
         if isinstance(shaped, str):
             return self._blame(peer, f"sync_{shaped}", tip, now)
         if shaped[-1].candidate.header.height < one.last:  # cut to a frame: the rest is a range of its own
@@ -382,6 +393,8 @@ class Sync:
         blocks: list[_Block] = []
         for block in answer:
             shaped = self._shape_block(block, one.first + len(blocks))
+            if shaped is None:
+                break
             if isinstance(shaped, str):
                 return shaped
             if blocks and shaped.candidate.header.parent_id != blocks[-1].block_id:
@@ -389,13 +402,16 @@ class Sync:
             blocks.append(shaped)
         return blocks
 
-    def _shape_block(self, block: CertifiedBlock, height: int) -> _Block | str:
+    def _shape_block(self, block: CertifiedBlock, height: int) -> _Block | str | None:
+        """Return the block, or what is wrong with it; None if it is of a later epoch, whose members are not known."""
         try:
             header = header_codec.decode(block.header)
             envelopes, evidence = split_bodies(block.envelopes, header.tx_count)
             transactions = tuple(decode_transaction(envelope, self.chain_id) for envelope in envelopes)
         except LedgerError:
             return "malformed"
+        if header.epoch > self.epoch.epoch:
+            return None
         identity = block_id(block.header)
         ids = tuple(tx.tx_id for tx in transactions)
         vote = block.certificate.vote

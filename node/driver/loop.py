@@ -52,8 +52,8 @@ FLUSH_BLOCKS_BEHIND: Final = 64
 """The same while blocks are fetched: they can be fetched again, and a durable write for every eight of them took most
 of the time of a long catch-up."""
 FLUSH_TXS: Final = 450
-"""Transactions a flush may wait for, about one full block: it holds up votes for its whole length, about 40 us each, and
-what waits is in memory. 1,500 saved 4 % of the time."""
+"""Transactions a flush may wait for, about one full block: it holds up votes for its whole length, about 40 us each,
+and what waits is in memory. 1,500 saved 4 % of the time."""
 FLUSH_MS: Final = 1_000
 """Milliseconds a flush may wait. Journal and blocks make what is not flushed again, so this bounds the work of a
 restart, not what can be lost; at 250 ms large blocks were flushed one by one, at twice the price (docs/performance)."""

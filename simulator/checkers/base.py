@@ -10,8 +10,10 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from consensus.effects import Halt, Report
+from consensus.membership import Membership, membership
 from node.core import effects as ne
 from node.core import events as nv
+from node.core.epochs import epoch_spec
 from node.core.messages import PeerMessage
 from simulator.disk import JournalBatch, StoredBlock
 from simulator.execution import Executed
@@ -25,7 +27,18 @@ if TYPE_CHECKING:
 class View:
     """The part of a run that checkers may see: constants, all daemons, and how to report."""
 
-    __slots__ = ("byzantine_mask", "daemons", "fail", "faults", "healed", "league", "now", "oracle", "submitted")
+    __slots__ = (
+        "byzantine_mask",
+        "daemons",
+        "epochs",
+        "fail",
+        "faults",
+        "healed",
+        "league",
+        "now",
+        "oracle",
+        "submitted",
+    )
 
     def __init__(
         self,
@@ -42,10 +55,19 @@ class View:
         self.submitted = submitted
         self.now = now
         self.fail = fail
+        self.epochs: dict[int, Membership] = {0: membership(league.epoch, league.chain_id, league.params.rotate_every)}
+        """Members by epoch, as the executed blocks decided them; the same companies under the same indexes."""
         self.byzantine_mask = 0
         self.healed = False
         self.faults: Callable[[], tuple[str, ...]] = tuple
         """Names of the faults at work now."""
+
+    def executed(self, executed: Executed) -> None:
+        """Learn of the epoch that a block decided."""
+        record = executed.result.next_epoch
+        if record is not None:
+            league = self.league
+            self.epochs[record.epoch] = membership(epoch_spec(record), league.chain_id, league.params.rotate_every)
 
 
 class Checker:

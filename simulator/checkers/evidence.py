@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from consensus.effects import Report
 from consensus.evidence import judge
-from consensus.membership import membership
 from consensus.validate import signing_digest_of
 from ledger.evidence import Evidence as Item
 from ledger.evidence import evidence_codec, split_bodies
@@ -22,7 +21,6 @@ class Evidence(Checker):
     def __init__(self, view: View) -> None:
         super().__init__(view)
         self._seen: dict[bytes, None] = {}
-        self._members = membership(view.league.epoch, view.league.chain_id, view.league.params.rotate_every)
 
     def reported(self, daemon: Daemon, report: Report) -> None:
         if daemon.honest:
@@ -38,7 +36,7 @@ class Evidence(Checker):
     def _convicts(self, daemon: Daemon, item: Item) -> None:
         """Fail unless the item proves a fault of an attacker."""
         league = self.view.league
-        case = judge(item, self._members, league.genesis.ref.block_id, league.params.window)
+        case = judge(item, self.view.epochs[item.epoch], league.genesis.ref.block_id, league.params.window)
         if isinstance(case, str):
             self.fail(f"{item.kind} against {item.company_id} makes no case: {case}", daemon.name)
             return

@@ -18,8 +18,9 @@ class HonestVotes(Checker):
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
-        self._sent: dict[tuple[int, str, int, int], bytes] = {}
-        self._left: dict[int, int] = {}
+        self._sent: dict[tuple[int, str, int, int, int], bytes] = {}
+        self._left: dict[tuple[int, int], int] = {}
+        """View left last, by slot and epoch: views begin anew with an epoch (P114)."""
 
     def sending(self, daemon: Daemon, message: PeerMessage, _to: int | None) -> None:
         if not daemon.honest:
@@ -33,9 +34,10 @@ class HonestVotes(Checker):
                     self._vote(daemon, message)
             case ViewChange() | NewView():
                 if message.sender == daemon.index:
-                    self._once(daemon, type(message).__name__, message.view, 0, encode(message))
+                    self._once(daemon, type(message).__name__, message.epoch, message.view, 0, encode(message))
                     if isinstance(message, ViewChange):
-                        self._left[daemon.slot] = max(self._left.get(daemon.slot, 0), message.view)
+                        place = daemon.slot, message.epoch
+                        self._left[place] = max(self._left.get(place, 0), message.view)
             case _:
                 return
 
@@ -43,13 +45,13 @@ class HonestVotes(Checker):
         vote = message.vote
         # A PRE-PREPARE is the primary's vote of the prepare phase, so the two share a slot (P33, E2).
         phase = "commit" if isinstance(message, Commit) else "prepare"
-        fresh = self._once(daemon, phase, vote.view, vote.height, vote.block_id)
-        if fresh and vote.view < self._left.get(daemon.slot, 0):
-            left = self._left[daemon.slot]
+        fresh = self._once(daemon, phase, vote.epoch, vote.view, vote.height, vote.block_id)
+        left = self._left.get((daemon.slot, vote.epoch), 0)
+        if fresh and vote.view < left:
             self.fail(f"new {phase} vote in view {vote.view} after VIEW-CHANGE({left}) was sent (I7)", daemon.name)
 
-    def _once(self, daemon: Daemon, kind: str, view: int, height: int, body: bytes) -> bool:
-        key = (daemon.slot, kind, view, height)
+    def _once(self, daemon: Daemon, kind: str, epoch: int, view: int, height: int, body: bytes) -> bool:
+        key = (daemon.slot, kind, epoch, view, height)
         known = self._sent.get(key)
         if known is None:
             self._sent[key] = body

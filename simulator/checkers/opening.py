@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consensus.membership import membership
 from consensus.messages import NewView, ViewChange
 from consensus.records import Entered, Left, PreparedHere
 from ledger.certificate import Vote, faults, quorum, verify_commit_certificate
@@ -24,6 +23,7 @@ from simulator.disk import JournalBatch, record_of
 class Opened:
     """What a NEW-VIEW decides: base*, and O by height."""
 
+    epoch: int
     view: int
     base: int
     again: dict[int, bytes]
@@ -37,7 +37,6 @@ class Openings(Checker):
         league = view.league
         self._quorum = quorum(len(league.firms))
         self._window = league.params.window
-        self._members = membership(league.epoch, league.chain_id, league.params.rotate_every)
         self._signers: dict[Vote, int] = {}
         self._committed: dict[int, list[Vote]] = {}
         self._prepared: dict[int, dict[Vote, None]] = {}
@@ -77,7 +76,8 @@ class Openings(Checker):
                 self._compare(daemon, vote, later)
 
     def _compare(self, daemon: Daemon, committed: Vote, prepared: Vote) -> None:
-        if prepared.view > committed.view and prepared.block_id != committed.block_id:
+        later = (prepared.epoch, prepared.view) > (committed.epoch, committed.view)
+        if later and prepared.block_id != committed.block_id:
             self.fail(
                 f"height {committed.height} may be committed in view {committed.view}, "
                 f"another block is prepared in view {prepared.view} (I8)",
@@ -97,7 +97,8 @@ class Openings(Checker):
     def _enter(self, daemon: Daemon, message: NewView) -> None:
         known, state = self._opened.get(message.signature), daemon.replica_state
         if known is not None:
-            if state is not None and state.view == known.view and state.base != known.base:
+            same = state is not None and (state.members.epoch, state.view) == (known.epoch, known.view)
+            if state is not None and same and state.base != known.base:
                 self.fail(
                     f"starts view {known.view} from height {state.base}, {known.base} is base* (P55)", daemon.name
                 )
@@ -106,7 +107,7 @@ class Openings(Checker):
         if problem:
             self.fail(f"enters view {message.view} with a NEW-VIEW {problem}", daemon.name)
         base = max(change.base.vote.height for change in message.view_changes)
-        opened = Opened(message.view, base, dict(message.reproposals))
+        opened = Opened(message.epoch, message.view, base, dict(message.reproposals))
         for votes in self._committed.values():
             for vote in votes:
                 self._covered(daemon, opened, vote)
@@ -115,7 +116,7 @@ class Openings(Checker):
 
     def _problem(self, message: NewView) -> str:
         league = self.view.league
-        if message.sender != self._members.collector(message.view):
+        if message.sender != self.view.epochs[message.epoch].collector(message.view):
             return "that is not of its collector"
         senders = [change.sender for change in message.view_changes]
         if len(senders) != self._quorum or sorted(dict.fromkeys(senders)) != senders:
@@ -131,7 +132,7 @@ class Openings(Checker):
         return ""
 
     def _covered(self, daemon: Daemon, opened: Opened, vote: Vote) -> None:
-        if vote.view >= opened.view or vote.height <= opened.base:
+        if (vote.epoch, vote.view) >= (opened.epoch, opened.view) or vote.height <= opened.base:
             return
         if opened.again.get(vote.height) != vote.block_id:
             self.fail(

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from hashlib import sha256
 
-from consensus.membership import membership
 from consensus.messages import PreparedCertificate
 from consensus.records import Entered, PreparedHere
 from consensus.slots import PRE_PREPARE, PREPARE
@@ -29,7 +28,6 @@ class PreparedCertificates(Checker):
         league = view.league
         self._good: dict[bytes, None] = {}
         self._quorum = quorum(len(league.firms))
-        self._members = membership(league.epoch, league.chain_id, league.params.rotate_every)
 
     def durable(self, daemon: Daemon, batch: JournalBatch) -> None:
         if not daemon.honest:
@@ -66,7 +64,7 @@ class PreparedCertificates(Checker):
             )
         if not mask >> certificate.primary & 1:
             return "the primary has not signed"
-        if league.params.rotate_every == 0 and certificate.primary != self._members.collector(vote.view):
+        if league.params.rotate_every == 0 and certificate.primary != self.view.epochs[vote.epoch].collector(vote.view):
             return "its proposal is not of the primary of the view"
         if block_id(certificate.header) != vote.block_id:
             return "the header is not that of the block"

@@ -24,18 +24,22 @@ class Recovery(Checker):
     def __init__(self, view: View) -> None:
         super().__init__(view)
         self._expected: dict[int, bytes] = {}
-        self._view: dict[int, int] = {}
+        self._view: dict[int, tuple[int, int]] = {}
+        """Highest (epoch, view) seen, by slot: views begin anew with an epoch (P114)."""
 
     def durable(self, daemon: Daemon, batch: JournalBatch) -> None:
         for entry in batch.entries:
             record = record_of(entry)
             if isinstance(record, Left):
-                self._view[daemon.slot] = max(self._view.get(daemon.slot, 0), record.view_change.view)
+                self._reached(daemon, record.view_change.epoch, record.view_change.view)
 
     def sending(self, daemon: Daemon, message: PeerMessage, _to: int | None) -> None:
         """A vote in a view, or its opening, shows that the view was entered."""
         if daemon.honest and isinstance(message, (PrePrepare, Prepare, Commit)) and message.sender == daemon.index:
-            self._view[daemon.slot] = max(self._view.get(daemon.slot, 0), message.vote.view)
+            self._reached(daemon, message.vote.epoch, message.vote.view)
+
+    def _reached(self, daemon: Daemon, epoch: int, view: int) -> None:
+        self._view[daemon.slot] = max(self._view.get(daemon.slot, (0, 0)), (epoch, view))
 
     def stopped(self, daemon: Daemon) -> None:
         self._expected.pop(daemon.slot, None)
@@ -49,9 +53,13 @@ class Recovery(Checker):
             return
         expected = self._expected.pop(daemon.slot, None)
         state = daemon.replica_state
-        seen = self._view.get(daemon.slot, 0)
-        if daemon.honest and not daemon.set_back and state is not None and state.view < seen:
-            self.fail(f"is in view {state.view} after recovery, it was in {seen} before (I6)", daemon.name)
+        seen = self._view.get(daemon.slot, (0, 0))
+        if daemon.honest and not daemon.set_back and state is not None and (state.members.epoch, state.view) < seen:
+            self.fail(
+                f"is in epoch {state.members.epoch}, view {state.view} after recovery, "
+                f"it was in epoch {seen[0]}, view {seen[1]} before (I6)",
+                daemon.name,
+            )
         if expected is None or state is None or any(isinstance(effect, ne.AppendJournal) for effect in effects):
             return  # what the start itself adds is not in the earlier digest
         if state.durable_digest() != expected:

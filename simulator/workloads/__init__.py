@@ -12,7 +12,8 @@ from simulator.workloads.clients import Clients
 from simulator.workloads.hostile import Hostile
 from simulator.workloads.invoices import Invoices
 from simulator.workloads.kv import KeyValue
+from simulator.workloads.rest import Rest
 
-KINDS: Final[dict[str, type[Trade]]] = {kind.name: kind for kind in (KeyValue, Invoices, Hostile)}
+KINDS: Final[dict[str, type[Trade]]] = {kind.name: kind for kind in (KeyValue, Invoices, Hostile, Rest)}
 
 __all__ = ["Clients", "KINDS", "Call", "Trade"]

@@ -119,8 +119,8 @@ def mu38_execution_differs(patch: pytest.MonkeyPatch) -> None:
     real = simulator.execution.apply_block
     calls = [0]
 
-    def apply_block(*arguments: Any) -> Any:
-        result = real(*arguments)
+    def apply_block(*arguments: Any, **named: Any) -> Any:
+        result = real(*arguments, **named)
         calls[0] += 1
         return replace(result, exec_root=bytes(32)) if calls[0] == 9 else result
 

@@ -33,8 +33,9 @@ def test_scenario_20_a_sample_of_the_crash_points_holds() -> None:
 
 @pytest.mark.parametrize(("point", "sent"), [("before", False), ("torn", False), ("after", False), ("sent", True)])
 def test_a_crash_point_is_what_it_says(point: str, sent: bool) -> None:
-    """The first commit of a backup holds its first vote: it reaches others only when the process ends after the send."""
-    at = f'at=[{{ t = "0s", do = "crash", node = "bolt", point = "{point}", commit = 2 }}]'
+    """The second commit of the primary holds its first proposal: it reaches others only when the process ends after the send."""
+    primary = World(load("clean")).resolve("primary")
+    at = f'at=[{{ t = "0s", do = "crash", node = "{primary}", point = "{point}", commit = 2 }}]'
     world = World(
         load(
             "clean",
@@ -42,15 +43,15 @@ def test_a_crash_point_is_what_it_says(point: str, sent: bool) -> None:
         )
     )
     result = world.run()
-    bolt = next(daemon for daemon in world.daemons if daemon.name == "bolt")
-    assert result.ok and not bolt.up
-    assert bolt.journal.commits == (1 if point in ("before", "torn") else 2)
+    one = next(daemon for daemon in world.daemons if daemon.name == primary)
+    assert result.ok and not one.up
+    assert one.journal.commits == (1 if point in ("before", "torn") else 2)
     others = [daemon for daemon in world.daemons if daemon.up and daemon.replica_state is not None]
     heard = 0
     for daemon in others:
         state = daemon.replica_state
         assert state is not None
-        heard += any(slot.prepares.held >> bolt.index & 1 for slot in state.slots.values()) or state.height > 0
+        heard += any(slot.prepares.held >> one.index & 1 for slot in state.slots.values()) or state.height > 0
     assert bool(heard) is sent
 
 

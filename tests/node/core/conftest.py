@@ -179,6 +179,7 @@ class Shell:
     answers: list[ne.Answer] = field(default_factory=list)
     penalties: list[ne.Penalty] = field(default_factory=list)
     halts: list[Halt] = field(default_factory=list)
+    ended: list[ne.EndEpoch] = field(default_factory=list)
     timers: dict[object, tuple[int, int]] = field(default_factory=dict)
     hold_execution: bool = False
 
@@ -244,6 +245,8 @@ class Shell:
                 self.timers[effect.timer] = (effect.generation, effect.deadline_ns)
             case ne.CancelTimer():
                 self.timers.pop(effect.timer, None)
+            case ne.EndEpoch():
+                self.ended.append(effect)
             case Halt():
                 self.halts.append(effect)
             case _:

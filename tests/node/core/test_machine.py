@@ -264,3 +264,25 @@ def test_tokens_of_the_replica_and_of_the_node_never_meet(shell: Callable[..., S
     one.feed(nv.VotesVerified, token=999_999, valid=1)  # stale, odd: sync and evidence ignore it
     one.feed(nv.VotesVerified, token=999_998, valid=1)  # stale, even: the replica ignores it
     assert not one.halts and one.now == 1_000 * MS
+
+
+def test_p114_the_core_ends_with_its_epoch_and_executes_what_is_stored(shell: Callable[..., Shell]) -> None:
+    """Height 1 decides that epoch 1 begins at 6: five blocks follow without transactions, and then nothing leaves."""
+    one = alone(shell)
+    now = one.core.config.epoch
+    spec = dataclasses.replace(now, epoch=1, first_height=6, members_hash=bytes([7]) * 32)
+    plain = one.result
+    one.result = lambda height: {**plain(height), "next_epoch": spec if height == 1 else None}  # type: ignore[method-assign]
+    one.feed(nv.Submitted, token=1, envelopes=(envelope(one, 1),))
+    one.pass_time(3_000)
+    assert [stored.ref.height for stored in one.stored] == [1, 2, 3, 4, 5]
+    assert [effect.height for effect in one.executed] == [1, 2, 3, 4, 5]
+    headers = [stored.header for stored in one.stored]
+    assert {header.members_hash for header in headers} == {now.members_hash}
+    assert [header.next_members_hash == spec.members_hash for header in headers] == [False] * 4 + [True]
+    (end,) = one.ended
+    assert end.after == one.journal[-1].lsn and isinstance(one.journal[-1].record, Anchor)
+    before = len(one.sent), len(one.journal)
+    one.feed(nv.Submitted, token=2, envelopes=(envelope(one, 2),))
+    one.pass_time(1_000)
+    assert (len(one.sent), len(one.journal)) == before and len(one.ended) == 1 and not one.halts

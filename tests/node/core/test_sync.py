@@ -9,7 +9,8 @@ from itertools import count
 import msgspec
 import pytest
 
-from ledger.block import BlockRef
+from ledger.block import BlockRef, header_codec
+from ledger.codec import encode
 from ledger.transaction import decode_transaction, envelope_codec
 from node.core import sync as rules
 from node.core.effects import NodeEffect, Penalty, SendPeer, VerifyTransactions, VerifyVotes
@@ -40,6 +41,7 @@ class Net:
         self.executed: int | None = None
         self.now = 0
         self.requests: list[tuple[int, BlocksRequest]] = []
+        self.asked_for: list[tuple[int, BlocksRequest]] = []
         self.penalties: list[tuple[int, str]] = []
         self.most: Counter[int] = Counter()
         self.most_ranges = 0
@@ -59,6 +61,7 @@ class Net:
             if isinstance(effect, SendPeer):
                 assert isinstance(effect.message, BlocksRequest)
                 self.requests.append((effect.to, effect.message))
+                self.asked_for.append((effect.to, effect.message))
             elif isinstance(effect, VerifyVotes):
                 self.sync.votes_verified(effect.token, self.league.valid(effect.items))
             elif isinstance(effect, VerifyTransactions):
@@ -336,3 +339,54 @@ def test_the_chain_of_these_tests_is_sound(league: League) -> None:
     transaction = decode_transaction(block.envelopes[0], league.network.chain)
     assert league.verdicts([transaction]) == (True,)
     assert len(league.states) == len(league.refs) == len(league.blocks) + 1
+
+
+# epochs
+
+
+def test_p113_nothing_beyond_the_last_height_of_the_epoch_is_asked_for(league: League) -> None:
+    net = Net(league)
+    net.sync.last = 20
+    net.start()
+    net.run()
+    assert net.tip.height == 20 and not net.sync.active
+    assert max(request.last for _, request in net.asked_for) == 20 and net.penalties == []
+
+
+def test_p113_a_last_height_that_is_learnt_on_the_way_cuts_the_ranges(league: League) -> None:
+    net = Net(league)
+    net.start()
+    net.sync.last = RANGE_BLOCKS
+    net.run()
+    assert net.tip.height == RANGE_BLOCKS and not net.sync.active and net.penalties == []
+
+
+def test_p115_blocks_of_a_later_epoch_wait_and_are_nobodys_fault(league: League) -> None:
+    """Their members are known only once the decision is executed here; what comes before them is taken."""
+    net = Net(league)
+    edge = 10
+
+    def ahead(request: BlocksRequest) -> Blocks | Held | None:
+        answer = league.serve(request.first, request.last)
+        assert isinstance(answer, Blocks)
+        return Blocks(
+            tuple(
+                block
+                if header_codec.decode(block.header).height <= edge
+                else msgspec.structs.replace(
+                    block,
+                    header=encode(msgspec.structs.replace(header_codec.decode(block.header), epoch=1)),
+                )
+                for block in answer.blocks
+            )
+        )
+
+    for peer in (1, 2, 3):
+        net.answers[peer] = ahead
+    net.start(30)
+    net.run(20)
+    assert net.tip.height == edge and net.penalties == []
+    for peer in (1, 2, 3):
+        net.answers[peer] = net.honest
+    net.run()
+    assert net.tip.height == 30 and net.penalties == []
