@@ -34,14 +34,10 @@ def test_scenario_20_a_sample_of_the_crash_points_holds() -> None:
 @pytest.mark.parametrize(("point", "sent"), [("before", False), ("torn", False), ("after", False), ("sent", True)])
 def test_a_crash_point_is_what_it_says(point: str, sent: bool) -> None:
     """The second commit of the primary holds its first proposal: it reaches others only when the process ends after the send."""
-    primary = World(load("clean")).resolve("primary")
+    plain = ["duration=300ms", "consensus.rotate_every=0", "expect.liveness.after=never", "expect.view_changes="]
+    primary = World(load("clean", plain)).resolve("primary")
     at = f'at=[{{ t = "0s", do = "crash", node = "{primary}", point = "{point}", commit = 2 }}]'
-    world = World(
-        load(
-            "clean",
-            ["duration=300ms", at, "consensus.rotate_every=0", "expect.liveness.after=never", "expect.view_changes="],
-        )
-    )
+    world = World(load("clean", [*plain, at]))
     result = world.run()
     one = next(daemon for daemon in world.daemons if daemon.name == primary)
     assert result.ok and not one.up
