@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from consensus.events import EpochSpec
+from consensus.events import EpochSpec, ReplicaConfig
 from consensus.quorum import faults, quorum, weak
 from ledger.crypto.hashing import H, Tag
 from ledger.errors import InvariantViolated
@@ -89,6 +89,13 @@ def membership(spec: EpochSpec, chain_id: bytes, rotate_every: int, before: Memb
         bitmap_bytes=(n + 7) // 8,
         before=None if before is None else replace(before, before=None),
     )
+
+
+def membership_of(config: ReplicaConfig) -> Membership:
+    """Return the members that decide the next height of a node that starts with `config`, and those before them."""
+    chain_id, rotate_every = config.chain_id, config.params.rotate_every
+    former = None if config.former is None else membership(config.former, chain_id, rotate_every)
+    return membership(config.epoch, chain_id, rotate_every, former)
 
 
 def rotation(company_ids: tuple[str, ...], chain_id: bytes, epoch: int, members_hash: bytes) -> tuple[int, ...]:

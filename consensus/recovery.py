@@ -15,7 +15,7 @@ from consensus.commit import resume_sync, trim
 from consensus.effects import Prune, SignatureItem
 from consensus.events import Durable, Lsn, Mode, Start, Stored, Timer, Verdict
 from consensus.later import remember_own
-from consensus.membership import membership
+from consensus.membership import membership, membership_of
 from consensus.messages import Prepare
 from consensus.normal import hold
 from consensus.records import Accepted, Anchor, CommittedHere, Record, Silenced
@@ -47,8 +47,7 @@ def initial_state(event: Start) -> ReplicaState:
     """Return the state before the first effect: journal folded, or a learner if it may not vote."""
     config = event.config
     chain_id, rotate_every = config.chain_id, config.params.rotate_every
-    former = membership(config.former, chain_id, rotate_every) if config.former is not None else None
-    members = membership(config.epoch, chain_id, rotate_every, former)
+    members = membership_of(config)
     coming = membership(config.coming, chain_id, rotate_every, members) if config.coming is not None else None
     picture, trail, lsn = _replay(event)
     me = config.index if config.index is not None else -1

@@ -28,7 +28,7 @@ from typing import Final
 import structlog
 
 from consensus.effects import Halt, Report, SignatureItem, Silence
-from consensus.events import EpochSpec, Member, Mode, ReplicaConfig
+from consensus.events import Mode, ReplicaConfig
 from consensus.validate import signing_digest_of
 from contracts.keys import ENTRY, names_of
 from contracts.runtime import Program, program
@@ -44,13 +44,15 @@ from ledger.genesis import (
     genesis_file_codec,
     genesis_state,
 )
-from ledger.registry.records import Node, members_hash
+from ledger.registry.epochs import epoch_at
+from ledger.registry.records import Node
 from ledger.transition import BlockResult
 from node.api.limits import Rate, RateSettings
 from node.api.ports import ConsensusStatus, MemberStatus
 from node.api.settings import ApiSettings, UnsafeListener
 from node.api.tokens import TokenError, TokenStore
 from node.config import Address, ConfigError, LoadedConfig, NodeConfig, load_config, parse_address
+from node.core.epochs import epoch_spec
 from node.core.events import NodeStart
 from node.core.machine import NodeContext, NodeCore
 from node.core.messages import PeerMessage
@@ -619,15 +621,9 @@ class Daemon:
 def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
     """Return the first event of the core: what the disk knows, as of now."""
     document = parts.document
-    members = epoch_members(document)
-    hashed = members_hash([(company, key, True) for company, key in members])
-    own = next((index for index, (company, _) in enumerate(members) if company == parts.node.company_id), None)
-    spec = EpochSpec(
-        epoch=0,
-        first_height=1,
-        members=tuple(Member(company_id=company, consensus_key=key) for company, key in members),
-        members_hash=hashed,
-    )
+    spec = epoch_spec(epoch_at(parts.store.view(), parts.store.tip.height + 1))
+    companies = [member.company_id for member in spec.members]
+    own = companies.index(parts.node.company_id) if parts.node.company_id in companies else None
     return NodeStart(
         now=now,
         wall=wall,

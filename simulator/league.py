@@ -13,7 +13,7 @@ from hashlib import sha256
 from importlib.resources import files
 from typing import Final
 
-from consensus.events import EpochSpec, Member, ReplicaConfig
+from consensus.events import EpochSpec, ReplicaConfig
 from contracts.library import sources
 from contracts.runtime import Program, program
 from ledger.block import BlockRef
@@ -23,7 +23,6 @@ from ledger.genesis import (
     ContractSource,
     GenesisDocument,
     chain_id,
-    epoch_members,
     genesis_block,
     genesis_state,
 )
@@ -36,7 +35,6 @@ from ledger.registry.records import (
     RootPolicy,
     User,
     company_id,
-    members_hash,
     node_id,
     user_id,
 )
@@ -188,14 +186,8 @@ def found(names: tuple[str, ...], params: Params, stub: bool, governed: bool = F
         ]
     state = genesis_state(document, meta)
     header, header_bytes, identity = genesis_block(document, state)
-    members = epoch_members(document)
     identity_of_chain = chain_id(document)
-    epoch = EpochSpec(
-        epoch=0,
-        first_height=1,
-        members=tuple(Member(company_id=company, consensus_key=key) for company, key in members),
-        members_hash=members_hash([(company, key, True) for company, key in members]),
-    )
+    epoch = epoch_spec(epoch_at(state, 1))
     certificate = genesis_certificate(identity)
     ref = BlockRef(0, identity, header.time_ms, 0, 0)
     firms = tuple(

@@ -16,7 +16,7 @@ from consensus import effects as ce
 from consensus import events as cv
 from consensus.epochs import last_height, next_members_hash
 from consensus.events import Lsn, ReplicaConfig
-from consensus.membership import membership
+from consensus.membership import membership_of
 from consensus.messages import Status
 from consensus.replica import Replica
 from consensus.state import primary_of
@@ -110,12 +110,9 @@ class NodeCore:
         config = event.config
         self._config = config
         own = config.index if config.index is not None else OBSERVER
-        chain_id, rotate_every = config.chain_id, config.params.rotate_every
-        former = None if config.former is None else membership(config.former, chain_id, rotate_every)
-        members = membership(config.epoch, chain_id, rotate_every, former)
         self.evidence = EvidencePool(
             own=own,
-            members=members,
+            members=membership_of(config),
             genesis_id=config.genesis_id,
             params=config.params,
             read=self._context.read,

@@ -93,36 +93,37 @@ class Owed:
 
 @dataclass(slots=True)
 class Candidate:
-    """A proposed block whose bodies are all here.
-
-    `envelopes`, by id, instead of `transactions`: the block is in the chain, and kept for members that ask for its
-    bodies. A decoded transaction takes four times the memory of its bytes.
-    """
+    """A proposed block whose bodies are all here."""
 
     header: Header
     header_bytes: bytes
     tx_ids: tuple[bytes, ...]
     transactions: tuple[Transaction, ...]
     evidence: tuple[bytes, ...] = ()
-    envelopes: dict[bytes, bytes] = field(default_factory=dict)
     by_id: dict[bytes, Transaction] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.by_id = {tx.tx_id: tx for tx in self.transactions}
-
     @property
-    def settled(self) -> bool:
-        return bool(self.envelopes)
+    def height(self) -> int:
+        return self.header.height
 
-    def settle(self) -> Candidate:
-        """Return what is kept of a block that is in the chain."""
-        envelopes = {tx.tx_id: tx.envelope for tx in self.transactions}
-        return Candidate(self.header, self.header_bytes, self.tx_ids, (), self.evidence, envelopes)
+    def __post_init__(self) -> None:
+        self.by_id = dict(zip(self.tx_ids, self.transactions, strict=True))
 
     @property
     def bodies(self) -> tuple[bytes, ...]:
         """Return everything behind the ids of the proposal: transactions, then evidence."""
-        return (*(tx.envelope for tx in self.transactions), *self.envelopes.values(), *self.evidence)
+        return (*(tx.envelope for tx in self.transactions), *self.evidence)
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """The bodies of a block that is in the chain, by id, for members that are about to ask for them.
+
+    Bytes only: a decoded transaction takes four times the memory.
+    """
+
+    height: int
+    bodies: dict[bytes, bytes]
 
 
 @dataclass(slots=True)
@@ -168,6 +169,8 @@ class Mempool:
     waiting: dict[bytes, Waiting] = field(default_factory=dict)
     recent: dict[bytes, int] = field(default_factory=dict)
     candidates: dict[bytes, Candidate] = field(default_factory=dict)
+    settled: dict[bytes, Settled] = field(default_factory=dict)
+    """The last `KEPT_BLOCKS` of the chain, by block id."""
     _expiring: dict[int, list[bytes]] = field(default_factory=dict)
     _lapsing: dict[int, list[bytes]] = field(default_factory=dict)
     _hashes: dict[bytes, bytes] = field(default_factory=dict)
@@ -471,9 +474,10 @@ class Mempool:
 
         `taken`: ids in its uncommitted ancestors; repeating one of them is a duplicate as well.
         """
-        known = self.candidates.get(candidate_id)
-        if known is not None:
-            return (Verdict.OK, "") if known.settled else self._recheck(known, taken)
+        if candidate_id in self.settled:
+            return Verdict.OK, ""
+        if candidate_id in self.candidates:
+            return self._recheck(self.candidates[candidate_id], taken)
         try:
             header = header_codec.decode(proposal.header)
         except LedgerError:
@@ -599,12 +603,14 @@ class Mempool:
             self.recent.pop(expired, None)
         for stale in self._lapsing.pop(self.height, []):
             self._drop(stale)
-        for old in [key for key, held in self.candidates.items() if held.header.height <= self.height - KEPT_BLOCKS]:
-            del self.candidates[old]
-        for key, held in self.candidates.items():
-            if held is candidate:
-                self.candidates[key] = held.settle()
-                break
+        bodies = {tx.tx_id: tx.envelope for tx in candidate.transactions}
+        bodies.update((evidence_id(item), item) for item in candidate.evidence)
+        identity = block_id(candidate.header_bytes)
+        self.settled[identity] = Settled(self.height, bodies)
+        self.candidates.pop(identity, None)
+        for blocks in (self.settled, self.candidates):
+            for old in [key for key, held in blocks.items() if held.height <= self.height - KEPT_BLOCKS]:
+                del blocks[old]
         for old in [key for key, held in self._missing.items() if self._height_of(held.proposal) <= self.height]:
             del self._missing[old]
         self.changed = True
@@ -776,13 +782,14 @@ class Mempool:
         return None
 
     def _kept(self, identity: bytes) -> bytes:
-        """Return an item of evidence that waits, or a body of a block that is kept, or nothing."""
+        """Return an item of evidence, waiting or proposed, or a body of a block of the chain, or nothing."""
         held = self.evidence.items.get(identity)
         if held is not None:
             return held.data
+        for settled in self.settled.values():
+            if identity in settled.bodies:
+                return settled.bodies[identity]
         for candidate in self.candidates.values():
-            if identity in candidate.envelopes:
-                return candidate.envelopes[identity]
             for item in candidate.evidence:
                 if evidence_id(item) == identity:
                     return item

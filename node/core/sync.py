@@ -286,13 +286,9 @@ class Sync:
         if one.blocks:
             return []
         shaped = self._shape(message.blocks[one.first - first :], one)
-        if not shaped and first < one.first:
+        if not shaped:  # a late answer; or blocks of the next epoch, which wait: the next tick asks again (P114)
             one.asked = -1 if one.asked == peer else one.asked
-            return self.plan(tip, now)
-        if not shaped:  # blocks of the next epoch: they wait until its decision is executed here
-            one.asked = -1 if one.asked == peer else one.asked
-            self.faults[peer] = Fault(SILENT, now)
-            return []
+            return self.plan(tip, now) if first < one.first else []
         if isinstance(shaped, str):
             return self._blame(peer, f"sync_{shaped}", tip, now)
         if shaped[-1].candidate.header.height < one.last:  # cut to a frame: the rest is a range of its own

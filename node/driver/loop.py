@@ -21,6 +21,7 @@ from consensus.events import Lsn
 from consensus.records import Record
 from ledger.block import BlockRef, Header
 from ledger.crypto.ed25519 import verify_strict
+from ledger.errors import InvariantViolated
 from ledger.state import StateView
 from ledger.transaction import Transaction
 from ledger.transition import BlockExecution, BlockResult, Runtime
@@ -368,6 +369,8 @@ class Driver:
             self._on_report(effect)
         elif isinstance(effect, Silence):
             self._on_silence(effect)
+        elif isinstance(effect, ne.EndEpoch):  # it would wait for ever; the ledger refuses what decides on members
+            raise InvariantViolated("the members changed, and the daemon does not follow changes yet")
         elif isinstance(effect, Halt):
             self.halted = effect
             self._on_halt(effect)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
 from consensus.effects import Halt, Report
-from consensus.membership import Membership, membership
+from consensus.membership import Membership, membership, membership_of
 from node.core import effects as ne
 from node.core import events as nv
 from node.core.epochs import epoch_spec
@@ -55,7 +55,7 @@ class View:
         self.submitted = submitted
         self.now = now
         self.fail = fail
-        self.epochs: dict[int, Membership] = {0: membership(league.epoch, league.chain_id, league.params.rotate_every)}
+        self.epochs: dict[int, Membership] = {0: membership_of(league.config(0))}
         """Members by epoch, as the executed blocks decided them; the same companies under the same indexes."""
         self.byzantine_mask = 0
         self.healed = False

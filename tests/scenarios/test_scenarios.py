@@ -43,6 +43,7 @@ def test_scenario_with_several_blocks_in_flight(name: str, window: int, seed: in
         ("33-equivocate", {"E1"}),
         ("35-double-votes", {"E2", "E3"}),
         ("45-bad-new-view", {"E5"}),
+        ("46-two-new-views", {"E4", "E5"}),
         ("76-false-witness", set()),
     ],
 )

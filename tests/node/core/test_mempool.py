@@ -410,7 +410,8 @@ def test_only_the_last_blocks_are_kept_for_others(pool: Pool) -> None:
         assert proposal is not None
         pool.now += MS
         pool.commit(proposal)
-    assert sorted(one.header.height for one in pool.pool.candidates.values()) == list(
+    assert pool.pool.candidates == {}
+    assert sorted(one.height for one in pool.pool.settled.values()) == list(
         range(pool.pool.height - mempool.KEPT_BLOCKS + 1, pool.pool.height + 1)
     )
 
@@ -422,10 +423,10 @@ def test_a_block_in_the_chain_is_kept_as_bytes_and_still_answers(pool: Pool) -> 
     assert proposal is not None
     before = pool.candidate(proposal)
     pool.commit(proposal)
-    kept = pool.candidate(proposal)
-    assert kept.settled and kept.transactions == () and not before.settled
-    assert kept.bodies == before.bodies == pool.pool.bodies(proposal.tx_ids, 1 << 20)
     identity = block_id(proposal.header)
+    assert identity not in pool.pool.candidates
+    assert tuple(pool.pool.settled[identity].bodies.values()) == before.bodies
+    assert pool.pool.bodies(proposal.tx_ids, 1 << 20) == before.bodies
     assert pool.pool.check(identity, proposal, ()) == (Verdict.OK, "")
 
 
