@@ -35,8 +35,8 @@ Patch = Callable[[pytest.MonkeyPatch], None]
 
 
 def mu1_quorum_of_f_plus_1(patch: pytest.MonkeyPatch) -> None:
-    real = consensus.recovery.membership
-    patch.setattr(consensus.recovery, "membership", lambda *a: replace(real(*a), q=real(*a).weak))
+    real = consensus.recovery.membership_of
+    patch.setattr(consensus.recovery, "membership_of", lambda config: replace(real(config), q=real(config).weak))
 
 
 def mu39_prepared_set_left_empty(patch: pytest.MonkeyPatch) -> None:
