@@ -56,6 +56,10 @@ class Codec(Generic[T]):
             raise Malformed(self.what, "not the canonical encoding")
         return value  # type: ignore[no-any-return]  # the decoder is typed at run time
 
+    def reread(self, data: bytes) -> T:
+        """Return the record of bytes that `decode` accepted before: the checks are not made again."""
+        return self._decoder.decode(data)  # type: ignore[no-any-return]  # the decoder is typed at run time
+
 
 def _depth_exceeds(data: bytes, limit: int) -> bool:
     """Tell whether MessagePack `data` nests deeper than `limit`; truncated data is left to the decoder."""

@@ -7,9 +7,10 @@ signer. Static checks need no state (LR2); whether a key is in force is decided 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Protocol
 
 from ledger.codec import Codec, Wire, encode
 from ledger.crypto.ed25519 import PUBLIC_KEY_BYTES, SIGNATURE_BYTES, SigningKey
@@ -57,18 +58,49 @@ envelope_codec: Codec[Envelope] = Codec(Envelope, "transaction envelope", ENVELO
 body_codec: Codec[TxBody] = Codec(TxBody, "transaction body", ENVELOPE_LIMIT_BYTES)
 
 
+_Parts = tuple[TxBody, tuple[tuple[bytes, bytes], ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class Transaction:
     """A decoded envelope whose form is right; its signatures may not be checked yet.
 
-    `envelope` are the bytes as they arrived, `envelope_hash` the key of the verdict cache (LR4).
+    `envelope` are the bytes as they arrived, `envelope_hash` the key of the verdict cache (LR4). What a pool asks of
+    a waiting transaction stands here: `sender`, the first signer, whose nonce it uses (LR3), validity and gas. The
+    rest is read from the envelope when somebody asks; `opened` keeps it, at three times the memory, for one who asks
+    often, and `closed` lets it go again.
     """
 
     tx_id: bytes
     envelope_hash: bytes
     envelope: bytes
-    body: TxBody
-    signatures: tuple[tuple[bytes, bytes], ...]
+    sender: str
+    nonce: int
+    valid_until_height: int
+    gas_limit: int
+    _parts: _Parts | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def body(self) -> TxBody:
+        return (self._parts or _read(self.envelope))[0]
+
+    @property
+    def signatures(self) -> tuple[tuple[bytes, bytes], ...]:
+        return (self._parts or _read(self.envelope))[1]
+
+    def opened(self) -> Transaction:
+        """Return the transaction with body and signatures at hand."""
+        return self if self._parts is not None else replace(self, _parts=_read(self.envelope))
+
+    def closed(self) -> Transaction:
+        """Return the transaction in the form in which it waits."""
+        return self if self._parts is None else replace(self, _parts=None)
+
+
+def _read(envelope: bytes) -> _Parts:
+    """Return body and signatures of an envelope that was checked when it was decoded."""
+    outer = envelope_codec.reread(envelope)
+    return body_codec.reread(outer.body), outer.signatures
 
 
 def envelope_hash(envelope: bytes) -> bytes:
@@ -85,8 +117,25 @@ def decode_transaction(envelope: bytes, chain_id: bytes) -> Transaction:
         tx_id=signing_digest(Tag.SIG_TX, chain_id, outer.body),
         envelope_hash=envelope_hash(envelope),
         envelope=envelope,
-        body=body,
-        signatures=outer.signatures,
+        sender=sys.intern(body.signers[0].user_id),
+        nonce=body.nonce,
+        valid_until_height=body.valid_until_height,
+        gas_limit=body.gas_limit,
+        _parts=(body, outer.signatures),
+    )
+
+
+def unsigned(body: TxBody, tx_id: bytes) -> Transaction:
+    """Return the transaction of a body that nobody signed, to run it without a block: no keys stand in it."""
+    return Transaction(
+        tx_id=tx_id,
+        envelope_hash=b"",
+        envelope=b"",
+        sender=body.signers[0].user_id,
+        nonce=body.nonce,
+        valid_until_height=body.valid_until_height,
+        gas_limit=body.gas_limit,
+        _parts=(body, ()),
     )
 
 
@@ -97,7 +146,16 @@ def sign_transaction(body: TxBody, keys: Sequence[SigningKey], chain_id: bytes) 
     return encode(Envelope(raw, tuple((key.public_key, key.sign(digest)) for key in keys)))
 
 
-def check_expiry(body: TxBody, height: int, params: Params) -> None:
+class Expiring(Protocol):
+    """A transaction, or the body of one that is not signed yet."""
+
+    @property
+    def valid_until_height(self) -> int: ...
+    @property
+    def gas_limit(self) -> int: ...
+
+
+def check_expiry(body: Expiring, height: int, params: Params) -> None:
     """Raise `InvalidTransaction` if the transaction may not enter a block at `height` (LR2)."""
     if body.valid_until_height < height:
         raise InvalidTransaction("expired", f"valid until height {body.valid_until_height}, the block is {height}")

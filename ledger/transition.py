@@ -193,7 +193,7 @@ class BlockExecution:
     def run(self, transactions: Sequence[Transaction]) -> None:
         """Execute the next `transactions` of the block, in order."""
         for tx in transactions:
-            self._receipts.append(self._execute(tx))
+            self._receipts.append(self._execute(tx.opened()))
 
     def finish(self) -> BlockResult:
         """Return the result; the execution must not be used afterwards."""

@@ -199,7 +199,7 @@ class Service:
         tx = waiting.tx if waiting is not None else self._submitted.get(tx_id)
         if tx is None:
             return None
-        expired = waiting is None and tx.body.valid_until_height <= self._store.tip.height
+        expired = waiting is None and tx.valid_until_height <= self._store.tip.height
         return TransactionData(
             tx_id=tx_id,
             state=TxState.EXPIRED if expired else TxState.PENDING,
@@ -210,7 +210,7 @@ class Service:
             receipt=None,
             final_height=0,
             code="expired" if expired else "",
-            detail=f"its validity ended at height {tx.body.valid_until_height}" if expired else "",
+            detail=f"its validity ended at height {tx.valid_until_height}" if expired else "",
         )
 
     def state_proof(self, key: bytes) -> CertifiedProof | None:

@@ -577,9 +577,7 @@ class Daemon:
         executed = world.execution.run(self.store.view, effect.header, effect.transactions, effect.evidence)
         block = self.store.blocks[effect.height]
         if block.ref.block_id not in world.validity:
-            world.validity[block.ref.block_id] = tuple(
-                (tx.tx_id, tx.body.valid_until_height) for tx in effect.transactions
-            )
+            world.validity[block.ref.block_id] = tuple((tx.tx_id, tx.valid_until_height) for tx in effect.transactions)
         result, costs = executed.result, world.costs
         gas = sum(receipt.gas_used for receipt in result.receipts)
         cost = costs.execute_block + gas * costs.gas + len(result.writes) * costs.write

@@ -37,7 +37,7 @@ from ledger.money import ISO_4217
 from ledger.registry.lookup import company_key, user_key
 from ledger.registry.records import PEOPLE_ROLES, Company, RootPolicy, User
 from ledger.state import MemoryState, Overlay, Reader
-from ledger.transaction import SignerRef, Transaction, TxBody
+from ledger.transaction import SignerRef, TxBody, unsigned
 from ledger.transition import TransactionHost
 from node.store.ledger import ChainStore
 
@@ -320,7 +320,7 @@ def _host(overlay: Overlay, step: _Step, height: int) -> TransactionHost:
     """Return the host of a transaction with this call, as the nodes make it."""
     refs = tuple(SignerRef(user, "maker", user.partition("-")[0]) for user in step.signers)
     body = TxBody(1, refs, height, height + 10, *step.path, step.args, TX_GAS)
-    tx = Transaction(height.to_bytes(32, "big"), b"", b"", body, ())
+    tx = unsigned(body, height.to_bytes(32, "big"))
     return TransactionHost(overlay, tx, _header(height), DAY)
 
 

@@ -145,7 +145,7 @@ class NodeCore:
             faults=self.sync.faults,
         )
         for tx_id, _, valid_until in event.recent:
-            self.mempool.remember(tx_id, valid_until)
+            self.mempool.recent.add(tx_id, valid_until)
         for body in event.bodies:
             self._load_body(body)
         out: list[ne.NodeEffect] = []
@@ -501,7 +501,7 @@ class NodeCore:
         try:
             header = header_codec.decode(body.header)
             envelopes, evidence = split_bodies(body.envelopes, header.tx_count)
-            transactions = tuple(decode_transaction(envelope, self.config.chain_id) for envelope in envelopes)
+            transactions = tuple(decode_transaction(envelope, self.config.chain_id).closed() for envelope in envelopes)
         except LedgerError as error:
             raise InvariantViolated(f"journal body {body.height} does not decode: {error}") from error
         ids = tuple(tx.tx_id for tx in transactions)

@@ -28,6 +28,7 @@ from ledger.params import Params
 from ledger.registry.lookup import NonceWindow, SoundSigners, check_signers, nonce_free, read_nonces
 from ledger.state import Reader
 from ledger.transaction import Transaction, check_expiry, decode_transaction, envelope_hash
+from node.core.committed import CommittedIds
 from node.core.effects import (
     Answer,
     BroadcastPeer,
@@ -167,11 +168,10 @@ class Mempool:
     """Height of the state that `read` gives; the shell moves both together."""
     time_ms: int = 0
     waiting: dict[bytes, Waiting] = field(default_factory=dict)
-    recent: dict[bytes, int] = field(default_factory=dict)
+    recent: CommittedIds = field(init=False)
     candidates: dict[bytes, Candidate] = field(default_factory=dict)
     settled: dict[bytes, Settled] = field(default_factory=dict)
     """The last `KEPT_BLOCKS` of the chain, by block id."""
-    _expiring: dict[int, list[bytes]] = field(default_factory=dict)
     _lapsing: dict[int, list[bytes]] = field(default_factory=dict)
     _hashes: dict[bytes, bytes] = field(default_factory=dict)
     _nonces: dict[tuple[str, int], bytes] = field(default_factory=dict)
@@ -212,6 +212,9 @@ class Mempool:
     """The state that `_sound` and `_windows` are about: who was found right, and nonce windows that were read."""
     _sound: SoundSigners = field(default_factory=dict)
     _windows: dict[str, NonceWindow] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.recent = CommittedIds(self.params.max_validity_heights)
 
     # -- admission ---------------------------------------------------------------------------------------------
 
@@ -429,18 +432,18 @@ class Mempool:
         most = min(request.max_txs, BLOCK_TXS)
         taken = dict.fromkeys(request.taken)
         for tx_id, entry in self.waiting.items():
-            body = entry.tx.body
-            length = len(entry.tx.envelope)
+            tx = entry.tx
+            length = len(tx.envelope)
             if len(ids) == most:
                 break
-            if tx_id in taken or body.valid_until_height < request.height or length > self.params.max_block_bytes:
+            if tx_id in taken or tx.valid_until_height < request.height or length > self.params.max_block_bytes:
                 continue
-            if (ids and size + length > request.max_size_bytes) or gas + body.gas_limit > self._gas_max:
+            if (ids and size + length > request.max_size_bytes) or gas + tx.gas_limit > self._gas_max:
                 break
             ids.append(tx_id)
-            chosen.append(entry.tx)
+            chosen.append(tx)
             size += length
-            gas += body.gas_limit
+            gas += tx.gas_limit
         evidence = self.evidence.choose(request.height, request.taken)
         if not ids and not evidence and not request.allow_empty:
             return None
@@ -593,14 +596,13 @@ class Mempool:
         self._state = None
         self.evidence.committed(self.height, candidate.evidence)
         for tx in candidate.transactions:
-            rival = self._nonces.get((tx.body.signers[0].user_id, tx.body.nonce))
+            rival = self._nonces.get((tx.sender, tx.nonce))
             if rival is not None and rival != tx.tx_id:
                 self._superseded[rival] = self.height
             self._drop(tx.tx_id)
-            self.remember(tx.tx_id, tx.body.valid_until_height)
+            self.recent.add(tx.tx_id, tx.valid_until_height)
             self._bodies.pop(tx.tx_id, None)
-        for expired in self._expiring.pop(self.height - 1, []):
-            self.recent.pop(expired, None)
+        self.recent.passed(self.height)
         for stale in self._lapsing.pop(self.height, []):
             self._drop(stale)
         bodies = {tx.tx_id: tx.envelope for tx in candidate.transactions}
@@ -615,11 +617,6 @@ class Mempool:
             del self._missing[old]
         self.changed = True
 
-    def remember(self, tx_id: bytes, valid_until_height: int) -> None:
-        """Refuse `tx_id` from now on, until its validity has passed anyway."""
-        self.recent[tx_id] = valid_until_height
-        self._expiring.setdefault(valid_until_height, []).append(tx_id)
-
     # -- private -----------------------------------------------------------------------------------------------
 
     @property
@@ -632,7 +629,7 @@ class Mempool:
         Called before `committed`, and not for what comes by sync: that says nothing about the present primary.
         """
         params, header = self.params, candidate.header
-        gas = sum(tx.body.gas_limit for tx in candidate.transactions)
+        gas = sum(tx.gas_limit for tx in candidate.transactions)
         few = header.tx_count < min(OPEN_TXS, params.max_block_txs)
         if few and header.size_bytes < OPEN_BYTES and gas + params.max_tx_gas <= params.max_block_gas:
             self._room_ns = now
@@ -653,7 +650,7 @@ class Mempool:
         return self._nonce_open(tx)
 
     def _nonce_open(self, tx: Transaction) -> bool:
-        return nonce_free(read_nonces(self.read(), tx.body.signers[0].user_id), tx.body.nonce)
+        return nonce_free(read_nonces(self.read(), tx.sender), tx.nonce)
 
     def _revived(self, tx_id: bytes, tx: Transaction) -> bool:
         """Tell, and note, that the rival of `tx` did not use up the nonce after all: its signer was bad (LR3)."""
@@ -667,7 +664,7 @@ class Mempool:
         tx = decode_transaction(envelope, self.chain_id)
         if len(envelope) > self.params.max_block_bytes:
             raise InvalidTransaction("size", f"{len(envelope)} bytes, a block holds {self.params.max_block_bytes}")
-        check_expiry(tx.body, self.height + 1, self.params)
+        check_expiry(tx, self.height + 1, self.params)
         if tx.tx_id in self.waiting or tx.tx_id in self.recent:
             return tx
         problem = self._quota(self.own if origin is None else origin, len(envelope))
@@ -682,17 +679,17 @@ class Mempool:
         problem = check_signers(state, tx, self.height + 1, self.time_ms, self._sound)
         if problem:
             raise InvalidTransaction("bad_signer", problem)
-        first = tx.body.signers[0].user_id
+        first = tx.sender
         window = self._windows.get(first)
         if window is None:
             window = self._windows[first] = read_nonces(state, first)
-        if not nonce_free(window, tx.body.nonce):
-            raise InvalidTransaction("bad_nonce", f"nonce {tx.body.nonce} is used or too far ahead")
+        if not nonce_free(window, tx.nonce):
+            raise InvalidTransaction("bad_nonce", f"nonce {tx.nonce} is used or too far ahead")
         return tx
 
     def _conflict(self, tx: Transaction) -> str:
         """Return "conflict" if another waiting transaction has the nonce of this one, else ""."""
-        holder = self._nonces.get((tx.body.signers[0].user_id, tx.body.nonce))
+        holder = self._nonces.get((tx.sender, tx.nonce))
         return "" if holder is None or holder == tx.tx_id else "conflict"
 
     def _quota(self, origin: int, size: int) -> str:
@@ -706,7 +703,7 @@ class Mempool:
 
     def _verify(self, transactions: list[Transaction], origin: int, *, wanted: bool) -> NodeEffect:
         token = self.next_token()
-        run = tuple(transactions)
+        run = tuple(tx.closed() for tx in transactions)
         self._checking[token] = _Checking(run, origin, wanted)
         return VerifyTransactions(token=token, transactions=run)
 
@@ -745,9 +742,9 @@ class Mempool:
         self.waiting[tx.tx_id] = Waiting(tx, origin, now)
         fwd_ns = self.params.fwd_ms * _NS
         self._owed[tx.tx_id] = Owed(now + fwd_ns, fwd_ns)
-        self._lapsing.setdefault(tx.body.valid_until_height, []).append(tx.tx_id)
+        self._lapsing.setdefault(tx.valid_until_height, []).append(tx.tx_id)
         self._hashes[tx.envelope_hash] = tx.tx_id
-        self._nonces[(tx.body.signers[0].user_id, tx.body.nonce)] = tx.tx_id
+        self._nonces[(tx.sender, tx.nonce)] = tx.tx_id
         self._bytes += size
         self._charge(origin, size, 1)
         self.changed = True
@@ -761,7 +758,7 @@ class Mempool:
         self._overdue.pop(tx_id, None)
         self._superseded.pop(tx_id, None)
         self._hashes.pop(tx.envelope_hash, None)
-        place = (tx.body.signers[0].user_id, tx.body.nonce)
+        place = (tx.sender, tx.nonce)
         if self._nonces.get(place) == tx_id:
             del self._nonces[place]
         self._bytes -= size
@@ -819,11 +816,11 @@ class Mempool:
             if tx.tx_id in above or (tx.tx_id in self.recent and height > self.height):
                 return Verdict.INVALID, "duplicate"
             try:
-                check_expiry(tx.body, height, self.params)
+                check_expiry(tx, height, self.params)
             except InvalidTransaction as error:
                 return Verdict.INVALID, error.code
             size += len(tx.envelope)
-            gas += tx.body.gas_limit
+            gas += tx.gas_limit
         if size != candidate.header.size_bytes or size > self.params.max_block_bytes:
             return Verdict.INVALID, "size_bytes"
         if gas > self._gas_max:

@@ -403,7 +403,7 @@ class Sync:
         try:
             header = header_codec.decode(block.header)
             envelopes, evidence = split_bodies(block.envelopes, header.tx_count)
-            transactions = tuple(decode_transaction(envelope, self.chain_id) for envelope in envelopes)
+            transactions = tuple(decode_transaction(envelope, self.chain_id).closed() for envelope in envelopes)
         except LedgerError:
             return "malformed"
         if header.epoch > self.epoch.epoch:

@@ -23,7 +23,7 @@ from ledger.money import ISO_4217
 from ledger.registry.lookup import company_key, user_key
 from ledger.registry.records import Company, RootPolicy, User
 from ledger.state import MemoryState, Overlay
-from ledger.transaction import SignerRef, Transaction, TxBody
+from ledger.transaction import SignerRef, TxBody, unsigned
 from ledger.transition import TransactionHost
 
 COMPANIES = {
@@ -66,7 +66,7 @@ class World:
         self.height += 1
         refs = tuple(SignerRef(user, "maker", user.partition("-")[0]) for user in by)
         body = TxBody(1, refs, self.height, self.height + 10, contract, method, args, GAS)
-        tx = Transaction(self.height.to_bytes(32, "big"), b"", b"", body, ())
+        tx = unsigned(body, self.height.to_bytes(32, "big"))
         time_ms = (self.day.toordinal() - datetime.date(1970, 1, 1).toordinal()) * 86_400_000
         header = replace(BLANK, height=self.height, time_ms=time_ms)
         host = TransactionHost(self.overlay, tx, header, self.day.toordinal() - 1)

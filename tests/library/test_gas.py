@@ -12,7 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from contracts.runtime import Program, link
-from ledger.transaction import SignerRef, Transaction, TxBody
+from ledger.transaction import SignerRef, TxBody, unsigned
 from ledger.transition import TransactionHost
 from tests.library.conftest import BLANK, GAS, World, two
 
@@ -64,7 +64,7 @@ def host_of(world: World, path: tuple[str, str], args: tuple[Any, ...], by: list
     refs = tuple(SignerRef(user, "maker", user.partition("-")[0]) for user in by)
     body = TxBody(1, refs, 99, 110, *path, args, GAS)
     header = replace(BLANK, height=99, time_ms=1_772_668_800_000)
-    return TransactionHost(world.overlay, Transaction(b"t" * 32, b"", b"", body, ()), header, world.day.toordinal() - 1)
+    return TransactionHost(world.overlay, unsigned(body, b"t" * 32), header, world.day.toordinal() - 1)
 
 
 @pytest.mark.parametrize("watched", [False, True], ids=["closures", "watched"])

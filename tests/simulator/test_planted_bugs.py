@@ -25,6 +25,7 @@ from consensus.effects import Broadcast, Send
 from consensus.events import Lsn
 from consensus.messages import Committed
 from consensus.validate import Opening
+from node.core.committed import CommittedIds
 from node.core.machine import NodeCore
 from node.core.mempool import Mempool
 from simulator.checkers import CHECKERS, Checker
@@ -140,7 +141,7 @@ def duplicates_are_proposed(patch: pytest.MonkeyPatch) -> None:
         self.waiting.update({tx.tx_id: kept[tx.tx_id] for tx in candidate.transactions if tx.tx_id in kept})
 
     patch.setattr(Mempool, "committed", committed)
-    patch.setattr(Mempool, "remember", lambda self, tx_id, valid_until: None)
+    patch.setattr(CommittedIds, "add", lambda self, tx_id, valid_until: None)
 
 
 @contextmanager
