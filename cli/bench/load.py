@@ -41,6 +41,8 @@ CONNECTIONS: Final = 200
 """Connections to one node; it takes at most 256 from one address. What is due meanwhile waits, and the wait counts."""
 WAIT_S: Final = 20
 """Seconds a node may hold one question for a transaction."""
+BUSY_S: Final = 60
+"""Seconds for which a node may answer that it is busy (503); offered more than it carries, it does, and recovers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,9 +253,8 @@ class Sender:
         node = company.node
         headers = {"Authorization": f"Bearer {node.token}", "Content-Type": "application/msgpack"}
         url = f"{node.api}/v1/transactions/batch"
-        async with self._open.post(url, data=batch.body, headers=headers) as answer:
-            body = await answer.read()
-        if answer.status != 202:
+        status, body = await self._ask("POST", url, headers, batch.body)
+        if status != 202:
             raise CommandFailed(Exit.FAILED, f"{node.plan.name} refused a batch: {body[:300]!r}", "see its log")
         if _batch_decoder.decode(body).rejected:
             first = next(item for item in _refused_decoder.decode(body).items if item["state"] == "rejected")
@@ -265,8 +266,8 @@ class Sender:
         headers = {"Authorization": f"Bearer {node.token}"}
         url = f"{node.api}/v1/transactions/{batch.last_id}?wait={WAIT_S}&until=committed"
         for _ in range(3):
-            async with self._open.get(url, headers=headers) as answer:
-                found = _tx_decoder.decode(await answer.read()) if answer.status in (200, 202) else None
+            status, body = await self._ask("GET", url, headers)
+            found = _tx_decoder.decode(body) if status in (200, 202) else None
             if found is None:
                 raise CommandFailed(Exit.FAILED, f"{node.plan.name} lost transaction {batch.last_id}", "see its log")
             if found.state in ("committed", "final"):
@@ -275,6 +276,19 @@ class Sender:
                     raise CommandFailed(Exit.FAILED, text, f"ask its node: hansa tx show {batch.last_id}")
                 return
         raise CommandFailed(Exit.FAILED, f"{batch.last_id} was not committed in {3 * WAIT_S} s", "see the nodes' logs")
+
+    async def _ask(
+        self, method: str, url: str, headers: dict[str, str], data: bytes | None = None
+    ) -> tuple[int, bytes]:
+        """Return status and body. A node that says it is busy is asked again when it says so, for `BUSY_S` at most."""
+        deadline = time.monotonic() + BUSY_S
+        while True:
+            async with self._open.request(method, url, data=data, headers=headers) as answer:
+                body = await answer.read()
+            pause_s = answer.headers.get("Retry-After", "")
+            if answer.status != 503 or not pause_s.isdecimal() or time.monotonic() > deadline:
+                return answer.status, body
+            await asyncio.sleep(int(pause_s))
 
     @property
     def _open(self) -> aiohttp.ClientSession:
