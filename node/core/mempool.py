@@ -52,9 +52,10 @@ BATCH_BYTES: Final = 64 * 1024
 """A gossip frame leaves at this size without waiting for the timer (performance section 5)."""
 BATCH_ENVELOPES_MAX: Final = 1_024
 """Envelopes accepted in one batch of a peer; more is misbehaviour."""
-BLOCK_TXS: Final = 500
-"""Transactions of one proposal, whatever the network allows: larger blocks save little and cost latency and memory
-at every member (performance section 5). The primary's own policy, not a rule."""
+BLOCK_TXS: Final = 300
+"""Transactions of one proposal, whatever the network allows: larger blocks save little, and what is in work grows with
+them at every member: results, pages of a flush, decoded calls (performance section 5, docs/performance.md). The
+primary's own policy, not a rule."""
 KEPT_BLOCKS: Final = 4
 """Committed blocks whose bodies stay in memory for members that are about to ask for them."""
 OPEN_TXS: Final = 64
@@ -172,7 +173,8 @@ class Mempool:
     candidates: dict[bytes, Candidate] = field(default_factory=dict)
     settled: dict[bytes, Settled] = field(default_factory=dict)
     """The last `KEPT_BLOCKS` of the chain, by block id."""
-    _lapsing: dict[int, list[bytes]] = field(default_factory=dict)
+    _lapsing: dict[int, dict[bytes, None]] = field(default_factory=dict)
+    """Last height of validity -> what waits until then."""
     _hashes: dict[bytes, bytes] = field(default_factory=dict)
     _nonces: dict[tuple[str, int], bytes] = field(default_factory=dict)
     _refused: dict[bytes, None] = field(default_factory=dict)
@@ -603,7 +605,7 @@ class Mempool:
             self.recent.add(tx.tx_id, tx.valid_until_height)
             self._bodies.pop(tx.tx_id, None)
         self.recent.passed(self.height)
-        for stale in self._lapsing.pop(self.height, []):
+        for stale in list(self._lapsing.get(self.height, ())):
             self._drop(stale)
         bodies = {tx.tx_id: tx.envelope for tx in candidate.transactions}
         bodies.update((evidence_id(item), item) for item in candidate.evidence)
@@ -742,7 +744,7 @@ class Mempool:
         self.waiting[tx.tx_id] = Waiting(tx, origin, now)
         fwd_ns = self.params.fwd_ms * _NS
         self._owed[tx.tx_id] = Owed(now + fwd_ns, fwd_ns)
-        self._lapsing.setdefault(tx.valid_until_height, []).append(tx.tx_id)
+        self._lapsing.setdefault(tx.valid_until_height, {})[tx.tx_id] = None
         self._hashes[tx.envelope_hash] = tx.tx_id
         self._nonces[(tx.sender, tx.nonce)] = tx.tx_id
         self._bytes += size
@@ -758,6 +760,10 @@ class Mempool:
         self._overdue.pop(tx_id, None)
         self._superseded.pop(tx_id, None)
         self._hashes.pop(tx.envelope_hash, None)
+        lapsing = self._lapsing.get(tx.valid_until_height, {})
+        lapsing.pop(tx_id, None)
+        if not lapsing:
+            self._lapsing.pop(tx.valid_until_height, None)
         place = (tx.sender, tx.nonce)
         if self._nonces.get(place) == tx_id:
             del self._nonces[place]

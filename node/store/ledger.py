@@ -82,7 +82,7 @@ MAP_BYTES: Final = 64 * 1024**3
 """Address space kept for the environment, not disk space; `storage.ledger_max_gib` changes it."""
 HEADERS_CACHED: Final = 256
 CHUNKS_CACHED: Final = 16
-WRITE_CHANGES: Final = 3_000
+WRITE_CHANGES: Final = 1_500
 """State changes of one durable transaction, unless a single height has more: LMDB copies about one page of 4 KiB for
 each, and keeps the memory of its largest transaction for the next ones."""
 CHANGES_A_TX: Final = 3

@@ -33,8 +33,8 @@ Blocks of a loaded network change 5,000 each: there only what a header may still
 KEY_LIMIT_BYTES: Final = 511
 """Of LMDB. State keys stay below it by the limits of the contract language."""
 ROW_CACHE_BYTES: Final = 4 * 1024 * 1024
-NODE_CACHE_BYTES: Final = 8 * 1024 * 1024
-"""Caps in bytes of content; half of what E26 allows, for a node below 100 MB (docs/performance.md)."""
+NODE_CACHE_BYTES: Final = 4 * 1024 * 1024
+"""Caps in bytes of content; a half and a quarter of what E26 allows, for a node below 100 MB (docs/performance.md)."""
 TOP_NIBBLES: Final = 3
 """Tree levels that are never evicted: at most 4,369 nodes (E26)."""
 
