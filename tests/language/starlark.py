@@ -52,8 +52,7 @@ class Typed(NamedTuple):
 
 def archive() -> Path | None:
     """Return the pinned archive, where `HANSA_STARLARK` or `scripts/starlark-suite` put it; None if it is not there."""
-    root = Path(__file__).parents[2]
-    places = [os.environ.get("HANSA_STARLARK", ""), str(root / ".venv-test" / ARCHIVE)]
+    places = [os.environ.get("HANSA_STARLARK", ""), str(Path(sys.prefix) / ARCHIVE)]
     found = next((Path(place) for place in places if place and Path(place).is_file()), None)
     if found is not None and hashlib.sha256(found.read_bytes()).hexdigest() != SHA256:
         raise ValueError(f"{found} is not {ARCHIVE} as pinned; fetch it again with scripts/starlark-suite")
