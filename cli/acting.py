@@ -95,6 +95,8 @@ class Actor:
 
     async def _worst_gas(self, act: Act) -> int:
         """Return what the call can cost at most; a higher limit would only take room in the block."""
+        if act.gas:
+            return act.gas
         if act.contract not in self._gas:
             contract = await self.client.get(f"v1/contracts/{act.contract}")
             self._gas[act.contract] = {name: int(method["worst_gas"]) for name, method in contract["actions"].items()}

@@ -10,12 +10,14 @@ from typing import Final
 class Act:
     """One business act. `roles` are people roles of the signing company with their capacities, in order.
 
-    The gas limit is the worst case that the contract's compiler proves, asked from the node.
+    The gas limit is the worst case that the contract's compiler proves, asked from the node; `gas` is that of calls
+    which no compiler made.
     """
 
     contract: str
     method: str
     roles: tuple[tuple[str, str], ...]
+    gas: int = 0
 
 
 _MAKER_CHECKER: Final = (("preparer", "maker"), ("approver", "checker"))

@@ -7,8 +7,8 @@ Nothing here asks a node whether it tells the truth.
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ledger.block import Header
     from ledger.certificate import CommitCertificate
     from ledger.genesis import GenesisDocument
+    from ledger.governance.follow import EpochEnd
     from ledger.light import MemberSet
     from ledger.proof import BlockProof, ResultProof
 
@@ -40,13 +41,29 @@ class Trusted:
     chain_id: bytes
     names: Mapping[str, str]
     """Company id -> name, from a directory file beside it whose entries hash to their commitments; may be empty."""
+    ends: tuple[EpochEnd, ...] = ()
+    """How epochs 0, 1, ... ended, as somebody says: believed as far as the members before vouch for it (P85)."""
 
     @cached_property
     def members(self) -> tuple[tuple[str, bytes], ...]:
-        """Return (company id, consensus key) of the members by index."""
+        """Return (company id, consensus key) of the founding members by index."""
         from ledger.genesis import epoch_members
 
         return epoch_members(self.document)
+
+    def members_of(self, epoch: int) -> MemberSet:
+        """Return the members of an epoch, walking to it from the founders; refuse a way that does not hold (P85)."""
+        from ledger.light import follow
+
+        found = self.member_set
+        for end in self.ends[:epoch]:
+            after = follow(end.header, end.certificate, end.members, found, self.chain_id)
+            if isinstance(after, str):
+                raise does_not_hold(f"end of epoch {found.epoch}: {after}")
+            found = after
+        if found.epoch != epoch:
+            raise does_not_hold(f"it is of epoch {epoch}, and the way from the founders to it ends at {found.epoch}")
+        return found
 
     @cached_property
     def program(self) -> Program:
@@ -63,7 +80,7 @@ class Trusted:
 
     @cached_property
     def member_set(self) -> MemberSet:
-        """Return the members that may certify headers: those of the genesis document (P85)."""
+        """Return the founders, who certify the headers of epoch 0 (P85)."""
         from ledger.light import genesis_members
 
         return genesis_members(self.document)
@@ -154,9 +171,9 @@ def check(trusted: Trusted, data: bytes, about: bytes) -> Checked:
     from ledger.errors import LedgerError
     from ledger.proof import result_codec, verify_result
 
-    keys = [key for _, key in trusted.members]
     try:
         proof = result_codec.decode(data)
+        keys = trusted.members_of(proof.certificate.vote.epoch).keys
         problem = verify_result(proof, keys, trusted.chain_id, about=about)
     except LedgerError as error:
         raise does_not_hold(str(error)) from None
@@ -177,7 +194,7 @@ def certified(trusted: Trusted, raw: bytes, certificate: CommitCertificate) -> H
     """Return a header that the trusted members certified, or refuse (P85)."""
     from ledger.light import header_of
 
-    header = header_of(raw, certificate, trusted.member_set, trusted.chain_id)
+    header = header_of(raw, certificate, trusted.members_of(certificate.vote.epoch), trusted.chain_id)
     if isinstance(header, str):
         raise does_not_hold(header)
     return header
@@ -187,8 +204,8 @@ def signers(trusted: Trusted, certificate: CommitCertificate) -> tuple[str, ...]
     """Return the companies that signed a certificate that was checked."""
     from ledger.certificate import bitmap_indexes
 
-    indexes = bitmap_indexes(certificate.signers, len(trusted.members)) or ()
-    return tuple(trusted.members[index][0] for index in indexes)
+    seats = trusted.members_of(certificate.vote.epoch).seats
+    return tuple(seats[index][0] for index in bitmap_indexes(certificate.signers, len(seats)) or ())
 
 
 def does_not_hold(problem: str) -> CommandFailed:
@@ -227,12 +244,30 @@ def proof_bytes(content: Mapping[str, Any] | None) -> bytes | None:
         raise CommandFailed(Exit.REJECTED, "the proof is malformed", "ask another node") from None
 
 
-def proof_document(kind: str, about: bytes, data: bytes) -> dict[str, Any]:
-    """Return the content of a proof file: what `hansa verify` reads. `kind` is one of `KINDS`."""
+def with_epochs(trusted: Trusted, content: Mapping[str, Any] | None) -> Trusted:
+    """Return the same trust with the epoch ends that lie beside a proof in an answer or a file; not checked yet."""
+    from ledger.errors import LedgerError
+    from ledger.governance.follow import epoch_end_codec
+
+    try:
+        listed = [str(item) for item in (content or {}).get("epochs", ())]
+        ends = tuple(epoch_end_codec.decode(b64decode(item, validate=True)) for item in listed)
+    except (TypeError, ValueError, LedgerError):
+        raise CommandFailed(Exit.REJECTED, "the ends of epochs beside the proof are malformed", "ask again") from None
+    return replace(trusted, ends=ends)
+
+
+def proof_document(kind: str, about: bytes, data: bytes, epochs: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the content of a proof file: what `hansa verify` reads. `kind` is one of `KINDS`.
+
+    `epochs` are the ends of the epochs before that of its certificate, as the node gave them (P85).
+    """
+    beside = {"epochs": list(epochs)} if epochs else {}
     return {
         "schema": PROOF_SCHEMA,
         "kind": kind,
         "about": about.hex(),
         "format": FORMAT,
         "bytes": b64encode(data).decode("ascii"),
+        **beside,
     }

@@ -12,7 +12,7 @@ import click
 from cli import output, txfile
 from cli.acting import Actor
 from cli.amounts import show_amount
-from cli.calls import ACTS
+from cli.calls import ACTS, Act
 from cli.client import Client
 from cli.profile import Session, command_options, run
 from cli.wallet import Wallet
@@ -52,9 +52,14 @@ class Writing:
         self.until = until
         self.generate_only = generate_only
 
+    @property
+    def home(self) -> Path:
+        """The home of the company that acts."""
+        return self.session.wallet().home
+
     def carry_out(
         self,
-        act: str,
+        act: str | Act,
         arguments: Callable[[Actor], Awaitable[Sequence[Any]] | Sequence[Any]],
         said: Callable[[dict[str, Any]], str],
         *,
@@ -62,17 +67,18 @@ class Writing:
         named: tuple[str, str, str] | None = None,
         elsewhere: Callable[[Actor], Awaitable[Sequence[SignerRef]]] | None = None,
     ) -> None:
-        """Compose, sign, submit and wait for `act`; print what happened with `said`.
+        """Compose, sign, submit and wait for `act`, by its name in `ACTS` or as it is; print what happened with `said`.
 
         `arguments` may ask the node first, as may `elsewhere`: signers on other machines, for --generate-only.
         With -q the id of what was made is printed, or that of the transaction.
         """
 
+        wanted = ACTS[act] if isinstance(act, str) else act
+
         async def work(client: Client) -> dict[str, Any]:
             actor = Actor(client, self.session.wallet())
             await actor.open()
             others = [Wallet(Path(home)) for home in homes]
-            wanted = ACTS[act]
             given = arguments(actor)
             args = await given if isinstance(given, Awaitable) else given
             absent = await elsewhere(actor) if elsewhere else ()
@@ -90,7 +96,7 @@ class Writing:
             return await actor.finish(tx_id, until=self.until, seconds=self.session.timeout_s)
 
         found = run(work, self.session, named)
-        document = {"schema": "hansa.act/1", "act": act, "transaction": found}
+        document = {"schema": "hansa.act/1", "act": act if isinstance(act, str) else act.method, "transaction": found}
         if not self.session.talks:
             output.one(document, self.session.output, [], result_of(found) or str(found["id"]))
         elif found["state"] == "unsigned":

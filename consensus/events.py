@@ -80,6 +80,8 @@ class ReplicaConfig:
     company_id: str = ""
     former: EpochSpec | None = None
     coming: EpochSpec | None = None
+    fresh_key: bool = False
+    """The own key votes from this epoch on. Its journal may be empty; before it signs, the others are asked (P98)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -95,8 +95,9 @@ def initial_state(event: Start) -> ReplicaState:
         state.recent[event.tip.height] = Recent(event.tip_certificate, event.tip, None, event.now)
     state.trail = trail.certificates
     state.trail_headers = trail.headers
-    # A new journal has signed nothing, so nothing can be missing from it: a first start waits for nobody (P98).
-    state.cleared = not voting or not event.records or members.q == 1
+    # A new journal has signed nothing, so nothing can be missing from it: a first start waits for nobody (P98). That of
+    # a key which votes since this epoch may have been set back to its beginning meanwhile.
+    state.cleared = not voting or not (event.records or config.fresh_key) or members.q == 1
     if not voting:
         state.silenced = next((one.reason for _, one in reversed(event.records) if isinstance(one, Silenced)), "")
     return state
@@ -118,16 +119,11 @@ def _replay(event: Start) -> tuple[Picture | None, Trail, int]:
     if not event.voting or (config.index is None and not event.records):
         return None, trail, 0
     if not event.records:
-        if event.tip.height > 0:
+        if event.tip.height > 0 and not config.fresh_key:
             return None, trail, 0  # blocks without a journal: it was lost (P97)
-        picture = Picture(
-            config.journal_id,
-            config.epoch.epoch,
-            0,
-            Mode.NORMAL,
-            genesis_certificate(config.genesis_id, config.epoch.epoch),
-        )
-        return picture, trail, 0
+        epoch = config.epoch.epoch
+        committed = event.tip_certificate if event.tip.height else genesis_certificate(config.genesis_id, epoch)
+        return Picture(config.journal_id, epoch, 0, Mode.NORMAL, committed), trail, 0
     first = event.records[0][1]
     if not isinstance(first, Anchor) or first.journal_id != config.journal_id:
         return None, trail, 0

@@ -24,7 +24,7 @@ from ledger.ids import HASH_BYTES
 
 
 def send_status(step: Step, peer: int) -> None:
-    """Tell `peer` what we hold; `echo` is the highest vote of its own that we have (P98)."""
+    """Tell `peer` what we hold; `echo` is the highest vote of its own that we have (P98), a guest has none."""
     state = step.state
     slot = state.slots.get(state.height + 1)
     holders = state.target_changes if state.mode is Mode.CHANGING else {}
@@ -42,7 +42,7 @@ def send_status(step: Step, peer: int) -> None:
             prepares=_bitmap(state, slot.prepares.held if slot is not None else 0),
             commits=_bitmap(state, slot.commits.held if slot is not None else 0),
             view_changes=_bitmap(state, sum(1 << sender for sender in holders)),
-            echo=echo_of(state, peer),
+            echo=b"" if peer in state.guests else echo_of(state, peer),
         ),
     )
 
@@ -56,10 +56,18 @@ def greet(step: Step, peer: int) -> None:
 
 
 def broadcast_status(step: Step) -> None:
-    """To each connected member, every STATUS_MS."""
+    """To each connected member and guest, every STATUS_MS."""
     for index, peer in enumerate(step.state.peers):
         if peer.connected and index != step.state.me:
             send_status(step, index)
+    for guest in step.state.guests:
+        send_status(step, guest)
+
+
+def on_guest_status(step: Step, guest: int, message: Status) -> None:
+    """A node without a vote follows: it gets the certificates it lacks and is believed in nothing (P37)."""
+    if number(message.committed_height):
+        _send_certificates(step, guest, message)
 
 
 def _unsigned(slot: Slot) -> bool:

@@ -61,7 +61,7 @@ from consensus.normal import (
 )
 from consensus.propose import on_block_built, on_work_changed, propose
 from consensus.recovery import initial_state, on_durable, on_stored, resume
-from consensus.repair import greet, on_status
+from consensus.repair import greet, on_guest_status, on_status, send_status
 from consensus.signatures import NEW_VIEW_CONTENT, OWN, VOTES, answered, complete
 from consensus.slots import COMMIT, PRE_PREPARE, PREPARE
 from consensus.stall import StallView, why
@@ -169,7 +169,10 @@ def _on_received(step: Step, event: Received) -> None:
     state = step.state
     peer = event.peer
     if not 0 <= peer < state.members.n or peer == state.me:
-        step.count("dropped_peer")
+        if peer in state.guests and isinstance(event.message, Status):
+            on_guest_status(step, peer, event.message)
+        else:
+            step.count("dropped_peer")
         return
     state.peers[peer].heard_ns = event.now
     _MESSAGES[type(event.message)](step, peer, event.message)
@@ -194,12 +197,16 @@ def _on_peer_up(step: Step, event: PeerUp) -> None:
     if 0 <= event.peer < state.members.n and event.peer != state.me:
         state.peers[event.peer].connected = True
         greet(step, event.peer)
+    elif event.peer >= state.members.n:
+        state.guests[event.peer] = None
+        send_status(step, event.peer)
 
 
 def _on_peer_down(step: Step, event: PeerDown) -> None:
     state = step.state
     if 0 <= event.peer < state.members.n:
         state.peers[event.peer].connected = False
+    state.guests.pop(event.peer, None)
 
 
 def _on_second_start(_step: Step, _event: Start) -> None:

@@ -19,7 +19,7 @@ import time
 import tomllib
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from getpass import getpass
 from pathlib import Path
@@ -29,6 +29,7 @@ import structlog
 
 from consensus.effects import Halt, Report, SignatureItem, Silence
 from consensus.events import Mode, ReplicaConfig
+from consensus.records import Anchor
 from consensus.validate import signing_digest_of
 from contracts.keys import ENTRY, names_of
 from contracts.runtime import Program, program
@@ -39,16 +40,17 @@ from ledger.genesis import (
     GenesisDocument,
     chain_id,
     check_genesis,
-    epoch_members,
     genesis_block,
     genesis_file_codec,
     genesis_state,
 )
-from ledger.registry.epochs import epoch_at
-from ledger.registry.records import Node
+from ledger.registry.epochs import EpochRecord, epoch_at, last_epoch, read_epoch
+from ledger.registry.epochs import members as epoch_members
+from ledger.registry.lookup import ACTIVE, nodes, read_key, read_node, read_registry
+from ledger.registry.records import node_id as node_id_of
 from ledger.transition import BlockResult
 from node.api.limits import Rate, RateSettings
-from node.api.ports import ConsensusStatus, MemberStatus
+from node.api.ports import ConsensusStatus, MemberStatus, NotYet
 from node.api.settings import ApiSettings, UnsafeListener
 from node.api.tokens import TokenError, TokenStore
 from node.config import Address, ConfigError, LoadedConfig, NodeConfig, load_config, parse_address
@@ -57,8 +59,8 @@ from node.core.events import NodeStart
 from node.core.machine import NodeContext, NodeCore
 from node.core.messages import PeerMessage
 from node.documents.vault import Vault
-from node.driver.loop import Driver
-from node.home import CONSENSUS_KEY, NUMBERING_KEY, TLS_PASSWORD_KEY
+from node.driver.loop import Beginning, Driver
+from node.home import NUMBERING_KEY, TLS_PASSWORD_KEY, consensus_keys
 from node.identity.directory import Directory, DirectoryRefused, load_directory
 from node.identity.hardening import forbid_dumps
 from node.identity.keystore import KeyKind, Keystore, KeystoreError
@@ -66,6 +68,7 @@ from node.identity.tls import CERTIFICATE_FILE, KEY_FILE, TlsFiles, api_context,
 from node.identity.unlock import UnlockFailed, UnlockSecret, find_secret
 from node.service import Identity, Service
 from node.store import swap
+from node.store.ends import EpochEnds
 from node.store.errors import StoreError
 from node.store.journal import Journal, JournalImage
 from node.store.ledger import ChainStore
@@ -74,7 +77,7 @@ from node.store.pruning import BLOCKS_AT_ONCE, Keep, Plan, compact, plan, prune,
 from node.store.replay import replay
 from node.store.snapshots import Snapshots
 from node.transport.faults import FAULTS_FILE, FaultsMalformed, read_faults
-from node.transport.peers import ListenFailed, PeerCallbacks, Peers, PeerSettings
+from node.transport.peers import GUEST_FIRST, ListenFailed, PeerCallbacks, Peers, PeerSettings
 from node.transport.peers import Member as PeerMember
 
 log: Final = structlog.get_logger("node")
@@ -108,6 +111,16 @@ class StartRefused(Exception):
     """The node cannot run with what it was given. The text names cause and next step."""
 
 
+@dataclass(frozen=True, slots=True)
+class VotingKey:
+    """A consensus key of this node and the journal made with it: each key has its own guard against signing twice."""
+
+    key: SigningKey
+    journal_id: bytes
+    number: int
+    """1 is the first one; names the folder of the journal."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Prepared:
     """Everything that is opened before the loop begins."""
@@ -118,8 +131,12 @@ class Prepared:
     genesis_id: bytes
     chain: bytes
     directory: Directory
-    node: Node
-    consensus_key: SigningKey
+    node_id: str
+    company_id: str
+    keys: tuple[VotingKey, ...]
+    """All consensus keys of this node, the first one first."""
+    key: VotingKey
+    """The one that signs in the present epoch; `journal` is its journal."""
     tls: TlsFiles
     api_tls: TlsFiles | None
     """The API's own certificate; None when the configuration names one, or in development (S46)."""
@@ -130,8 +147,9 @@ class Prepared:
     image: JournalImage
     chain_keys: Mapping[str, Mapping[int, bytes]]
     journal_keys: Mapping[int, bytes]
-    journal_id: bytes
-    """Keys and id with which store and journal are opened again when a snapshot takes the place of the store."""
+    """Keys with which store and journals are opened again, when a snapshot takes the place of the store or a key that
+    of another."""
+    ends: EpochEnds
     tokens: TokenStore
     vault: Vault
     numbering: bytes
@@ -194,9 +212,8 @@ def prepare(loaded: LoadedConfig) -> Prepared:
     forbid_dumps(development=not document.production)
     directory = load_directory(config.directory_file, document.companies, document.nodes)
     keystore = Keystore.open(config.keystore_dir, _secret_of(config, document))
-    stored = keystore.load(CONSENSUS_KEY, KeyKind.CONSENSUS)
-    key = stored.signing_key()
-    node = _own_node(document, key, config.node.company)
+    keys = _voting_keys(keystore)
+    node_id, company_id = _own_place(document, keys[0].key, config.node.company)
     home = config.keystore_dir.parent
     password = keystore.load(TLS_PASSWORD_KEY, KeyKind.TLS_PASSWORD).private.hex().encode()
     own_api = not (config.node.development or config.api.tls_certificate)
@@ -208,7 +225,10 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         journal_keys = keystore.seal_keys("journal")
         store = _open_store(config, data, chain_keys, document, chain, programs)
         snapshots = _open_snapshots(config, store, chain_keys, chain, programs)
-        journal, image = Journal.open(data.journal, journal_keys, stored.journal_id)
+        ends = EpochEnds(data.path)
+        ends.follow(store)
+        key = _key_at(store, company_id, keys)
+        journal, image = Journal.open(data.journal_of(key.number), journal_keys, key.journal_id)
         vault = Vault.open(
             data.documents,
             keystore.seal_keys("documents"),
@@ -229,8 +249,10 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         genesis_id=genesis_id,
         chain=chain,
         directory=directory,
-        node=node,
-        consensus_key=key,
+        node_id=node_id,
+        company_id=company_id,
+        keys=keys,
+        key=key,
         tls=TlsFiles(certificate=home / CERTIFICATE_FILE, key=home / KEY_FILE, password=password),
         api_tls=api_tls,
         program=programs,
@@ -240,7 +262,7 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         image=image,
         chain_keys=chain_keys,
         journal_keys=journal_keys,
-        journal_id=stored.journal_id,
+        ends=ends,
         tokens=TokenStore(config.data_dir / "tokens.json"),
         vault=vault,
         numbering=numbering,
@@ -301,8 +323,15 @@ def take_snapshot(prepared: Prepared) -> None:
     prepared.snapshots = _open_snapshots(
         prepared.config, prepared.store, prepared.chain_keys, prepared.chain, prepared.program
     )
-    prepared.journal, prepared.image = Journal.open(prepared.data.journal, prepared.journal_keys, prepared.journal_id)
+    open_journal(prepared)
     log.info("snapshot_installed", height=prepared.store.tip.height, blocks=prepared.store.tip.height - height)
+
+
+def open_journal(prepared: Prepared) -> None:
+    """Open the journal of the key that signs at the next height; the one that was open must be closed."""
+    prepared.key = key = _key_at(prepared.store, prepared.company_id, prepared.keys)
+    path = prepared.data.journal_of(key.number)
+    prepared.journal, prepared.image = Journal.open(path, prepared.journal_keys, key.journal_id)
 
 
 def read_genesis(path: Path) -> tuple[GenesisDocument, bytes]:
@@ -339,23 +368,20 @@ class Daemon:
     def __init__(self, prepared: Prepared) -> None:
         self._parts = prepared
         document = prepared.document
-        members = epoch_members(document)
-        self._members = members
-        self._keys = [key for _, key in members]
-        self._own = next(
-            (index for index, (company, _) in enumerate(members) if company == prepared.node.company_id), None
-        )
+        self._read_epoch()
+        self._electorates: dict[int, tuple[bytes, ...]] = {}
+        """Consensus keys by index, of every epoch that a signature was checked in; an epoch never changes (S20)."""
+        self._guests: dict[str, int] = {}
+        """Link index of every node without a vote that was met, by node id."""
         self._keep = keep_rule(prepared.config, document)
         self._reports: list[tuple[int, str]] = []
         self._last_block_ms = 0
         self._exit = EXIT_OK
         self._held_back = False
         self._offsets: deque[int] = deque(maxlen=OFFSETS_KEPT)
-        context = NodeContext(read=prepared.store.view, replay_blocks=prepared.config.storage.sync_replay_blocks)
-        self.core = NodeCore(VoteSigner(prepared.consensus_key, prepared.chain), context)
         self.links = self._make_links()
         self.driver = Driver(
-            core=self.core,
+            core=self._new_core(),
             journal=prepared.journal,
             store=prepared.store,
             snapshots=prepared.snapshots,
@@ -367,6 +393,7 @@ class Daemon:
             on_halt=self._on_halt,
             on_report=self._on_report,
             on_silence=self._on_silence,
+            begin_epoch=self._begin_epoch,
             prune=lambda: prune(prepared.store, self._keep, least=BLOCKS_AT_ONCE),
         )
         self.driver.turn_hook = self._after_turn
@@ -374,14 +401,13 @@ class Daemon:
         self.service = Service(
             identity=Identity(
                 chain_id=prepared.chain,
-                company_id=prepared.node.company_id,
-                node_id=prepared.node.node_id,
+                company_id=prepared.company_id,
+                node_id=prepared.node_id,
                 document=document,
                 names=prepared.directory.names,
                 people=prepared.people,
             ),
             store=prepared.store,
-            core=self.core,
             driver=self.driver,
             interfaces=prepared.program.interfaces,
             tokens=prepared.tokens,
@@ -389,9 +415,110 @@ class Daemon:
             directory=prepared.directory,
             numbering=prepared.numbering,
             sign_pack=self._sign_pack,
+            ends=prepared.ends,
             consensus=self.consensus,
             not_ready=self.not_ready,
         )
+
+    @property
+    def core(self) -> NodeCore:
+        """The core of the present epoch."""
+        return self.driver.core
+
+    # -- epochs ------------------------------------------------------------------------------------------------------
+
+    def _read_epoch(self) -> None:
+        """Look up in the state who decides the next height, and whether this node is one of them."""
+        parts = self._parts
+        view = parts.store.view()
+        self._epoch = epoch_at(view, parts.store.tip.height + 1)
+        self._own = own_index(self._epoch, parts)
+        self._registry_version = read_registry(view).version
+
+    def _new_core(self) -> NodeCore:
+        parts = self._parts
+        context = NodeContext(read=parts.store.view, replay_blocks=parts.config.storage.sync_replay_blocks)
+        return NodeCore(VoteSigner(parts.key.key, parts.chain), context)
+
+    def _begin_epoch(self) -> Beginning:
+        """Everything up to the barrier is executed and durable: read who decides now, and begin with that (P114)."""
+        parts = self._parts
+        if _key_at(parts.store, parts.company_id, parts.keys) is parts.key:
+            read = parts.journal.image(parts.key.journal_id)
+            parts.image = read if parts.image.voting else replace(parts.image, records=read.records, bodies=read.bodies)
+        else:
+            parts.journal.close()
+            open_journal(parts)
+        parts.ends.follow(parts.store)
+        self._read_epoch()
+        core = self._new_core()
+        moved = self.links.update(self._own, self._linked_nodes(), parts.key.key)
+        if not parts.document.production:
+            self._take_faults()
+        epoch = self._epoch
+        log.info("epoch_began", epoch=epoch.epoch, height=epoch.first_height, n=len(epoch.members), member=self._own)
+        return Beginning(
+            core=core,
+            journal=parts.journal,
+            start=lambda now, wall: start_event(parts, now, wall),
+            moved=moved,
+            connected=self.links.connected,
+        )
+
+    def _linked_nodes(self) -> list[PeerMember]:
+        """Return every node that has a link here, with its index in the epoch of the core (P117, S27).
+
+        All active nodes; of a company that left, until the window after the barrier is committed: the last blocks of
+        its epoch may still be wanted. Nodes without a vote are linked with members only.
+        """
+        parts = self._parts
+        view, epoch = parts.store.view(), self._epoch
+        recent = epoch.companies
+        if epoch.epoch and parts.store.tip.height < epoch.first_height + parts.document.params.window:
+            recent += tuple(member.company_id for member in epoch_members(view, epoch.epoch - 1))
+        addresses: dict[str, Address] = {}
+        for company, text in parts.directory.addresses.items():
+            addresses[company] = parse_address(text)
+        addresses.update(parts.config.peer_addresses)
+        found: list[PeerMember] = []
+        for node in nodes(view):
+            member = epoch.member(node.company_id)
+            if member is not None and member.node_id == node.node_id:
+                index = epoch.companies.index(node.company_id)
+            elif self._own is not None and (node.status == ACTIVE or node.company_id in recent):
+                index = self._guests.setdefault(node.node_id, GUEST_FIRST + len(self._guests))
+            else:
+                continue
+            found.append(PeerMember(index=index, node=node, address=addresses.get(node.company_id)))
+        return found
+
+    def _follow_registry(self, height: int) -> None:
+        """Bring the links in line when the registry changed, and when the nodes that left have had their time (S21)."""
+        version = read_registry(self._parts.store.view()).version
+        if (
+            version == self._registry_version
+            and height != self._epoch.first_height + self._parts.document.params.window
+        ):
+            return
+        self._registry_version = version
+        self._take_new_keys()
+        self.links.update(self._own, self._linked_nodes(), self._parts.key.key)
+
+    def _take_new_keys(self) -> None:
+        """Open the keystore again once the companies agreed to a key that was made after the start (S23)."""
+        parts = self._parts
+        node = read_node(parts.store.view(), parts.node_id)
+        held = [one.key.public_key for one in parts.keys]
+        if node is None or all(item.public_key in held for item in node.consensus):
+            return
+        try:
+            keystore = Keystore.open(parts.config.keystore_dir, _secret_of(parts.config, parts.document, ask=False))
+            found = _voting_keys(keystore)
+            keystore.close()
+        except (KeystoreError, UnlockFailed) as error:
+            log.error("consensus_key_closed", detail=str(error), next="restart the node before the epoch changes")
+            return
+        parts.keys += tuple(one for one in found if one.key.public_key not in held)
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -420,9 +547,7 @@ class Daemon:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        log.info(
-            "node_started", node=self._parts.node.node_id, height=replayed, peer=str(peers_at), api=config.api.listen
-        )
+        log.info("node_started", node=self._parts.node_id, height=replayed, peer=str(peers_at), api=config.api.listen)
         if self._parts.image.problem:
             log.error("node_does_not_vote", detail=self._parts.image.problem, next=SILENCED_NEXT)
         try:
@@ -439,28 +564,19 @@ class Daemon:
 
     def _make_links(self) -> Peers:
         parts = self._parts
-        addresses: dict[str, Address] = {}
-        for company, text in parts.directory.addresses.items():
-            addresses[company] = parse_address(text)
-        addresses.update(parts.config.peer_addresses)
-        nodes = {node.company_id: node for node in parts.document.nodes if node.kind == "member"}
-        members = [
-            PeerMember(index=index, node=nodes[company], address=addresses.get(company))
-            for index, (company, _) in enumerate(self._members)
-        ]
         return Peers(
             PeerSettings(
                 chain_id=parts.chain,
-                own_index=self._own,
-                own_node_id=parts.node.node_id,
+                own_node_id=parts.node_id,
                 tls=parts.tls,
                 listen=parts.config.peers_address,
                 development=not parts.document.production,
                 reconnect_max_s=parts.config.peers.reconnect_max_s,
                 outbound_max_bytes=parts.config.peers.outbound_max_mib * 1024 * 1024,
             ),
-            members,
-            parts.consensus_key,
+            self._own,
+            self._linked_nodes(),
+            parts.key.key,
             PeerCallbacks(
                 on_message=self._on_message,
                 on_up=lambda index: self.driver.connected(index),
@@ -483,7 +599,7 @@ class Daemon:
         """Disturb the links as the supervisor of a local cluster wrote it down; development networks only (C5)."""
         path = self._parts.config.keystore_dir.parent / FAULTS_FILE
         try:
-            policy = read_faults(path, {company: index for index, (company, _) in enumerate(self._members)})
+            policy = read_faults(path, {company: index for index, company in enumerate(self._epoch.companies)})
         except FaultsMalformed as error:
             log.error("link_faults_refused", detail=str(error))
             return
@@ -499,16 +615,35 @@ class Daemon:
     # -- what the driver tells -------------------------------------------------------------------------------------
 
     def _verify_vote(self, item: SignatureItem) -> bool:
-        if item.epoch != 0 or not 0 <= item.signer < len(self._keys):
+        keys = self._keys_of(item.epoch)
+        if not 0 <= item.signer < len(keys):
             return False
         digest = signing_digest_of(item.kind, self._parts.chain, item.body)
-        return verify_strict(self._keys[item.signer], item.signature, digest)
+        return verify_strict(keys[item.signer], item.signature, digest)
 
-    def _sign_pack(self, body: bytes) -> bytes:
-        return self._parts.consensus_key.sign(signing_digest(Tag.SIG_BUNDLE, self._parts.chain, body))
+    def _keys_of(self, epoch: int) -> tuple[bytes, ...]:
+        """Return the consensus keys of an epoch by index; none while it is not decided here (P115)."""
+        known = self._electorates.get(epoch)
+        if known is None:
+            known = tuple(member.consensus_key for member in epoch_members(self._parts.store.view(), epoch))
+            if known:
+                self._electorates[epoch] = known
+        return known
+
+    def _sign_pack(self, epoch: int, body: bytes) -> bytes:
+        """Sign with the consensus key of an epoch; a company that left, with that of its last one (S26)."""
+        parts, view = self._parts, self._parts.store.view()
+        held = {one.key.public_key: one.key for one in parts.keys}
+        for number in range(epoch, -1, -1):
+            record = read_epoch(view, number)
+            key = held.get(own_key(record, parts)) if record is not None else None
+            if key is not None:
+                return key.sign(signing_digest(Tag.SIG_BUNDLE, parts.chain, body))
+        raise NotYet("this company had no vote at the height of the pack; wait for a block of its first epoch")
 
     def _on_block(self, result: BlockResult) -> None:
         self._last_block_ms = self.service.wall_ms()
+        self._follow_registry(result.height)
         tip = self._parts.store.tip
         if result.height == tip.height and not self.core.sync.active:
             self._offsets.append(self._last_block_ms - tip.time_ms)
@@ -562,7 +697,7 @@ class Daemon:
         wall = self.service.wall_ms()
         picture = self.core.replica.why(now)
         links = {status.index: status for status in self.links.status()}
-        nodes = {node.company_id: node.node_id for node in self._parts.document.nodes}
+        nodes = {member.company_id: member.node_id for member in self._epoch.members}
         members: list[MemberStatus] = []
         for member in picture.members:
             link = links.get(member.index)
@@ -593,7 +728,7 @@ class Daemon:
         halted = self.driver.halted
         return ConsensusStatus(
             wall_ms=wall,
-            epoch=0,
+            epoch=self._epoch.epoch,
             view=picture.view,
             target_view=picture.view,
             mode=picture.mode.name.lower(),
@@ -620,10 +755,16 @@ class Daemon:
 
 def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
     """Return the first event of the core: what the disk knows, as of now."""
-    document = parts.document
-    spec = epoch_spec(epoch_at(parts.store.view(), parts.store.tip.height + 1))
-    companies = [member.company_id for member in spec.members]
-    own = companies.index(parts.node.company_id) if parts.node.company_id in companies else None
+    document, view = parts.document, parts.store.view()
+    epoch, last = epoch_at(view, parts.store.tip.height + 1), last_epoch(view)
+    former = read_epoch(view, epoch.epoch - 1) if epoch.epoch else None
+    coming = last if last.epoch > epoch.epoch else None
+    own = own_index(epoch, parts)
+    beyond = any(isinstance(record, Anchor) and record.epoch > epoch.epoch for _, record in parts.image.records)
+    if beyond and coming is not None and own_key(coming, parts) != parts.key.key.public_key:
+        own = (
+            None  # this key has voted for the last time; the next one begins when the stored blocks are at the barrier
+        )
     return NodeStart(
         now=now,
         wall=wall,
@@ -631,9 +772,13 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
             index=own,
             chain_id=parts.chain,
             genesis_id=parts.genesis_id,
-            epoch=spec,
+            epoch=epoch_spec(epoch),
             params=document.params,
             journal_id=parts.journal.journal_id,
+            company_id=parts.company_id,
+            former=None if former is None else epoch_spec(former),
+            coming=None if coming is None else epoch_spec(coming),
+            fresh_key=own is not None and former is not None and own_key(former, parts) != parts.key.key.public_key,
         ),
         tip=parts.store.tip,
         tip_certificate=parts.store.tip_certificate,
@@ -644,6 +789,18 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
         voting=parts.image.voting and own is not None,
         collected=parts.snapshots.collected,
     )
+
+
+def own_key(epoch: EpochRecord, parts: Prepared) -> bytes:
+    """Return the consensus key with which the own company votes in an epoch; empty if it does not."""
+    member = epoch.member(parts.company_id)
+    return b"" if member is None or member.node_id != parts.node_id else member.consensus_key
+
+
+def own_index(epoch: EpochRecord, parts: Prepared) -> int | None:
+    """Return the own index in an epoch; None without a vote, or without the key for it."""
+    voting = own_key(epoch, parts) == parts.key.key.public_key
+    return epoch.companies.index(parts.company_id) if voting else None
 
 
 class VoteSigner:
@@ -682,28 +839,49 @@ def api_settings(config: NodeConfig, own: TlsFiles | None) -> ApiSettings:
     )
 
 
-def _secret_of(config: NodeConfig, document: GenesisDocument) -> UnlockSecret:
+def _secret_of(config: NodeConfig, document: GenesisDocument, *, ask: bool = True) -> UnlockSecret:
     return find_secret(
         config.node.unlock,
         key_file=Path(config.node.key_file) if config.node.key_file else None,
         development=not document.production,
         environment=os.environ,
-        prompt=getpass if sys.stdin.isatty() else None,
+        prompt=getpass if ask and sys.stdin.isatty() else None,
     )
 
 
-def _own_node(document: GenesisDocument, key: SigningKey, company: str) -> Node:
+def _own_place(document: GenesisDocument, key: SigningKey, company: str) -> tuple[str, str]:
+    """Return node id and company of the node whose first consensus key this is; one that joined later names its own."""
     for node in document.nodes:
         if any(item.public_key == key.public_key for item in node.consensus):
             if company and node.company_id != company:
                 raise StartRefused(
                     f"node.company is {company}, but the consensus key belongs to {node.company_id}; correct node.toml"
                 )
-            return node
+            return node.node_id, node.company_id
+    if company and company not in [item.company_id for item in document.companies]:
+        return node_id_of(key.public_key), company
     raise StartRefused(
         f"the consensus key {key.public_key.hex()[:16]}… is not registered in the genesis file; "
         "use the keystore whose card the founders received"
     )
+
+
+def _voting_keys(keystore: Keystore) -> tuple[VotingKey, ...]:
+    return tuple(
+        VotingKey(stored.signing_key(), stored.journal_id, number)
+        for number, stored in enumerate(consensus_keys(keystore), start=1)
+    )
+
+
+def _key_at(store: ChainStore, company_id: str, keys: tuple[VotingKey, ...]) -> VotingKey:
+    """Return the key that votes at the next height; without a vote, the last one that is registered, or the first."""
+    view = store.view()
+    member = epoch_at(view, store.tip.height + 1).member(company_id)
+    if member is not None:
+        for key in keys:
+            if key.key.public_key == member.consensus_key:
+                return key
+    return next((key for key in reversed(keys) if read_key(view, key.key.public_key) is not None), keys[0])
 
 
 def _meta(document: GenesisDocument, programs: Program) -> list[tuple[str, int, bytes, bytes]]:

@@ -31,11 +31,11 @@ from ledger.ids import ZERO_HASH
 from ledger.registry.records import TlsPin
 from node.identity.directory import Entry, write_directory
 from node.identity.founding import Card, NewKey, Person, card_codec, found_company
-from node.identity.keystore import KeyKind, Keystore, read_key, write_key, write_private
+from node.identity.keystore import KeyKind, Keystore, StoredKey, read_key, write_key, write_private
 from node.identity.tls import keep_api_certificate, make_certificate, write_identity
 from node.identity.unlock import UnlockSecret
 from node.store.journal import Journal
-from node.store.places import DataDirectory
+from node.store.places import DataDirectory, journal_path
 
 NODE_FILE: Final = "node.toml"
 CARD_FILE: Final = "card.hansa"
@@ -43,6 +43,7 @@ GENESIS_FILE: Final = "genesis.hansa"
 DIRECTORY_FILE: Final = "directory.toml"
 PEOPLE_FILE: Final = "people.toml"
 CONSENSUS_KEY: Final = "consensus"
+"""The first one; later ones are `consensus-2`, `consensus-3`, ... (S23)."""
 TLS_PASSWORD_KEY: Final = "tls"  # noqa: S105  # the id of a key
 NUMBERING_KEY: Final = "numbering"
 NAMESPACES: Final = ("journal", "blocks", "state", "indexes", "documents")
@@ -133,6 +134,26 @@ def make_home(
     write_private(home / PEOPLE_FILE, _people(founded.card, founded.people).encode())
     write_private(home / NODE_FILE, _node_toml(founded.card, places, unlock, development).encode())
     return founded.card
+
+
+def consensus_keys(keystore: Keystore) -> tuple[StoredKey, ...]:
+    """Return all consensus keys of a node, the first one first. Raises what the keystore raises."""
+    found = [keystore.load(CONSENSUS_KEY, KeyKind.CONSENSUS)]
+    while keystore.has(name := f"{CONSENSUS_KEY}-{len(found) + 1}"):
+        found.append(keystore.load(name, KeyKind.CONSENSUS))
+    return tuple(found)
+
+
+def next_consensus_key(keystore: Keystore, data: Path) -> SigningKey:
+    """Make the consensus key that follows the last one, and with it its journal (S23, P94); return the key.
+
+    The node goes on with the old one until the companies agree, and takes the new one from its first epoch on.
+    """
+    number = len(consensus_keys(keystore)) + 1
+    seed, journal_id = secrets.token_bytes(32), secrets.token_bytes(JOURNAL_ID_BYTES)
+    Journal.create(journal_path(data, number), keystore.seal_keys("journal"), journal_id).close()
+    keystore.add(f"{CONSENSUS_KEY}-{number}", KeyKind.CONSENSUS, seed, journal_id=journal_id)
+    return SigningKey(seed)
 
 
 def read_card(path: Path) -> Card:

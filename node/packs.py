@@ -8,7 +8,7 @@ the chain of execution roots up to the header that certifies it all.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final
+from typing import Any, Final
 
 from contracts.interface import Interface
 from finance.audit.pack import PackBody, PackDocument, PackEntry, PackReceipt, PackRow, write
@@ -17,12 +17,14 @@ from finance.formats import ReadOptions
 from finance.model import field_map
 from finance.postings import journal
 from ledger.block import list_proof
+from ledger.certificate import CommitCertificate
 from ledger.codec import encode
 from ledger.crypto.fieldtree import build
 from ledger.errors import InvariantViolated
+from ledger.governance.follow import EpochEnd
 from ledger.merkle import prove
 from ledger.money import CurrencyTable
-from node.access.feed import parties_of
+from node.access.feed import RESERVED, event_values, parties_of
 from node.api.ports import NotYet
 from node.api.shapes import ledger_day
 from node.documents.intake import Upload, parse_files
@@ -38,7 +40,7 @@ DOCUMENT_TABLES: Final = ("Invoice", "Credit")
 
 
 class PackRoom:
-    """Makes packs for one company. `sign` signs the body with the company's consensus key, domain `bundle`."""
+    """Makes packs for one company. `sign(epoch, body)` signs with its consensus key of an epoch, domain `bundle`."""
 
     def __init__(
         self,
@@ -51,7 +53,8 @@ class PackRoom:
         vault: Vault,
         currencies: CurrencyTable,
         utc_offset_min: int,
-        sign: Callable[[bytes], bytes],
+        ends: Sequence[EpochEnd],
+        sign: Callable[[int, bytes], bytes],
     ) -> None:
         self._chain_id = chain_id
         self._company = company_id
@@ -61,6 +64,7 @@ class PackRoom:
         self._vault = vault
         self._currencies = currencies
         self._utc_offset_min = utc_offset_min
+        self._ends = ends
         self._sign = sign
 
     async def build(self) -> tuple[int, bytes]:
@@ -71,6 +75,9 @@ class PackRoom:
         head = None if by is None else self._store.header(by)
         if height < 1 or view is None or head is None:
             raise NotYet("nothing is certified yet; wait for the first blocks and try again")
+        epoch = head.header.epoch
+        if len(self._ends) < epoch:
+            raise NotYet(f"how epoch {len(self._ends)} ended is not held here; ask another company's node")
         rows, owners = self._rows(view)
         events = self._events(height)
         first = min((event.height for event in events), default=height)
@@ -80,16 +87,7 @@ class PackRoom:
             company=self._company,
             names=tuple(sorted(self._names.items())),
             header=head.header_bytes,
-            certificate=(
-                (
-                    head.certificate.vote.epoch,
-                    head.certificate.vote.view,
-                    head.certificate.vote.height,
-                    head.certificate.vote.block_id,
-                ),
-                head.certificate.signers,
-                head.certificate.signatures,
-            ),
+            certificate=_certificate(head.certificate),
             first_height=first,
             base_exec_root=self._results(first - 1)[2],
             links=tuple(self._results(each)[:2] for each in range(first, head.header.exec_height + 1)),
@@ -98,8 +96,9 @@ class PackRoom:
             schemas=tuple(self._schemas()),
             documents=tuple(documents),
             journal=tuple(self._journal(events)),
+            epochs=tuple((end.header, _certificate(end.certificate), end.members) for end in self._ends[:epoch]),
         )
-        return height, write(body, self._sign)
+        return height, write(body, lambda raw: self._sign(epoch, raw))
 
     # -- parts ---------------------------------------------------------------------------------------------------
 
@@ -170,14 +169,13 @@ class PackRoom:
         head = self._store.header(event.height)
         if head is None:
             raise InvariantViolated(f"the header of height {event.height} is missing")
-        program = self._interfaces[event.event.contract]
         return LedgerEvent(
             cursor=f"{event.height}.{event.position}.{event.index}",
             height=event.height,
             day=ledger_day(head.header.time_ms, self._utc_offset_min),
             contract=event.event.contract,
             name=event.event.name,
-            fields=program.decode_event(event.event.name, event.event.fields),
+            fields=event_values(self._interfaces, event.event),
         )
 
     def _schemas(self) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -187,6 +185,8 @@ class PackRoom:
                 found.append((name, table, tuple(field.name for field in schema.fields)))
             for event, shape in program.events.items():
                 found.append((name, event, tuple(field.name for field in shape.fields)))
+        for contract, events in RESERVED.items():
+            found += [(contract, event, tuple(field.name for field in fields)) for event, fields in events.items()]
         return found
 
     async def _documents(self, owners: Mapping[str, tuple[str, str, str]]) -> list[PackDocument]:
@@ -219,3 +219,8 @@ class PackRoom:
         if results is None:
             raise InvariantViolated(f"the result of height {height} is missing")
         return results.state_root, results.receipts_root, results.exec_root
+
+
+def _certificate(certificate: CommitCertificate) -> tuple[Any, ...]:
+    vote = certificate.vote
+    return (vote.epoch, vote.view, vote.height, vote.block_id), certificate.signers, certificate.signatures

@@ -20,6 +20,7 @@ from ledger.block import PROTOCOL_VERSION
 from ledger.codec import encode
 from ledger.evidence import split_bodies
 from ledger.genesis import GenesisDocument
+from ledger.governance.follow import EpochEnd
 from ledger.proof import ReceiptClaim, ResultProof, StateClaim, receipt_claim, state_claim
 from ledger.transaction import Transaction, decode_transaction
 from node.api.ports import (
@@ -34,11 +35,11 @@ from node.api.ports import (
 )
 from node.api.tokens import TokenStore
 from node.core.effects import SubmitResult
-from node.core.machine import NodeCore
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
 from node.documents.vault import Vault
 from node.driver.loop import Driver
 from node.identity.directory import Directory
+from node.store.ends import EpochEnds
 from node.store.ledger import ChainStore
 from node.store.views import ChainView
 
@@ -71,21 +72,21 @@ class Service:
         *,
         identity: Identity,
         store: ChainStore,
-        core: NodeCore,
         driver: Driver,
         interfaces: Mapping[str, Interface],
         tokens: TokenStore,
         vault: Vault,
         directory: Directory,
         numbering: bytes,
-        sign_pack: Callable[[bytes], bytes],
+        sign_pack: Callable[[int, bytes], bytes],
+        ends: EpochEnds,
         consensus: Callable[[], ConsensusStatus],
         not_ready: Callable[[], tuple[str, ...]],
     ) -> None:
         self._identity = identity
         self._store = store
-        self._core = core
         self._driver = driver
+        self._ends = ends
         self._consensus = consensus
         self._not_ready = not_ready
         self._vault = vault
@@ -127,7 +128,7 @@ class Service:
         counters = dict(meter.counters)
         for part, spent in meter.cpu_ns.items():
             counters[f"cpu_ns.{part}"] = spent
-        counters["mempool_txs"] = len(self._core.mempool.waiting)
+        counters["mempool_txs"] = len(self._driver.core.mempool.waiting)
         counters["state_rows"] = self._store.row_count()
         counters["storage_bytes.chain"] = self._store.size_bytes()
         return counters
@@ -173,6 +174,9 @@ class Service:
             return None
         return HeadData(block_id=head.ref.block_id, header=head.header, certificate=head.certificate)
 
+    def epoch_ends(self) -> Sequence[EpochEnd]:
+        return self._ends.all
+
     def events(
         self, after: tuple[int, int, int] | None, limit: int, *, company: str | None = None, up_to: int | None = None
     ) -> Sequence[EventRow]:
@@ -195,7 +199,7 @@ class Service:
         place = self._store.find_transaction(tx_id)
         if place is not None:
             return self._committed(tx_id, *place)
-        waiting = self._core.mempool.waiting.get(tx_id)
+        waiting = self._driver.core.mempool.waiting.get(tx_id)
         tx = waiting.tx if waiting is not None else self._submitted.get(tx_id)
         if tx is None:
             return None
@@ -246,6 +250,7 @@ class Service:
             vault=self._vault,
             currencies=self.currencies,
             utc_offset_min=self.utc_offset_min,
+            ends=self._ends.all,
             sign=self._sign_pack,
         )
         return await room.build()
@@ -273,7 +278,7 @@ class Service:
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:
         results = await self._driver.submit(tuple(envelopes))
-        waiting, submitted = self._core.mempool.waiting, self._submitted
+        waiting, submitted = self._driver.core.mempool.waiting, self._submitted
         for result in results:
             entry = None if result.code else waiting.get(result.tx_id)
             if entry is not None:

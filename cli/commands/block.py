@@ -47,12 +47,14 @@ def show(session: Session, which: str, genesis: str | None, save: str | None) ->
     path = trust.find_genesis(genesis, session.profile.home)
     words = "not checked: name a genesis file that you trust with --genesis"
     if path is not None:
-        trusted = trust.load(path)
+        trusted = trust.with_epochs(trust.load(path), found["certificate"])
         trust.certified(trusted, proof.header, proof.certificate)
         names = ", ".join(trusted.name(company) for company in trust.signers(trusted, proof.certificate))
         words = f"checked against {path}: signed by {names}"
     if save:
-        document = trust.proof_document("block", block_id(proof.header), encode(proof))
+        document = trust.proof_document(
+            "block", block_id(proof.header), encode(proof), found["certificate"].get("epochs", ())
+        )
         place.write_file(Path(save), json.dumps(document).encode() + b"\n")
     if session.output == "json":
         output.emit(found, "json", [], [])

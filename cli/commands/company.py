@@ -1,22 +1,51 @@
-"""`hansa company`: who is on this network."""
+"""`hansa company`: who is on this network, and how companies join, leave and change their keys (S22-S27).
+
+Every change is a governance transaction that the companies vote on; `--dry-run` asks the node what it would do to
+members and quorum, and sends nothing (P116).
+"""
 
 from __future__ import annotations
 
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
-from cli import output
+from cli import companies, governing, output
+from cli.acting import Actor
 from cli.client import Client
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+from cli.governing import PROPOSAL_BLOCKS, Home
+from cli.place import write_file
 from cli.profile import Session, command_options, run
+from cli.writing import Writing, event_of, write_options
+from ledger.codec import encode
+from ledger.errors import LedgerError
+from ledger.governance.records import Expel, Resume, Suspend
+
+dry_option: Callable[[Any], Any] = click.option(
+    "--dry-run", is_flag=True, help="Show what it would do to members and quorum; send nothing."
+)
+key_file_option: Callable[[Any], Any] = click.option(
+    "--key-file", type=click.Path(dir_okay=False), help="Secret that opens the node's keystore."
+)
+blocks_option: Callable[[Any], Any] = click.option(
+    "--blocks", type=click.IntRange(1, 1_000_000), default=PROPOSAL_BLOCKS, show_default=True,
+    help="For how many blocks it is open.",
+)  # fmt: skip
 
 
 @click.group("company")
 def command() -> None:
-    """Companies of the network.
+    """Companies of the network: list them, invite one, vote, leave, rotate keys.
 
     \b
     hansa company list
+    hansa company invite new.invite --role trader
+    hansa company proposals
     """
 
 
@@ -47,3 +76,408 @@ def list_(session: Session) -> None:
     output.emit(found, session.output, rows, ["ID", "NAME", "ROLES", "STATUS", "VOTE"])
     if session.talks:
         output.say(f"{len(rows)} companies at height {found['height']}")
+
+
+@command.command()
+@command_options
+def proposals(session: Session) -> None:
+    """List what companies proposed, newest first, with the votes that count now.
+
+    \b
+    hansa company proposals
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get("v1/proposals")
+
+    found = run(work, session)
+    rows = [
+        [
+            item["id"],
+            item["kind"],
+            ", ".join(company["name"] for company in item["about"]),
+            item["company"]["name"],
+            item["status"],
+            f"{len(item['approving'])} of {item['quorum']}",
+        ]
+        for item in found["items"]
+    ]
+    output.emit(found, session.output, rows, ["PROPOSAL", "KIND", "ABOUT", "BY", "STATUS", "APPROVED"])
+
+
+@command.command()
+@command_options
+def epochs(session: Session) -> None:
+    """List the epochs: from which height on who decides.
+
+    \b
+    hansa company epochs
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get("v1/epochs")
+
+    found = run(work, session)
+    rows = [
+        [
+            str(item["epoch"]),
+            str(item["first_height"]),
+            str(len(item["members"])),
+            str(item["quorum"]),
+            ", ".join(member["company"]["name"] for member in item["members"]),
+        ]
+        for item in found["items"]
+    ]
+    output.emit(found, session.output, rows, ["EPOCH", "FROM HEIGHT", "MEMBERS", "QUORUM", "COMPANIES"])
+    if session.talks:
+        output.say(f"epoch {found['epoch']} decides now")
+
+
+# -- joining -------------------------------------------------------------------------------------------------------
+
+
+@command.command()
+@click.argument("file", type=click.Path(dir_okay=False))
+@click.option("--role", "roles", multiple=True, default=("trader",), show_default=True, help="Role of the new company.")
+@blocks_option
+@write_options
+def invite(writing: Writing, file: str, roles: tuple[str, ...], blocks: int) -> None:
+    """Vouch for a company that is to join: writes FILE, which it needs for its request.
+
+    Hand FILE to the newcomer and to nobody else: it holds a secret.
+
+    \b
+    hansa company invite new.invite --role trader
+    """
+    from node.identity.joining import SECRET_BYTES, InviteFile
+
+    secret = secrets.token_bytes(SECRET_BYTES)
+    if Path(file).exists():
+        raise CommandFailed(Exit.CONFLICT, f"{file} exists; an invite is never overwritten", "name another file")
+
+    async def arguments(actor: Actor) -> Sequence[Any]:
+        expires = await _until(actor.client, blocks)
+        made = InviteFile(actor.chain_id, secret, actor.wallet.company_id, tuple(sorted(set(roles))), expires)
+        write_file(Path(file), encode(made))
+        return made.invite_hash, made.roles, made.expires_height
+
+    writing.carry_out(
+        governing.act("invite", writing.session.wallet()), arguments, lambda _: f"invited; hand over {file}"
+    )
+
+
+@command.command()
+@click.argument("invite_file", metavar="INVITE", type=click.Path(dir_okay=False))
+@click.argument("file", type=click.Path(dir_okay=False))
+@key_file_option
+@click.option("--home", type=click.Path(file_okay=False), help="Company home; HANSA_HOME or the profile's if left out.")
+def request(invite_file: str, file: str, key_file: str | None, home: str | None) -> None:
+    """Ask to join: writes FILE from this company's home and the INVITE of its sponsor. No node is needed.
+
+    All keys of the company prove that they are held; its officers sign. FILE goes to the sponsor.
+
+    \b
+    hansa company request new.invite new.request
+    """
+    from cli import place
+    from cli.wallet import Wallet
+    from node.identity.joining import invite_file_codec
+
+    folder = place.existing_home(home)
+    invited = _decode(invite_file, invite_file_codec.decode, "an invite")
+    made = governing.join_request(Home(folder, key_file), Wallet(folder), invited)
+    write_file(Path(file), encode(made))
+    click.echo(made.company_id)
+    output.say(f"Next, at the sponsor: hansa company add {file}")
+
+
+@command.command()
+@click.argument("file", metavar="REQUEST", type=click.Path(dir_okay=False))
+@dry_option
+@blocks_option
+@write_options
+def add(writing: Writing, file: str, dry_run: bool, blocks: int) -> None:
+    """Propose a company whose REQUEST this company invited; q companies must approve.
+
+    \b
+    hansa company add new.request --dry-run
+    hansa company add new.request
+    """
+    from node.identity.joining import request_file_codec
+
+    asked = _decode(file, request_file_codec.decode, "a join request")
+
+    async def payload(actor: Actor) -> bytes:
+        if asked.chain_id != actor.chain_id:
+            raise CommandFailed(Exit.USAGE, f"{file} is for another network", "ask for an invite of this one")
+        return encode(asked.add)
+
+    _propose(writing, "add", payload, blocks, dry_run)
+
+
+@command.command()
+@key_file_option
+@write_options
+def ready(writing: Writing, key_file: str | None) -> None:
+    """Say that this node has caught up and holds the agreed key: the next epoch counts its vote.
+
+    \b
+    hansa company ready
+    """
+
+    async def arguments(actor: Actor) -> Sequence[Any]:
+        found = await actor.client.get("v1/admission")
+        if not found["in_sync"]:
+            raise CommandFailed(
+                Exit.UNAVAILABLE, "this node has not caught up yet", "wait: hansa node status --wait 60"
+            )
+        return governing.readiness(Home(writing.home, key_file), actor.chain_id, found)
+
+    writing.carry_out(governing.act("ready", writing.session.wallet()), arguments, _decided)
+
+
+# -- votes ---------------------------------------------------------------------------------------------------------
+
+
+@command.command()
+@click.argument("proposal")
+@write_options
+def approve(writing: Writing, proposal: str) -> None:
+    """Vote for a proposal of another company. With q approvals it takes effect at once.
+
+    \b
+    hansa company approve 8d1f…
+    """
+    writing.carry_out(
+        governing.act("vote", writing.session.wallet()), lambda actor: _vote(actor, proposal, approve=True), _decided
+    )
+
+
+@command.command()
+@click.argument("proposal")
+@write_options
+def refuse(writing: Writing, proposal: str) -> None:
+    """Vote against a proposal of another company.
+
+    \b
+    hansa company refuse 8d1f…
+    """
+    writing.carry_out(
+        governing.act("vote", writing.session.wallet()), lambda actor: _vote(actor, proposal, approve=False), _decided
+    )
+
+
+@command.command()
+@click.argument("proposal")
+@write_options
+def withdraw(writing: Writing, proposal: str) -> None:
+    """Take back a proposal of this company.
+
+    \b
+    hansa company withdraw 8d1f…
+    """
+
+    async def arguments(actor: Actor) -> Sequence[Any]:
+        return (await _proposal(actor.client, proposal),)
+
+    writing.carry_out(governing.act("withdraw", writing.session.wallet()), arguments, lambda _: "withdrawn")
+
+
+@command.command()
+@click.argument("proposal")
+@write_options
+def endorse(writing: Writing, proposal: str) -> None:
+    """Approve with the signatures of this company's officers: removing a company counts only these (S26).
+
+    \b
+    hansa company endorse 8d1f…
+    """
+
+    async def arguments(actor: Actor) -> Sequence[Any]:
+        identity = await _proposal(actor.client, proposal)
+        home = Home(writing.home)
+        return identity, governing.endorsement(home, actor.chain_id, identity, actor.wallet.company_id)
+
+    writing.carry_out(governing.act("endorse", writing.session.wallet()), arguments, _decided)
+
+
+# -- leaving and keys ----------------------------------------------------------------------------------------------
+
+
+@command.command()
+@click.argument("names", metavar="COMPANY…", nargs=-1, required=True)
+@dry_option
+@blocks_option
+@write_options
+def remove(writing: Writing, names: tuple[str, ...], dry_run: bool, blocks: int) -> None:
+    """Propose to expel a company; the others endorse it with their officers' keys.
+
+    \b
+    hansa company remove "Qiming Parts" --dry-run
+    """
+
+    async def payload(actor: Actor) -> bytes:
+        known = await companies.fetch(actor.client)
+        return encode(Expel(tuple(sorted({known.id_of(name) for name in names}))))
+
+    _propose(writing, "expel", payload, blocks, dry_run)
+
+
+@command.command("leave")
+@dry_option
+@write_options
+def leave_(writing: Writing, dry_run: bool) -> None:
+    """Leave the network with this company; the officers' keys in this home sign. No vote is needed (S26).
+
+    \b
+    hansa company leave --dry-run
+    """
+
+    async def payload(actor: Actor) -> bytes:
+        return encode(governing.leave(Home(writing.home), actor.chain_id, actor.wallet.company_id))
+
+    _propose(writing, "leave", payload, PROPOSAL_BLOCKS, dry_run)
+
+
+@command.command()
+@dry_option
+@blocks_option
+@key_file_option
+@write_options
+def rotate(writing: Writing, dry_run: bool, blocks: int, key_file: str | None) -> None:
+    """Replace the consensus key of this node: makes the next key and its journal, and proposes it.
+
+    The old key votes up to the last block of its epoch, the new one from the next block on (S24). The node takes the
+    key from its keystore when the companies agreed; one whose keystore is opened by a prompt is restarted before.
+
+    \b
+    hansa company rotate --dry-run
+    hansa company rotate
+    """
+
+    async def payload(actor: Actor) -> bytes:
+        last = (await actor.client.get("v1/epochs"))["items"][-1]
+        mine = [one for one in last["members"] if one["company"]["id"] == actor.wallet.company_id]
+        if not mine:
+            raise CommandFailed(Exit.CONFLICT, "this company has no vote in the last epoch", "hansa company epochs")
+        voting = bytes.fromhex(mine[0]["consensus_key"])
+        return encode(governing.rotation(Home(writing.home, key_file), actor.chain_id, voting, keep=not dry_run))
+
+    _propose(writing, "rotate_consensus", payload, blocks, dry_run)
+
+
+@command.command()
+@click.argument("name", metavar="COMPANY")
+@blocks_option
+@write_options
+def suspend(writing: Writing, name: str, blocks: int) -> None:
+    """Propose to freeze the transactions of a company: f+1 companies or a regulator for 24 hours, q for good (S25).
+
+    \b
+    hansa company suspend "Qiming Parts"
+    """
+
+    async def payload(actor: Actor) -> bytes:
+        return encode(Suspend((await companies.fetch(actor.client)).id_of(name)))
+
+    _propose(writing, "suspend", payload, blocks, dry_run=False)
+
+
+@command.command()
+@click.argument("name", metavar="COMPANY")
+@blocks_option
+@write_options
+def resume(writing: Writing, name: str, blocks: int) -> None:
+    """Propose to end the suspension of a company.
+
+    \b
+    hansa company resume "Qiming Parts"
+    """
+
+    async def payload(actor: Actor) -> bytes:
+        return encode(Resume((await companies.fetch(actor.client)).id_of(name)))
+
+    _propose(writing, "resume", payload, blocks, dry_run=False)
+
+
+# -- parts ---------------------------------------------------------------------------------------------------------
+
+
+def _propose(
+    writing: Writing, kind: str, payload: Callable[[Actor], Awaitable[bytes]], blocks: int, dry_run: bool
+) -> None:
+    """Send a proposal, or with `dry_run` show what accepting it would do."""
+    if dry_run:
+
+        async def ask(client: Client) -> dict[str, Any]:
+            actor = Actor(client, writing.session.wallet())
+            await actor.open()
+            return await governing.ask_effect(client, kind, await payload(actor))
+
+        _show_effect(run(ask, writing.session), writing.session)
+        return
+
+    async def arguments(actor: Actor) -> Sequence[Any]:
+        return kind, await payload(actor), await _until(actor.client, blocks)
+
+    writing.carry_out(governing.act("propose", writing.session.wallet()), arguments, _decided)
+
+
+def _show_effect(found: dict[str, Any], session: Session) -> None:
+    def named(key: str) -> str:
+        return ", ".join(company["name"] for company in found[key]) or "nobody"
+
+    refused = "; ".join(f"{item['text']} ({item['rule']})" for item in found["refused"])
+    pairs = [
+        ("members now", f"{len(found['members_before'])}, {found['quorum_before']} decide"),
+        ("members then", f"{len(found['members_after'])}, {found['quorum_after']} decide: {named('members_after')}"),
+        ("tolerates then", f"{found['faults_after']} faulty members, {found['faults_before']} now"),
+        ("would be missing", named("missing")),
+        ("not reachable now", named("unreachable")),
+        ("possible", f"no: {refused}" if refused else "yes"),
+    ]
+    output.one(found, session.output, pairs, "refused" if refused else "possible")
+
+
+async def _until(client: Client, blocks: int) -> int:
+    return int((await client.get("v1/status"))["height_committed"]) + blocks
+
+
+async def _vote(actor: Actor, proposal: str, *, approve: bool) -> Sequence[Any]:
+    return await _proposal(actor.client, proposal), approve
+
+
+async def _proposal(client: Client, text: str) -> bytes:
+    """Return the id of the proposal that `text` begins; refuse what fits none, or several."""
+    items = (await client.get("v1/proposals"))["items"]
+    fitting = [item["id"] for item in items if item["id"].startswith(text.lower())]
+    if len(fitting) != 1:
+        raise CommandFailed(
+            Exit.NOT_FOUND if not fitting else Exit.USAGE,
+            f"{text!r} fits {len(fitting)} proposals",
+            "hansa company proposals shows their ids; write more of it",
+        )
+    return bytes.fromhex(fitting[0])
+
+
+def _decode(file: str, decode: Callable[[bytes], Any], what: str) -> Any:
+    try:
+        return decode(Path(file).read_bytes())
+    except OSError as error:
+        raise CommandFailed(Exit.USAGE, f"cannot read {file}: {error.strerror}", "name the right file") from None
+    except LedgerError as error:
+        raise CommandFailed(Exit.USAGE, f"{file} is not {what}: {error}", "ask for the file again") from None
+
+
+def _decided(found: dict[str, Any]) -> str:
+    """Say what a governance call led to, from its events."""
+    epoch, vote = event_of(found, "EpochDecided"), event_of(found, "Voted")
+    proposed = event_of(found, "Proposed")
+    parts = [f"proposal {proposed['proposal']} is open"] if proposed else []
+    if vote:
+        parts.append(f"{vote['approvals']} of {vote['quorum']} approvals")
+    if event_of(found, "Accepted"):
+        parts.append("accepted")
+    if epoch:
+        parts.append(f"epoch {epoch['epoch']} with {epoch['members']} members begins at height {epoch['first_height']}")
+    return ", ".join(parts) or "done"

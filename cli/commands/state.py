@@ -56,9 +56,10 @@ def get(session: Session, key: str, genesis: str | None, save: str | None) -> No
             "the node has no proof yet: no block certifies its state so far",
             "try again after the next block; hansa node why tells when that is",
         )
+    trusted = trust.with_epochs(trusted, answer["proof"])
     checked = trust.check(trusted, data, wanted)
     if save:
-        document = trust.proof_document("state", wanted, data)
+        document = trust.proof_document("state", wanted, data, answer["proof"].get("epochs", ()))
         place.write_file(Path(save), json.dumps(document).encode() + b"\n")
     value = proven_value(checked.proof)
     what, content = ("nothing", None) if value is None else statekeys.read_value(wanted, value, trusted)

@@ -199,6 +199,7 @@ def show(session: Session, tx_id: str, genesis: str | None, save: str | None, sa
     data = trust.proof_bytes(found.get("proof"))
     checked = None
     if trusted is not None and data is not None:
+        trusted = trust.with_epochs(trusted, found["proof"])
         checked = trust.check(trusted, data, bytes.fromhex(wanted))
     if save:
         if data is None:
@@ -207,9 +208,9 @@ def show(session: Session, tx_id: str, genesis: str | None, save: str | None, sa
                 f"transaction {wanted} has no proof yet",
                 f"wait until it is final: hansa tx wait {wanted} --until final",
             )
-        place.write_file(
-            Path(save), json.dumps(trust.proof_document("receipt", bytes.fromhex(wanted), data)).encode() + b"\n"
-        )
+        epochs = found["proof"].get("epochs", ())
+        content = trust.proof_document("receipt", bytes.fromhex(wanted), data, epochs)
+        place.write_file(Path(save), json.dumps(content).encode() + b"\n")
     proof = None if checked is None else checked.as_json()
     output.one({**found, "verified": proof}, session.output, _pairs(found), wanted)
     if not session.talks:
@@ -234,12 +235,13 @@ def _save_place(session: Session, wanted: str, height: int | None, file: Path) -
     async def work(client: Client) -> dict[str, Any]:
         return await client.get(f"v1/blocks/{height}")
 
-    block = trust.block_proof(run(work, session))
+    answer = run(work, session)
+    block = trust.block_proof(answer)
     about = bytes.fromhex(wanted)
     if about not in block.tx_ids:
         raise CommandFailed(Exit.REJECTED, f"block {height} does not list it", "ask another node")
     proof = inclusion_proof(block.tx_ids, block.tx_ids.index(about), block.header, block.certificate)
-    content = trust.proof_document("transaction", about, encode(proof))
+    content = trust.proof_document("transaction", about, encode(proof), answer["certificate"].get("epochs", ()))
     place.write_file(file, json.dumps(content).encode() + b"\n")
 
 

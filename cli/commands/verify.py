@@ -41,7 +41,7 @@ def command(file: str, genesis: str | None, home: str | None, form: str) -> None
     from ledger.proof import proven_receipt, proven_value
 
     kind, about, data = _read(raw, file)
-    trusted = trust.require(genesis, _home(genesis, home))
+    trusted = trust.with_epochs(trust.require(genesis, _home(genesis, home)), json.loads(raw))
     if kind in ("block", "transaction"):
         _verify_block(kind, about, data, trusted, form)
         return
@@ -115,15 +115,16 @@ def _verify_block(kind: str, about: bytes, data: bytes, trusted: Trusted, form: 
     from ledger.proof import block_codec, inclusion_codec, verify_block, verify_inclusion
     from node.api.shapes import instant
 
-    keys = [key for _, key in trusted.members]
     try:
         if kind == "block":
             block = block_codec.decode(data)
+            keys = trusted.members_of(block.certificate.vote.epoch).keys
             problem = verify_block(block, keys, trusted.chain_id)
             raw, certificate, named = block.header, block.certificate, block_id(block.header)
             place_words = f"{len(block.tx_ids)} transactions"
         else:
             inclusion = inclusion_codec.decode(data)
+            keys = trusted.members_of(inclusion.certificate.vote.epoch).keys
             problem = verify_inclusion(inclusion, keys, trusted.chain_id)
             raw, certificate, named = inclusion.header, inclusion.certificate, inclusion.tx_id
             place_words = f"transaction {inclusion.index + 1}"

@@ -15,6 +15,8 @@ from ledger.codec import encode
 
 MAGIC: Final = b"HANSAPACK1\n"
 PACK_VERSION: Final = 1
+PACK_VERSION_EPOCHS: Final = 2
+"""The same with the ends of epochs behind the journal, once the founding members are not the ones who sign."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,13 +82,16 @@ class PackBody:
     schemas: tuple[tuple[str, str, tuple[str, ...]], ...]
     documents: tuple[PackDocument, ...]
     journal: tuple[PackEntry, ...]
+    epochs: tuple[tuple[bytes, tuple[Any, ...], tuple[tuple[str, bytes, bool], ...]], ...] = ()
+    """How each epoch before that of the head ended: (last header, certificate, next members)."""
 
 
 def write(body: PackBody, sign: Callable[[bytes], bytes]) -> bytes:
     """Return the bytes of the pack; `sign` signs the body with the company's consensus key, domain `bundle`."""
+    epochs = [body.epochs] if body.epochs else []
     raw = encode(
         [
-            PACK_VERSION,
+            PACK_VERSION_EPOCHS if epochs else PACK_VERSION,
             body.chain_id,
             body.company,
             body.names,
@@ -99,6 +104,7 @@ def write(body: PackBody, sign: Callable[[bytes], bytes]) -> bytes:
             body.schemas,
             [(item.contract, item.table, item.owner, item.count, item.fields) for item in body.documents],
             [(entry.voucher, entry.date, entry.cursor, entry.reverses, entry.lines) for entry in body.journal],
+            *epochs,
         ]
     )
     return MAGIC + encode([raw, body.company, sign(raw)])

@@ -3,10 +3,11 @@
     python verifier.py PACK --genesis FILE
 
 Everything is computed again from the bytes of the pack and from one thing the auditor must trust, the genesis file:
-the chain id and the members come from it, the members' signatures make the head header certain, the header's
-execution root makes every result certain by a chain of hashes, and each line shows its own path. Any failure
-ends with exit code 10 and one sentence that names the line, the field and the reason. Written from the public
-description of the bytes (docs/wire-and-disk.md), not from the ledger's source.
+the chain id and the founding members come from it, the last header of each epoch vouches for the members of the next
+one, the members' signatures make the head header certain, the header's execution root makes every result certain by a
+chain of hashes, and each line shows its own path. Any failure ends with exit code 10 and one sentence that names the
+line, the field and the reason. Written from the public description of the bytes (docs/wire-and-disk.md), not from the
+ledger's source.
 """
 
 from __future__ import annotations
@@ -156,10 +157,10 @@ class Network:
         members = sorted(
             (node[1], node[3][0][0]) for node in document[8] if node[2] == "member" and node[6] == "active"
         )
-        self.companies = [company for company, _ in members]
-        self.keys = [key for _, key in members]
         self.params_hash = tagged("params", pack(document[5]))
-        self.members_hash = tagged("members", pack([[company, key, True] for company, key in members]))
+        self.signers: list[str] = []
+        self.held: set[tuple[str, bytes]] = set()
+        self._seat(0, [[company, key, True] for company, key in members])
         for company, key, signature in outer[1]:
             if not signature_holds(key, signature, tagged("sig/genesis", self.chain_id, company.encode())):
                 raise Failure("genesis", f"signature of {company}", "does not verify")
@@ -168,6 +169,48 @@ class Network:
     def quorum(self) -> int:
         n = len(self.keys)
         return (n + (n - 1) // 3) // 2 + 1
+
+    def _seat(self, epoch: int, members: list[list[Any]]) -> None:
+        """Let the members (company, key, in rotation) of an epoch be the ones who certify."""
+        self.epoch = epoch
+        self.companies = [company for company, _, _ in members]
+        self.keys = [key for _, key, _ in members]
+        self.members_hash = tagged("members", pack(members))
+        self.held |= set(zip(self.companies, self.keys, strict=True))
+
+    def follow(self, ends: list[Any]) -> None:
+        """Walk to the members of a later epoch; each step is signed by the members before it."""
+        for raw, certificate, members in ends:
+            line = f"end of epoch {self.epoch}"
+            header = self.certified(line, raw, certificate)
+            names, keys = [member[0] for member in members], [member[1] for member in members]
+            if header[13] == header[12] or tagged("members", pack(members)) != header[13]:
+                raise Failure(line, "members", "are not those that the last header of the epoch names")
+            if names != sorted(set(names)) or len(set(keys)) != len(keys):
+                raise Failure(line, "members", "a company or a key stands there twice, or out of order")
+            self._seat(self.epoch + 1, members)
+
+    def certified(self, line: str, raw: bytes, certificate: list[Any]) -> list[Any]:
+        """Return the header if exactly a quorum of the present members certified it."""
+        vote, bits, signatures = certificate
+        header: list[Any] = unpack(raw, line, "header")
+        if len(header) != 18 or header[1] != self.chain_id:
+            raise Failure(line, "header", "belongs to another chain")
+        if header[12] != self.members_hash or header[17] != self.params_hash or header[2] != self.epoch:
+            raise Failure(line, "members", "the header names other members or parameters than those that are trusted")
+        if vote[3] != tagged("block", raw) or vote[2] != header[3] or vote[0] != header[2]:
+            raise Failure(line, "certificate", "is about another block")
+        n = len(self.keys)
+        mask = int.from_bytes(bits, "little")
+        indexes = [index for index in range(n) if mask >> index & 1]
+        if len(bits) != (n + 7) // 8 or mask >> n or len(indexes) != self.quorum or len(signatures) != len(indexes):
+            raise Failure(line, "certificate", f"needs exactly {self.quorum} signatures of {n} members")
+        digest = tagged("sig/vote/commit", self.chain_id, pack(vote))
+        for index, signature in zip(indexes, signatures, strict=True):
+            if not signature_holds(self.keys[index], signature, digest):
+                raise Failure(line, "certificate", f"the signature of {self.companies[index]} does not verify")
+        self.signers = [self.companies[index] for index in indexes]
+        return header
 
 
 class Pack:
@@ -183,10 +226,11 @@ class Pack:
             raise Failure("pack", "envelope", "does not have the three parts body, company, signature")
         self.raw, self.signer, self.signature = outer
         body = unpack(self.raw, "pack", "body")
-        if not isinstance(body, list) or len(body) != 13 or body[0] != 1:
-            raise Failure("pack", "version", "is not version 1 of the pack format")
+        if not isinstance(body, list) or (body[0], len(body)) not in ((1, 13), (2, 14)):
+            raise Failure("pack", "version", "is neither version 1 nor 2 of the pack format")
         (_, self.chain_id, self.company, self.names, self.head, self.first, self.base, self.links) = body[:8]
-        (self.rows, self.receipts, self.schemas, self.documents, self.journal) = body[8:]
+        (self.rows, self.receipts, self.schemas, self.documents, self.journal) = body[8:13]
+        self.ends = body[13] if len(body) > 13 else []
         self.proven_rows: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.proven_height = 0
 
@@ -195,6 +239,7 @@ class Pack:
         if self.chain_id != network.chain_id:
             raise Failure("pack", "chain id", f"the pack is about chain {self.chain_id.hex()[:16]}, the genesis file "
                           f"founds {network.chain_id.hex()[:16]}")  # fmt: skip
+        network.follow(self.ends)
         height, root = self._head(network)
         receipts_roots, top = self._links(height, root)
         rows = self._rows(top)
@@ -209,7 +254,8 @@ class Pack:
             "chain_id": network.chain_id.hex(),
             "company": self.company,
             "height": height,
-            "signers": self.signers,
+            "epoch": network.epoch,
+            "signers": network.signers,
             "quorum": network.quorum,
             "members": len(network.keys),
             "rows": len(self.rows),
@@ -221,24 +267,7 @@ class Pack:
         }
 
     def _head(self, network: Network) -> tuple[int, bytes]:
-        raw, (vote, bits, signatures) = self.head
-        header = unpack(raw, "head", "header")
-        if len(header) != 18 or header[1] != network.chain_id:
-            raise Failure("head", "header", "belongs to another chain")
-        if header[12] != network.members_hash or header[17] != network.params_hash:
-            raise Failure("head", "members", "the header names other members or parameters than the genesis file")
-        if vote[3] != tagged("block", raw) or vote[2] != header[3] or vote[0] != header[2]:
-            raise Failure("head", "certificate", "is about another block")
-        n = len(network.keys)
-        mask = int.from_bytes(bits, "little")
-        indexes = [index for index in range(n) if mask >> index & 1]
-        if len(bits) != (n + 7) // 8 or mask >> n or len(indexes) != network.quorum or len(signatures) != len(indexes):
-            raise Failure("head", "certificate", f"needs exactly {network.quorum} signatures of {n} members")
-        digest = tagged("sig/vote/commit", network.chain_id, pack(vote))
-        for index, signature in zip(indexes, signatures, strict=True):
-            if not signature_holds(network.keys[index], signature, digest):
-                raise Failure("head", "certificate", f"the signature of {network.companies[index]} does not verify")
-        self.signers = [network.companies[index] for index in indexes]
+        header = network.certified("head", *self.head)
         return int(header[10]), bytes(header[11])
 
     def _links(self, height: int, root: bytes) -> tuple[dict[int, bytes], bytes]:
@@ -331,10 +360,11 @@ class Pack:
         return len(self.journal)
 
     def _signature(self, network: Network) -> None:
-        if self.signer not in network.companies:
+        keys = [key for company, key in sorted(network.held) if company == self.signer]
+        if not keys:
             raise Failure("pack", "signature", f"{self.signer} is no member of this network")
-        key = network.keys[network.companies.index(self.signer)]
-        if not signature_holds(key, self.signature, tagged("sig/bundle", network.chain_id, self.raw)):
+        digest = tagged("sig/bundle", network.chain_id, self.raw)
+        if not any(signature_holds(key, self.signature, digest) for key in keys):
             raise Failure("pack", "signature", "does not verify: something that no proof covers was changed")
 
     def _names(self, line: str, contract: str, name: str) -> list[str]:

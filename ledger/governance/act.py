@@ -21,7 +21,7 @@ from ledger.governance.refusal import need
 from ledger.params import Params
 from ledger.receipt import ContractEvent
 from ledger.registry.epochs import EpochRecord
-from ledger.registry.lookup import REGISTRY_KEY, read_registry
+from ledger.registry.lookup import REGISTRY_KEY, Getter, read_registry
 from ledger.registry.records import RegistryState
 
 GOVERNANCE: Final = "governance"
@@ -126,12 +126,12 @@ def registry_moved(rows: Rows, epoch: int | None = None) -> None:
     rows.put(REGISTRY_KEY, encode(RegistryState(before.version + 1, before.epoch if epoch is None else epoch)))
 
 
-def is_production(rows: Rows) -> bool:
+def is_production(rows: Getter) -> bool:
     """Tell whether genesis says production (P4)."""
     return _network_codec.decode(_row(rows, NETWORK_KEY))[1]
 
 
-def _row(rows: Rows, key: bytes) -> bytes:
+def _row(rows: Getter, key: bytes) -> bytes:
     data = rows.get(key)
     if data is None:
         raise InvariantViolated(f"the state has no {key.decode()}; it was not made by genesis_state")

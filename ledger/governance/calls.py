@@ -50,7 +50,6 @@ from ledger.governance.records import (
     RotateConsensus,
     RotateTls,
     Rotation,
-    Rows,
     Suspend,
     SuspendContract,
     ballot_key,
@@ -68,6 +67,7 @@ from ledger.receipt import Abort, ContractEvent
 from ledger.registry.epochs import EpochRecord, epoch_at
 from ledger.registry.lookup import ACTIVE, read_company, read_user
 from ledger.registry.records import COMPANY_ROLES
+from ledger.state import Reader
 from ledger.transaction import TxBody
 
 GOVERNANCE_VERSION: Final = 1
@@ -284,7 +284,7 @@ class Tally:
     refusing: tuple[str, ...]
 
 
-def tally(rows: Rows, proposal: Proposal, height: int) -> Tally:
+def tally(rows: Reader, proposal: Proposal, height: int) -> Tally:
     """Return the votes that count at `height`: one a company, members of its epoch, active, the last one cast."""
     epoch = epoch_at(rows, height)
     approving: list[str] = []

@@ -85,6 +85,7 @@ from ledger.registry.records import (
     node_id,
     user_id,
 )
+from ledger.state import Reader
 
 SUSPENDED: Final = "suspended"
 LEFT: Final = "left"
@@ -117,7 +118,7 @@ def activation_height(act: Act) -> int:
 # -- what a kind does to the member set ----------------------------------------------------------------------------
 
 
-def change_of(reader: Rows, kind: str, payload: object) -> Change:
+def change_of(reader: Reader, kind: str, payload: object) -> Change:
     """Return what accepting `payload` does to the members decided last. A joiner counts as unready until `ready`."""
     current = last_epoch(reader)
     match payload:
@@ -141,7 +142,7 @@ def change_of(reader: Rows, kind: str, payload: object) -> Change:
             return Change()
 
 
-def effect_of(reader: Rows, proposal: Proposal) -> Effect:
+def effect_of(reader: Reader, proposal: Proposal) -> Effect:
     """Return what accepting `proposal` in this state would do to quorum and members; a dry run, nothing is written.
 
     For `add` and for a key that replaces a lost one it is the epoch after the node's `ready`, with the node missing:
@@ -153,7 +154,7 @@ def effect_of(reader: Rows, proposal: Proposal) -> Effect:
     return effect(current, change, production=is_production(reader), frozen=frozen(reader, current))
 
 
-def frozen(reader: Rows, members: Sequence[EpochMember]) -> tuple[str, ...]:
+def frozen(reader: Reader, members: Sequence[EpochMember]) -> tuple[str, ...]:
     """Return the members whose company is not active, sorted: they cannot vote on proposals (S25)."""
     names = [member.company_id for member in members]
     return tuple(name for name in names if (found := read_company(reader, name)) is None or found.status != ACTIVE)

@@ -24,6 +24,7 @@ from ledger.registry.records import (
     registry_codec,
     user_codec,
 )
+from ledger.state import Reader
 from ledger.transaction import SignerRef, Transaction
 
 COMPANY_PREFIX: Final = b"rc"
@@ -40,6 +41,8 @@ SoundSigners = dict[tuple[str, str, bytes], None]
 keys get in, so it stays as small as the registry."""
 NONCE_WINDOW: Final = 256
 """Numbers above the floor that may be in flight at once (LR3)."""
+_PAGE: Final = 256
+"""Rows listed at once."""
 RECORD_CACHE_ENTRIES: Final = 4_096
 """Decoded records by their bytes (performance E26); a record has about 1 KB."""
 
@@ -96,6 +99,16 @@ def read_node(reader: Getter, node_id: str) -> Node | None:
     """Return the node, or None if it is not registered."""
     data = reader.get(node_key(node_id))
     return None if data is None else node_codec.decode(data)
+
+
+def nodes(reader: Reader) -> list[Node]:
+    """Return every node that was ever registered, by node id; those that left as well."""
+    found: list[Node] = []
+    low, high = NODE_PREFIX, NODE_PREFIX[:-1] + bytes([NODE_PREFIX[-1] + 1])
+    while page := reader.scan(low, high, _PAGE):
+        found += [node for key in page if (node := read_node(reader, key[len(NODE_PREFIX) :].decode())) is not None]
+        low = page[-1] + b"\x00"
+    return found
 
 
 def read_user(reader: Getter, user_id: str) -> User | None:

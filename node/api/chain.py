@@ -16,9 +16,10 @@ import msgspec
 
 from ledger.certificate import bitmap_indexes, quorum
 from ledger.codec import encode
+from ledger.governance.act import GOVERNANCE
 from ledger.receipt import STATUS_OK, Receipt
 from ledger.transaction import Transaction
-from node.access.feed import parties_of
+from node.access.feed import event_fields, event_values, parties_of
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
 from node.api.ports import BlockData, CertifiedProof, HeadData, NodeService, TransactionData, TxState
@@ -86,6 +87,7 @@ async def block(call: Call) -> Answer:
                 "signers": signers,
                 "needed": len(found.certificate.signatures),
                 "bytes": b64encode(encode(found.certificate)).decode("ascii"),
+                "epochs": epoch_ends(service, found.certificate.vote.epoch),
             },
             "transactions": [
                 _transaction_line(call, transaction, _receipt_at(found.receipts, position), position)
@@ -164,14 +166,18 @@ def _outcome(receipt: Receipt | None) -> str | None:
 def parties_of_transaction(
     service: NodeService, transaction: Transaction | None, receipt: Receipt | None
 ) -> tuple[str, ...]:
-    """Return the companies a transaction concerns: its signers' and those named by its events, sorted."""
+    """Return the companies a transaction concerns: its signers' and those named by its events, sorted.
+
+    What companies decide about their network concerns all of them, so the company of this node too (S22).
+    """
     found = set() if transaction is None else {signer.company_id for signer in transaction.body.signers}
+    if transaction is not None and transaction.body.contract == GOVERNANCE:
+        found.add(service.company_id)
     if receipt is not None:
         for event in receipt.events:
-            program = service.interfaces.get(event.contract)
-            if program is None or event.name not in program.events:
-                continue
-            found.update(parties_of(program.events[event.name].fields, program.decode_event(event.name, event.fields)))
+            schema = event_fields(service.interfaces, event.contract, event.name)
+            if schema is not None:
+                found.update(parties_of(schema, event_values(service.interfaces, event)))
     return tuple(sorted(found))
 
 
@@ -200,7 +206,7 @@ async def transaction(call: Call) -> Answer:
     content = transaction_content(call, found)
     if call.query.flag("proof"):
         proof = call.service.receipt_proof(tx_id)
-        content["proof"] = None if proof is None else proof_content(proof)
+        content["proof"] = None if proof is None else proof_content(proof, call.service)
     waited_out = bool(wait_s) and not _settled(found, final)
     return Answer(content=content, status=202 if waited_out else 200)
 
@@ -269,11 +275,10 @@ def _arguments(service: NodeService, contract: str, method: str, args: Sequence[
 def _receipt(receipt: Receipt, found: TransactionData, service: NodeService) -> dict[str, Any]:
     events = []
     for index, event in enumerate(receipt.events):
-        program = service.interfaces.get(event.contract)
+        schema = event_fields(service.interfaces, event.contract, event.name)
         fields: Any = shapes.plain(event.fields)
-        if program is not None and event.name in program.events:
-            schema = program.events[event.name].fields
-            named = program.decode_event(event.name, event.fields)
+        if schema is not None:
+            named = event_values(service.interfaces, event)
             fields = shapes.typed(schema, named, service.currencies, service.names)
         events.append(
             {
@@ -304,13 +309,20 @@ def _receipt(receipt: Receipt, found: TransactionData, service: NodeService) -> 
     }
 
 
-def proof_content(proof: CertifiedProof) -> dict[str, Any]:
+def epoch_ends(service: NodeService, epoch: int) -> list[str]:
+    """Return how the epochs before `epoch` ended, base64: the way from a genesis file to its members (P85)."""
+    return [b64encode(encode(end)).decode("ascii") for end in service.epoch_ends()[:epoch]]
+
+
+def proof_content(proof: CertifiedProof, service: NodeService) -> dict[str, Any]:
     """Return a proof as base64 with the heights it is about; `hansa verify` and the audit tool read the bytes."""
+    head = service.head(proof.certified_by)
     return {
         "height": proof.height,
         "certified_by": proof.certified_by,
         "format": "ledger.proof/1",
         "bytes": b64encode(proof.data).decode("ascii"),
+        "epochs": [] if head is None else epoch_ends(service, head.header.epoch),
     }
 
 
@@ -419,7 +431,7 @@ async def state(call: Call) -> Answer:
         content["value"] = value.hex()
     if call.query.flag("proof"):
         proof = call.service.state_proof(key)
-        content["proof"] = None if proof is None else proof_content(proof)
+        content["proof"] = None if proof is None else proof_content(proof, call.service)
     return Answer(content=content)
 
 

@@ -18,6 +18,7 @@ import structlog
 from aiohttp import web
 
 from node.access.enforce import Gate
+from node.access.feed import event_fields
 from node.access.views import in_force
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
@@ -62,7 +63,7 @@ class Encoder:
 
 def event_content(service: NodeService, happening: Happening) -> dict[str, Any]:
     """Return one event as every reader gets it."""
-    schema = service.interfaces[happening.contract].events[happening.name].fields
+    schema = event_fields(service.interfaces, happening.contract, happening.name) or ()
     return {
         "schema": "hansa.event/1",
         "id": str(happening.cursor),

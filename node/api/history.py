@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from node.access.feed import parties_of
+from ledger.governance.act import GOVERNANCE
+from node.access.feed import event_fields, event_values, parties_of
 from node.api.ports import EventRow, NodeService
 from node.api.query import END_OF_BLOCK, EventCursor
 from node.api.shapes import ledger_day
@@ -117,10 +118,11 @@ class Histories:
 
 def read_event(service: NodeService, row: EventRow) -> Happening | None:
     """Return a stored event with named fields, or None if no program of this network declares it."""
-    program = service.interfaces.get(row.event.contract)
-    if program is None or row.event.name not in program.events:
+    schema = event_fields(service.interfaces, row.event.contract, row.event.name)
+    if schema is None:
         return None
-    fields = program.decode_event(row.event.name, row.event.fields)
+    fields = event_values(service.interfaces, row.event)
+    everybody = (service.company_id,) if row.event.contract == GOVERNANCE else ()
     head = service.head(row.height)
     time_ms = head.header.time_ms if head is not None else 0
     return Happening(
@@ -131,5 +133,5 @@ def read_event(service: NodeService, row: EventRow) -> Happening | None:
         contract=row.event.contract,
         name=row.event.name,
         fields=fields,
-        parties=parties_of(program.events[row.event.name].fields, fields),
+        parties=tuple(sorted({*parties_of(schema, fields), *everybody})),
     )

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from finance.openitems import OpenItem, Rows, Status, derive, open_items
+from node.access.feed import event_fields
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
 from node.api.chain import proof_content
@@ -329,7 +330,7 @@ async def invoice(call: Call) -> Answer:
         }  # fmt: skip
     if call.query.flag("proof"):
         proof = service.state_proof(row.key)
-        content["proof"] = None if proof is None else proof_content(proof)
+        content["proof"] = None if proof is None else proof_content(proof, call.service)
     return Answer(content=content)
 
 
@@ -375,7 +376,7 @@ async def timeline(call: Call, object_id: str, parties: Sequence[str]) -> list[d
 
 def _moment(call: Call, happening: Happening) -> dict[str, Any]:
     service = call.service
-    schema = service.interfaces[happening.contract].events[happening.name].fields
+    schema = event_fields(service.interfaces, happening.contract, happening.name) or ()
     found = service.transaction(happening.tx_id)
     signers = [] if found is None or found.transaction is None else found.transaction.body.signers
     return {

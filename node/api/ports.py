@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from ledger.block import Header
 from ledger.certificate import CommitCertificate
+from ledger.governance.follow import EpochEnd
 from ledger.receipt import ContractEvent, Receipt
 from ledger.state import StateView
 from ledger.transaction import Transaction
@@ -334,6 +335,10 @@ class NodeService(Protocol):
 
     def head(self, height: int) -> HeadData | None:
         """Return header, id and certificate of a height; cheaper than `block`."""
+        ...
+
+    def epoch_ends(self) -> Sequence[EpochEnd]:
+        """Return how epochs 0, 1, ... ended, as far as they are held without a gap (P85)."""
         ...
 
     def transaction(self, tx_id: bytes) -> TransactionData | None: ...

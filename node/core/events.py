@@ -11,6 +11,7 @@ from consensus.records import Record
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
 from ledger.receipt import Receipt
+from ledger.transaction import Transaction
 from node.core.messages import PeerMessage, SnapshotManifest
 
 
@@ -67,6 +68,8 @@ class NodeStart(Event):
     recent: tuple[tuple[bytes, int, int], ...]
     voting: bool
     collected: Collected | None = None
+    waiting: tuple[tuple[Transaction, int | None], ...] = ()
+    """Verified transactions that waited when the epoch before ended, and the member each came from; None: from here."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

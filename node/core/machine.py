@@ -17,7 +17,7 @@ from consensus import events as cv
 from consensus.epochs import last_height, next_members_hash
 from consensus.events import Lsn, ReplicaConfig
 from consensus.membership import membership_of
-from consensus.messages import Status
+from consensus.messages import Commit, Message, Prepare, PrePrepare, Status
 from consensus.replica import Replica
 from consensus.state import primary_of
 from consensus.step import VoteSigner
@@ -148,7 +148,8 @@ class NodeCore:
             self.mempool.recent.add(tx_id, valid_until)
         for body in event.bodies:
             self._load_body(body)
-        out: list[ne.NodeEffect] = []
+        self.mempool.carry(event.now, event.waiting)
+        out: list[ne.NodeEffect] = self._arm_forward()
         if event.collected is not None:
             out += self.taking.resume(event.collected, event.now) + self._arm_sync()
         return out + self._consensus(
@@ -313,6 +314,8 @@ class NodeCore:
                 out.append(ne.AppendJournal(lsn=effect.lsn, record=effect.record, body=body))
             case ce.Prune():
                 out.append(ne.PruneJournal(before=effect.before, bodies_up_to=effect.bodies_up_to))
+            case ce.Send(message=message) | ce.Broadcast(message=message) if self._is_of_next_epoch(message):
+                pass  # the next core sends it, from the journal: its key may be another one (P95, P114)
             case ce.Send():
                 out.append(ne.SendPeer(to=effect.to, message=effect.message, after=effect.after))
             case ce.Broadcast():
@@ -354,6 +357,12 @@ class NodeCore:
             case ce.Halt():
                 out.append(effect)
                 self._halted = True
+
+    def _is_of_next_epoch(self, message: Message) -> bool:
+        """Tell whether this is a vote above the barrier, and the barrier is reached: this core ends with the step."""
+        if not isinstance(message, (PrePrepare, Prepare, Commit)):
+            return False
+        return message.vote.epoch > self.config.epoch.epoch and message.vote.height == self.chain.tip.height + 1
 
     def _deliver(self, effect: ce.Deliver) -> list[ne.NodeEffect]:
         ref = effect.block

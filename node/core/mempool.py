@@ -251,6 +251,12 @@ class Mempool:
             effects.append(self._verify(fresh, self.own, wanted=False))
         return effects
 
+    def carry(self, now: int, waiting: Iterable[tuple[Transaction, int | None]]) -> None:
+        """Take over what waited in the epoch before, and whose quota it uses, None is ours; all of it is verified."""
+        for tx, origin in waiting:
+            if tx.tx_id not in self.recent:
+                self._insert(now, tx, self.own if origin is None else origin)
+
     def receive(self, peer: int, batch: TxBatch) -> list[NodeEffect]:
         """Admit a batch of another member's node (P130)."""
         if len(batch.envelopes) > BATCH_ENVELOPES_MAX:

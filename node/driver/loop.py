@@ -11,8 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from heapq import heappop, heappush
 from typing import Final, Protocol, TypeAlias
 
@@ -21,13 +21,13 @@ from consensus.events import Lsn
 from consensus.records import Record
 from ledger.block import BlockRef, Header
 from ledger.crypto.ed25519 import verify_strict
-from ledger.errors import InvariantViolated
 from ledger.state import StateView
 from ledger.transaction import Transaction
 from ledger.transition import BlockExecution, BlockResult, Runtime
 from node.core import effects as ne
 from node.core import events as nv
-from node.core.machine import NodeCore
+from node.core.epochs import epoch_spec
+from node.core.machine import OBSERVER, NodeCore
 from node.core.messages import (
     Blocks,
     CertifiedBlock,
@@ -147,12 +147,39 @@ class _Execution:
     run: BlockExecution | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beginning:
+    """The next epoch as its first core needs it (P114).
+
+    `moved` gives the new index of each linked node by its old one; `start` makes the first event; `connected` are the
+    new indexes of the nodes whose link is up.
+    """
+
+    core: NodeCore
+    journal: Journal
+    start: Callable[[int, int], nv.NodeStart]
+    moved: Mapping[int, int]
+    connected: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _FromPeer:
+    """A message of a node, until it is stepped: an epoch that begins meanwhile may give its sender another index."""
+
+    peer: int
+    message: PeerMessage
+
+    def __call__(self, now: int, wall: int) -> nv.NodeEvent:
+        return nv.PeerReceived(now=now, wall=wall, peer=self.peer, message=self.message)
+
+
 class Driver:
-    """Performs the effects of one `NodeCore` in real time.
+    """Performs the effects of the node's core in real time. A core ends with its epoch; then `begin_epoch` is asked for
+    the next one, and what waits here goes on in it (P114).
 
     `prune` deletes a few blocks that the operator lets go, after a flush, and returns how many.
     `on_block` is told each executed block on the loop's thread; `on_halt` when the core stops for good.
-    `keys` are the consensus keys of the epoch by index. Verdicts on transactions are kept by nobody but the core.
+    Verdicts on transactions are kept by nobody but the core.
     """
 
     def __init__(
@@ -170,6 +197,7 @@ class Driver:
         on_halt: Callable[[Halt], None],
         on_report: Callable[[Report], None],
         on_silence: Callable[[Silence], None],
+        begin_epoch: Callable[[], Beginning],
         prune: Callable[[], int] = lambda: 0,
     ) -> None:
         self.core = core
@@ -185,6 +213,7 @@ class Driver:
         self._on_halt = on_halt
         self._on_report = on_report
         self._on_silence = on_silence
+        self._begin_epoch = begin_epoch
         self._prune = prune
         self._queue: deque[Callable[[int, int], nv.NodeEvent]] = deque()
         self._urgent: deque[Callable[[int, int], nv.NodeEvent]] = deque()
@@ -194,6 +223,8 @@ class Driver:
         self._timer_generation: dict[nv.AnyTimer, int] = {}
         self._sequence = 0
         self._answers: dict[int, asyncio.Future[tuple[ne.SubmitResult, ...]]] = {}
+        self._submitted: dict[int, tuple[bytes, ...]] = {}
+        """Envelopes of every submission that is not answered."""
         self._tokens = 0
         self._wake = asyncio.Event()
         self._unflushed = 0
@@ -201,6 +232,8 @@ class Driver:
         self._flush_due_ns = 0
         self._snapshot_ns = 0
         self._stopping = False
+        self._ending = False
+        """The core ended with its epoch; what is stored is executed to the end, and all else waits (P114)."""
         self.halted: Halt | None = None
         self.installed = 0
         """Height of a snapshot that is ready to replace the chain store once everything is closed; 0: none."""
@@ -218,7 +251,7 @@ class Driver:
 
     def received(self, peer: int, message: PeerMessage) -> None:
         """A decoded message of a member arrived."""
-        self.post(lambda now, wall: nv.PeerReceived(now=now, wall=wall, peer=peer, message=message))
+        self.post(_FromPeer(peer, message))
 
     def connected(self, peer: int) -> None:
         """A link to a member is up and its hello verified."""
@@ -233,8 +266,8 @@ class Driver:
         self._tokens += 1
         token = self._tokens
         future: asyncio.Future[tuple[ne.SubmitResult, ...]] = asyncio.get_running_loop().create_future()
-        self._answers[token] = future
-        self.post(lambda now, wall: nv.Submitted(now=now, wall=wall, token=token, envelopes=envelopes))
+        self._answers[token], self._submitted[token] = future, envelopes
+        self.post(_submitted(token, envelopes))
         return await future
 
     def stop(self) -> None:
@@ -262,6 +295,9 @@ class Driver:
                 self._turn(batch)
             worked = self._work()
             self._maybe_flush()
+            if self._ending and self.core.chain.executed == self._store.tip.height:
+                self._next_epoch()
+                continue
             if self._queue or self._urgent or worked:
                 await asyncio.sleep(0)
                 continue
@@ -287,7 +323,7 @@ class Driver:
                 batch.append(_elapsed(timer, generation))
         while self._urgent:
             batch.append(self._urgent.popleft())
-        while self._queue and len(batch) < EVENTS_A_TURN:
+        while self._queue and not self._ending and len(batch) < EVENTS_A_TURN:
             batch.append(self._queue.popleft())
         return batch
 
@@ -298,7 +334,11 @@ class Driver:
         prune: ne.PruneJournal | None = None
         held: list[ne.NodeEffect] = []
         mark = time.thread_time_ns()
+        ended = False
         while events:
+            if ended:
+                self._queue.extendleft(reversed(events))  # they are for the next core
+                break
             event = events.popleft()(time.monotonic_ns(), time.time_ns() // 1_000_000 + self.wall_offset_ms)
             effects = self.core.step(event)
             if _is_about_transactions(event):
@@ -323,6 +363,7 @@ class Driver:
                     self.meter.count(effect.metric, effect.value)
                 else:
                     held.append(effect)
+                    ended = ended or isinstance(effect, ne.EndEpoch)
         mark = self.meter.since("consensus", mark)
         if appends:
             self._journal.append(appends)
@@ -350,6 +391,7 @@ class Driver:
         elif isinstance(effect, ne.Execute):
             self._executions.append(_Execution(effect.height, effect.header, effect.transactions, effect.evidence))
         elif isinstance(effect, ne.Answer):
+            self._submitted.pop(effect.token, None)
             future = self._answers.pop(effect.token, None)
             if future is not None and not future.done():
                 future.set_result(effect.results)
@@ -369,8 +411,8 @@ class Driver:
             self._on_report(effect)
         elif isinstance(effect, Silence):
             self._on_silence(effect)
-        elif isinstance(effect, ne.EndEpoch):  # it would wait for ever; the ledger refuses what decides on members
-            raise InvariantViolated("the members changed, and the daemon does not follow changes yet")
+        elif isinstance(effect, ne.EndEpoch):
+            self._ending = True
         elif isinstance(effect, Halt):
             self.halted = effect
             self._on_halt(effect)
@@ -398,6 +440,37 @@ class Driver:
             shelf.install()
             self.installed = effect.height
             self._stopping = True
+
+    def _next_epoch(self) -> None:
+        """Begin the next epoch from store and journal, as a start does, in the running process (P114).
+
+        Sockets stay. Messages that came for the next core are handed to it; of what the old one asked for, the answers
+        are dropped with it.
+        """
+        self._flush()
+        former = self.core.mempool
+        beginning = self._begin_epoch()
+        waiting = tuple(
+            (one.tx, None if one.origin == former.own else beginning.moved.get(one.origin, OBSERVER))
+            for one in former.waiting.values()
+        )
+        self.core, self._journal = beginning.core, beginning.journal
+        self._ending = False
+        self._urgent.clear()
+        self._verifications.clear()
+        self._timers.clear()
+        self._timer_generation.clear()
+        self.faults.clear()
+        early = [one for one in self._queue if isinstance(one, _FromPeer) and one.peer in beginning.moved]
+        self._queue.clear()
+        self._turn([lambda now, wall: replace(beginning.start(now, wall), waiting=waiting)])
+        for peer in beginning.connected:
+            self.connected(peer)
+        for token, envelopes in self._submitted.items():
+            self.post(_submitted(token, envelopes))
+        for one in early:
+            self.received(beginning.moved[one.peer], one.message)
+        self._wake.set()
 
     # -- work between turns --------------------------------------------------------------------------------------
 
@@ -437,7 +510,9 @@ class Driver:
         mark = time.thread_time_ns()
         job = self._executions[0]
         if job.run is None:
-            job.run = BlockExecution(self._store.view(), job.header, self._runtime, self._utc_offset_min, job.evidence)
+            job.run = BlockExecution(
+                self._store.view(), job.header, self._runtime, self._utc_offset_min, job.evidence, epochs=True
+            )
         part = job.transactions[job.done : job.done + EXECUTE_SLICE]
         if part:
             job.run.run(part)
@@ -463,6 +538,7 @@ class Driver:
                 exec_root=result.exec_root,
                 state_root=result.state_root,
                 receipts=result.receipts,
+                next_epoch=None if result.next_epoch is None else epoch_spec(result.next_epoch),
             )
         )
         self._on_block(result)
@@ -519,6 +595,10 @@ def _is_about_transactions(event: nv.NodeEvent) -> bool:
 
 def _elapsed(timer: nv.AnyTimer, generation: int) -> Callable[[int, int], nv.NodeEvent]:
     return lambda now, wall: nv.TimerElapsed(now=now, wall=wall, timer=timer, generation=generation)
+
+
+def _submitted(token: int, envelopes: tuple[bytes, ...]) -> Callable[[int, int], nv.NodeEvent]:
+    return lambda now, wall: nv.Submitted(now=now, wall=wall, token=token, envelopes=envelopes)
 
 
 def _verified(token: int, verdicts: tuple[bool, ...]) -> Callable[[int, int], nv.NodeEvent]:

@@ -223,6 +223,10 @@ class Journal:
         old = self._prune or (0, -1)
         self._prune = (max(old[0], int(before)), max(old[1], bodies_up_to))
 
+    def image(self, journal_id: bytes) -> JournalImage:
+        """Read the journal again, as `open` did; for a core that begins while the process runs (P114)."""
+        return self._load(journal_id)
+
     def size_bytes(self) -> int:
         """Return the size of the file; it does not shrink, freed pages are used again."""
         return (self.path / DATA_FILE).stat().st_size

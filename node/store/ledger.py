@@ -25,6 +25,7 @@ import shutil
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -54,6 +55,7 @@ from node.store.environment import DATA_FILE
 from node.store.errors import SealBroken, StoreCorrupt, StoreError, StoreMissing
 from node.store.places import make_directory, sync_directory
 from node.store.rows import (
+    EVERYBODY,
     FORMAT,
     PARTY_BYTES,
     RECEIPTS_PER_CHUNK,
@@ -747,21 +749,27 @@ class ChainStore:
     def _party_places(
         self, company: str, after: tuple[int, int, int] | None, last: int
     ) -> Iterator[tuple[int, int, int]]:
-        prefix = company.encode("utf-8", "replace")
-        if len(prefix) != PARTY_BYTES:
+        prefixes = [company.encode("utf-8", "replace"), EVERYBODY.encode()]
+        if len(prefixes[0]) != PARTY_BYTES:
             return
-        start = prefix if after is None else prefix + place_key(after[0], after[1], after[2])
-        for key in self._keys_from("events", prefix, start):
-            place = split_place(key)
+        for place in merge(*(self._stored_places(prefix, after) for prefix in prefixes)):
             if place[0] > last:
                 return
-            if after is None or place > after:
-                yield place
+            yield place
         for height in sorted(self._fresh):
             if height > last:
                 return
             for position, receipt in enumerate(self._fresh[height].receipts):
                 for index, event in enumerate(receipt.events):
                     place = (height, position, index)
-                    if company in parties_of(event) and (after is None or place > after):
+                    named = parties_of(event)
+                    if (company in named or EVERYBODY in named) and (after is None or place > after):
                         yield place
+
+    def _stored_places(self, prefix: bytes, after: tuple[int, int, int] | None) -> Iterator[tuple[int, int, int]]:
+        """Yield the places in the index of events under a prefix that come after a place, ascending."""
+        start = prefix if after is None else prefix + place_key(after[0], after[1], after[2])
+        for key in self._keys_from("events", prefix, start):
+            place = split_place(key)
+            if after is None or place > after:
+                yield place

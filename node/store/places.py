@@ -1,7 +1,7 @@
 """The data directory: who may use it, what must be durable when a folder is made, how much space is left.
 
 DATA_DIR/lock          held by the running node
-DATA_DIR/journal/      LMDB: consensus journal (its loss ends voting, P97)
+DATA_DIR/journal/      LMDB: consensus journal (its loss ends voting, P97); journal-2, ... are those of later keys (S23)
 DATA_DIR/chain/        LMDB: blocks, state, indexes (can be fetched again); chain.joining, chain.next, chain.replaced
                        while another one takes its place (node.store.swap)
 DATA_DIR/snapshots/    LMDB, one folder for each: states that joining nodes take (can be made again)
@@ -53,7 +53,11 @@ class DataDirectory:
 
     @property
     def journal(self) -> Path:
-        return self.path / JOURNAL
+        return self.journal_of(1)
+
+    def journal_of(self, number: int) -> Path:
+        """Return the folder of the journal that belongs to the `number`-th consensus key of this node."""
+        return journal_path(self.path, number)
 
     @property
     def chain(self) -> Path:
@@ -80,6 +84,11 @@ class DataDirectory:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def journal_path(data: Path, number: int) -> Path:
+    """Return where a data directory keeps the journal of the `number`-th consensus key, counted from 1."""
+    return data / (JOURNAL if number == 1 else f"{JOURNAL}-{number}")
 
 
 def make_directory(path: Path) -> None:

@@ -44,9 +44,8 @@ class LinkState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Remote:
-    """Who is at the other end, from the registry: the member's index, and what its hello must show."""
+    """Who is at the other end, from the registry, and what its hello must show. Its index moves with the epoch."""
 
-    index: int
     node_id: str
     keys: tuple[bytes, ...]
 
@@ -55,7 +54,7 @@ class LinkOwner(Protocol):
     """What a link asks of the whole."""
 
     def identify(self, link: Link, certificate_der: bytes) -> Remote | None:
-        """Note a link that came through the handshake; return the member whose pin its certificate carries (S30)."""
+        """Note a link that came through the handshake; return the node whose pin its certificate carries (S30)."""
         ...
 
     def ends(self, remote: Remote, certificate_der: bytes) -> LinkEnds: ...
@@ -75,12 +74,12 @@ class LinkOwner(Protocol):
 
 
 class Link(asyncio.Protocol):
-    """A connection in either direction. `expected` is the index that was dialled, or None for an accepted one."""
+    """A connection in either direction. `expected` is the node that was dialled, or "" for an accepted one."""
 
     def __init__(
         self,
         owner: LinkOwner,
-        expected: int | None,
+        expected: str,
         outbound_max_bytes: int,
         spent: Callable[[int], None] = lambda _: None,
     ) -> None:
@@ -118,8 +117,8 @@ class Link(asyncio.Protocol):
         if remote is None or certificate is None:
             self.close("its TLS key is not registered, or it is kept out for a while")
             return
-        if self.expected is not None and remote.index != self.expected:
-            self.close(f"member {remote.index} answered where member {self.expected} was dialled")
+        if self.expected and remote.node_id != self.expected:
+            self.close(f"node {remote.node_id} answered where node {self.expected} was dialled")
             return
         self.remote = remote
         self.last_heard_ns = time.monotonic_ns()

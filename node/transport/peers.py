@@ -5,7 +5,8 @@ Rules
       `FALLBACK_S`: some machines can only call out. If both come through, the one that the lower index dialled stays.
     * A newer link of the same direction replaces the older one: whoever dials again knows that the old one is dead.
     * A TLS key must be an active pin of the registry and the hello must verify before a message is believed. `update`
-      follows the registry: links whose pin is gone are cut.
+      follows registry and epoch: links whose pin is gone are cut, all others stay and get their new index (P117).
+    * A node without a vote, a guest, has an index from `GUEST_FIRST` on. It dials the members, and no other guest.
     * `send` and `broadcast` queue; `flush` writes once for each peer (E35). What a slow peer does not take in time is
       dropped, votes first: its STATUS makes us send again what it lacks (P37).
     * Faults are counted; too many cut the link for some seconds. Nothing a peer does raises out of here.
@@ -48,6 +49,8 @@ FALLBACK_S: Final = 15.0
 """Time without a link after which the higher index dials too."""
 FIRST_PAUSE_S: Final = 0.1
 ACCEPT_BACKLOG: Final = 64
+GUEST_FIRST: Final = (1 << 16) + 1
+"""Indexes from here on are links of nodes without a vote; members of an epoch are far below (P141)."""
 PENDING_MAX: Final = 4
 """Links of one member that have not finished their hello."""
 
@@ -71,7 +74,8 @@ class FaultsRefused(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Member:
-    """A member of the epoch as links see it. `address` is None when nobody told it: then the member must dial us."""
+    """Another node as links see it: a member of the epoch, or a guest. `address` is None when nobody told it: then it
+    must dial us."""
 
     index: int
     node: Node
@@ -80,10 +84,9 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSettings:
-    """Fixed for the life of the process. `own_index` is None on a node without a vote: it dials everybody."""
+    """Fixed for the life of the process."""
 
     chain_id: bytes
-    own_index: int | None
     own_node_id: str
     tls: TlsFiles
     listen: Address
@@ -125,7 +128,7 @@ class PeerStatus:
 
 
 class _Peer:
-    """What is remembered about one member across links."""
+    """What is remembered about one node across links. `index` is -1 once it has no place here any more."""
 
     __slots__ = (
         "address",
@@ -134,13 +137,15 @@ class _Peer:
         "dialler",
         "down_since_ns",
         "free_ns",
+        "index",
         "last_ns",
         "link",
         "node",
         "problem",
     )
 
-    def __init__(self, node: Node, address: Address | None) -> None:
+    def __init__(self, index: int, node: Node, address: Address | None) -> None:
+        self.index = index
         self.node = node
         self.address = address
         self.link: Link | None = None
@@ -157,21 +162,28 @@ class Peers:
     """All links of one node."""
 
     def __init__(
-        self, settings: PeerSettings, members: Sequence[Member], signer: HelloSigner, callbacks: PeerCallbacks
+        self,
+        settings: PeerSettings,
+        own_index: int | None,
+        members: Sequence[Member],
+        signer: HelloSigner,
+        callbacks: PeerCallbacks,
     ) -> None:
+        """`own_index` is None on a node without a vote: it dials everybody."""
         self._settings = settings
+        self._own_index = own_index
         self._signer = signer
         self._callbacks = callbacks
         self._own_certificate = own_certificate(settings.tls)
         self._peers: dict[int, _Peer] = {}
+        self._by_node: dict[str, _Peer] = {}
         self._pins: Mapping[bytes, int] = {}
         self._policy = LinkPolicy()
         self._server: asyncio.Server | None = None
         self._unproven: dict[Link, None] = {}
         self._closing = False
         self._flush_handle: asyncio.Handle | None = None
-        self._members = self._adopt(members)
-        trusted = trusted_certificates([member.node for member in self._members])
+        trusted = trusted_certificates([member.node for member in self._adopt(members)])
         self._server_context = server_context(settings.tls, trusted)
         self._client_context = client_context(settings.tls, trusted)
 
@@ -183,7 +195,7 @@ class Peers:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                lambda: self._new_link(None),
+                lambda: self._new_link(""),
                 listen.host,
                 listen.port,
                 ssl=self._server_context,
@@ -197,8 +209,8 @@ class Peers:
                 raise ListenFailed(listen, "the port is in use", fix) from error
             fix = "set peers.listen to an address of this machine"
             raise ListenFailed(listen, error.strerror or str(error), fix) from error
-        for index in self._peers:
-            self._dial(index)
+        for peer in self._peers.values():
+            self._dial(peer)
         port: int = self._server.sockets[0].getsockname()[1]
         return Address(listen.host, port)
 
@@ -217,19 +229,25 @@ class Peers:
             link.close("this node stops")
         await asyncio.gather(*(link.ended for link in links), return_exceptions=True)
 
-    def update(self, members: Sequence[Member]) -> None:
-        """Follow the registry: new pins are trusted, links whose pin is gone are cut, new members are dialled."""
-        self._members = self._adopt(members)
-        trusted = trusted_certificates([member.node for member in self._members])
+    def update(self, own_index: int | None, members: Sequence[Member], signer: HelloSigner) -> dict[int, int]:
+        """Follow registry and epoch: new pins are trusted, links whose pin is gone are cut, new nodes are dialled.
+
+        A link that stays is told nothing. Returns the new index of every node that has a place before and after, by
+        its old one; the caller tells whoever counts in indexes. `signer` signs the hello of links from now on (S24).
+        """
+        before = {node_id: peer.index for node_id, peer in self._by_node.items()}
+        self._own_index, self._signer = own_index, signer
+        trusted = trusted_certificates([member.node for member in self._adopt(members)])
         for der in trusted:
             self._server_context.load_verify_locations(cadata=der)
         self._client_context = client_context(self._settings.tls, trusted)
         for link in [peer.link for peer in self._peers.values() if peer.link is not None] + list(self._unproven):
-            if link.remote is not None and link.remote.index not in self._peers:
-                link.close("its company is no member any more")
+            if link.remote is not None and self._peer_of(link) is None:
+                link.close("its node has no place on the network any more")
         if self._server is not None:
-            for index in self._peers:
-                self._dial(index)
+            for peer in self._peers.values():
+                self._dial(peer)
+        return {index: self._by_node[node_id].index for node_id, index in before.items() if node_id in self._by_node}
 
     # -- messages ----------------------------------------------------------------------------------------------
 
@@ -328,11 +346,12 @@ class Peers:
             return None
         if peer.demerits.until_ns > time.monotonic_ns():
             return None
-        pending = sum(1 for other in self._unproven if other.remote is not None and other.remote.index == index)
+        node_id = peer.node.node_id
+        pending = sum(1 for other in self._unproven if other.remote is not None and other.remote.node_id == node_id)
         if pending >= PENDING_MAX:
             return None
         keys = tuple(key.public_key for key in peer.node.consensus)
-        return Remote(index=index, node_id=peer.node.node_id, keys=keys)
+        return Remote(node_id=peer.node.node_id, keys=keys)
 
     def ends(self, remote: Remote, certificate_der: bytes) -> LinkEnds:
         return LinkEnds(
@@ -345,89 +364,91 @@ class Peers:
         )
 
     def admitted(self, link: Link) -> bool:
-        remote = link.remote
-        peer = None if remote is None else self._peers.get(remote.index)
-        if remote is None or peer is None or self._closing:
+        peer = self._peer_of(link)
+        if peer is None or self._closing:
             return False
         self._unproven.pop(link, None)
         old = peer.link
         if old is not None:
-            if self._preferred(remote.index, old) and not self._preferred(remote.index, link):
+            if self._preferred(peer, old) and not self._preferred(peer, link):
                 return False
             peer.link = None
             old.close("replaced by a newer link")
-            self._callbacks.on_down(remote.index)
+            self._callbacks.on_down(peer.index)
         peer.link = link
         peer.problem = ""
         peer.free_ns = peer.last_ns = 0
-        self._callbacks.on_up(remote.index)
+        self._callbacks.on_up(peer.index)
         return True
 
     def received(self, link: Link, message: PeerMessage) -> bool:
-        remote = link.remote
-        if remote is None or self._peers[remote.index].link is not link:
+        peer = self._peer_of(link)
+        if peer is None or peer.link is not link:
             return True  # a link that was replaced: what it still had to say is dropped
-        return self._callbacks.on_message(remote.index, message) is not False
+        return self._callbacks.on_message(peer.index, message) is not False
 
     def misbehaved(self, link: Link, reason: str, detail: str) -> None:
-        remote = link.remote
-        if remote is None:
-            return
-        self._callbacks.on_penalty(remote.index, reason)
-        peer = self._peers.get(remote.index)
+        peer = self._peer_of(link)
         if peer is not None:
+            self._callbacks.on_penalty(peer.index, reason)
             peer.problem = detail
-            self.penalise(remote.index, reason)
+            self.penalise(peer.index, reason)
 
     def closed(self, link: Link) -> None:
         self._unproven.pop(link, None)
-        peer = None if link.remote is None else self._peers.get(link.remote.index)
-        if peer is None or link.remote is None:
+        peer = self._peer_of(link)
+        if peer is None:
             return
         if peer.link is link:
             peer.link = None
             peer.problem = link.problem
             peer.down_since_ns = time.monotonic_ns()
-            self._callbacks.on_down(link.remote.index)
+            self._callbacks.on_down(peer.index)
         elif peer.link is None:
             peer.problem = link.problem
 
     # -- private -----------------------------------------------------------------------------------------------
 
     def _adopt(self, members: Sequence[Member]) -> tuple[Member, ...]:
-        others = tuple(member for member in members if member.index != self._settings.own_index)
+        others = tuple(member for member in members if member.node.node_id != self._settings.own_node_id)
         by_pin = pins([member.node for member in others])
         indexes = {member.node.node_id: member.index for member in others}
         self._pins = {pin: indexes[node.node_id] for pin, node in by_pin.items()}
+        known, self._by_node, self._peers = self._by_node, {}, {}
         for member in others:
-            peer = self._peers.get(member.index)
-            if peer is None:
-                self._peers[member.index] = _Peer(member.node, member.address)
-                continue
+            peer = known.pop(member.node.node_id, None) or _Peer(member.index, member.node, member.address)
+            self._peers[member.index] = self._by_node[member.node.node_id] = peer
             shown = {pin.spki_sha256 for pin in peer.node.tls} <= {pin.spki_sha256 for pin in member.node.tls}
             if peer.link is not None and not shown:
                 peer.link.close("its TLS key is not registered any more")
-            peer.node, peer.address = member.node, member.address
-        for index in [index for index in self._peers if index not in indexes.values()]:
-            gone = self._peers.pop(index)
+            peer.index, peer.node, peer.address = member.index, member.node, member.address
+        for gone in known.values():
             if gone.dialler is not None:
                 gone.dialler.cancel()
             if gone.link is not None:
-                gone.link.close("its company is no member any more")
-                self._callbacks.on_down(index)
+                gone.link.close("its node has no place on the network any more")
+                self._callbacks.on_down(gone.index)
+            gone.index = -1
         return others
 
-    def _new_link(self, expected: int | None) -> Link:
+    def _peer_of(self, link: Link) -> _Peer | None:
+        """Return the node at the other end, as long as it has a place here."""
+        return None if link.remote is None else self._by_node.get(link.remote.node_id)
+
+    def _new_link(self, expected: str) -> Link:
         return Link(self, expected, self._settings.outbound_max_bytes, self._callbacks.spent)
 
-    def _preferred(self, index: int, link: Link) -> bool:
-        """Tell whether `link` was dialled by the lower index of the pair."""
-        own = self._settings.own_index
-        we_are_lower = own is None or own < index
-        return (link.expected is not None) == we_are_lower
+    def _we_dial(self, index: int) -> bool:
+        """Tell whether it is on us to dial: we have no vote, or the lower index of two that have one."""
+        own = self._own_index
+        return own is None or own < index < GUEST_FIRST
+
+    def _preferred(self, peer: _Peer, link: Link) -> bool:
+        """Tell whether `link` was dialled by the end that dials first."""
+        return bool(link.expected) == self._we_dial(peer.index)
 
     def _severed(self, index: int) -> bool:
-        own = self._settings.own_index
+        own = self._own_index
         return own is not None and self._policy.severed(own, index)
 
     def _pass(self, index: int, peer: _Peer, kind: int, data: bytes) -> None:
@@ -435,7 +456,7 @@ class Peers:
         link = peer.link
         if link is None:
             return
-        own = self._settings.own_index
+        own = self._own_index
         rule = CLEAR if own is None else self._policy.rule(own, index)
         if rule.transparent:
             link.send(kind, data)
@@ -458,36 +479,34 @@ class Peers:
         peer.delayed.append((link, kind, data))
         loop.call_later(max(0, fate.arrives_ns - now) / 1e9, _deliver, peer)
 
-    def _dial(self, index: int) -> None:
-        peer = self._peers[index]
+    def _dial(self, peer: _Peer) -> None:
         if peer.address is None or (peer.dialler is not None and not peer.dialler.done()):
             return
-        peer.dialler = asyncio.get_running_loop().create_task(self._keep_up(index), name=f"dial member {index}")
+        name = f"dial node {peer.node.node_id}"
+        peer.dialler = asyncio.get_running_loop().create_task(self._keep_up(peer), name=name)
 
-    async def _keep_up(self, index: int) -> None:
-        """Dial member `index` whenever there is no link and it is our turn, for as long as it is a member."""
-        own = self._settings.own_index
-        first = own is None or own < index
+    async def _keep_up(self, peer: _Peer) -> None:
+        """Dial a node whenever there is no link and it is our turn, for as long as it has a place here."""
         pause = FIRST_PAUSE_S
-        while (peer := self._peers.get(index)) is not None:
+        while peer.index >= 0:
             if peer.link is not None:
                 await asyncio.shield(peer.link.ended)
                 pause = FIRST_PAUSE_S
                 continue
             now = time.monotonic_ns()
             waits = [0.0, (peer.demerits.until_ns - now) / 1e9]
-            if not first:
+            if not self._we_dial(peer.index):
                 waits.append(FALLBACK_S - (now - peer.down_since_ns) / 1e9)
-            if max(waits) > 0 or self._severed(index):
+            if max(waits) > 0 or self._severed(peer.index):
                 await asyncio.sleep(max(FIRST_PAUSE_S, *waits))
                 continue
-            await self._dial_once(index, peer)
+            await self._dial_once(peer)
             if peer.link is None:
                 spread = 750 + secrets.randbelow(501)  # thousandths, so that a restarted network does not dial in step
                 await asyncio.sleep(pause * spread / 1000)
                 pause = min(pause * 2, float(self._settings.reconnect_max_s))
 
-    async def _dial_once(self, index: int, peer: _Peer) -> None:
+    async def _dial_once(self, peer: _Peer) -> None:
         address = peer.address
         if address is None:
             peer.problem = "its address is unknown; set it with peers.addresses"
@@ -497,7 +516,7 @@ class Peers:
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
                 _, link = await loop.create_connection(
-                    lambda: self._new_link(index),
+                    lambda: self._new_link(peer.node.node_id),
                     address.host,
                     address.port,
                     ssl=self._client_context,

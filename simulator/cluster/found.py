@@ -46,6 +46,7 @@ PEOPLE: Final = (
     Person(label="books", roles=("controller", "reader")),
     Person(label="admin", roles=("company_admin",)),
     Person(label="operator", roles=("node_operator",)),
+    Person(label="governor", roles=("governor",)),
 )
 """Who works in every demo company."""
 

@@ -35,7 +35,7 @@ def replay_journal(home: Path) -> Replayed:
     """Replay the journal in `home`. Raises what opening a node's data raises; the node must be stopped."""
     parts = prepare(load_config([home / NODE_FILE], os.environ))
     try:
-        core = NodeCore(VoteSigner(parts.consensus_key, parts.chain), NodeContext(read=parts.store.view))
+        core = NodeCore(VoteSigner(parts.key.key, parts.chain), NodeContext(read=parts.store.view))
         event = start_event(parts, 1, parts.store.tip.time_ms)
         with guarded():
             core.step(event)

@@ -25,6 +25,8 @@ class Cluster:
     def __init__(self, directory: Path, environment: dict[str, str]) -> None:
         self.directory = directory
         self.environment = environment
+        self.port = 0
+        """The first of the 40 ports that belong to this cluster."""
 
     @property
     def nodes(self) -> dict[str, LocalNode]:
@@ -45,6 +47,7 @@ class Cluster:
         control.ask(self.directory, {"do": verb, "node": node})
 
     def up(self, port_base: int) -> None:
+        self.port = port_base
         done = self.hansa(
             "cluster", "up", "-d", "--dir", str(self.directory), "--port-base", str(port_base), "--wait", "60"
         )

@@ -31,6 +31,7 @@ from ledger.genesis import (
     genesis_state,
     prove_key,
 )
+from ledger.governance.follow import EpochEnd
 from ledger.ids import ZERO_HASH
 from ledger.money import ISO_4217
 from ledger.params import Params
@@ -440,6 +441,9 @@ class World:
 
     def view(self) -> MemoryState:
         return self.states[-1]
+
+    def epoch_ends(self) -> tuple[EpochEnd, ...]:
+        return ()
 
     def consensus(self) -> ConsensusStatus:
         members = tuple(

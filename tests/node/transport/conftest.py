@@ -91,7 +91,6 @@ def party(directory: Path, index: int, *, now_ms: int = NOW_MS, days: int = 90, 
 def settings(one: Party, listen: Address, **changes: object) -> PeerSettings:
     values: dict[str, object] = {
         "chain_id": CHAIN_ID,
-        "own_index": one.index,
         "own_node_id": one.node.node_id,
         "tls": one.files,
         "listen": listen,
@@ -116,7 +115,7 @@ async def lan(tmp_path: Path) -> AsyncIterator[SimpleNamespace]:
         one: Party, members: list[Party], addresses: dict[int, Address], listen: Address, **changes: object
     ) -> tuple[Peers, Address]:
         listed = [Member(index=p.index, node=p.node, address=addresses.get(p.index)) for p in members]
-        peers = Peers(settings(one, listen, **changes), listed, one.key, one.callbacks())
+        peers = Peers(settings(one, listen, **changes), one.index, listed, one.key, one.callbacks())
         running.append(peers)
         return peers, await peers.start()
 

@@ -75,7 +75,7 @@ async def test_both_sides_dialling_end_with_one_link(lan: SimpleNamespace, monke
     a, b = lan.new(0), lan.new(1)
     peers_b, address_b = await lan.run(b, [a, b], {}, lan.any_port)
     peers_a, address_a = await lan.run(a, [a, b], {1: address_b}, lan.any_port)
-    peers_b.update([_member(a, address_a), _member(b, None)])
+    peers_b.update(b.index, [_member(a, address_a), _member(b, None)], b.key)
     await a.until(lambda: bool(a.ups))
     for view in range(20):
         peers_a.send(1, Suspect(0, view))
@@ -305,7 +305,7 @@ async def test_faults_cut_and_mend_links_on_development_networks_only(lan: Simpl
 async def test_a_key_that_leaves_the_registry_loses_its_link(lan: SimpleNamespace) -> None:
     _a, _peers_a, b, peers_b, _address = await pair(lan)
     renewed = lan.new(0, salt=50)
-    peers_b.update([_member(renewed, None), _member(b, None)])
+    peers_b.update(b.index, [_member(renewed, None), _member(b, None)], b.key)
     await b.until(lambda: b.downs == [0])
     await asyncio.sleep(0.3)
     assert b.ups == [0]

@@ -1,0 +1,182 @@
+"""Operations about how the network changes: epochs, proposals with their votes, and what accepting one would do."""
+
+from __future__ import annotations
+
+from base64 import b64decode, b64encode
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from ledger.certificate import quorum
+from ledger.codec import encode
+from ledger.errors import LedgerError
+from ledger.governance.calls import tally
+from ledger.governance.network import effect_of
+from ledger.governance.records import (
+    OPEN,
+    PAYLOADS,
+    PROPOSAL_PREFIX,
+    AddCompany,
+    Expel,
+    Proposal,
+    RotateConsensus,
+    proposal_codec,
+    read_admission,
+    request_codec,
+)
+from ledger.governance.refusal import Refused
+from ledger.registry.epochs import EpochRecord, last_epoch, read_epoch
+from ledger.registry.lookup import read_node
+from ledger.registry.records import company_id
+from ledger.state import StateView
+from node.api import shapes
+from node.api.call import Answer, Call, Handler
+from node.api.ports import NodeService
+from node.api.problems import invalid
+
+PROPOSALS_MAX: Final = 1_000
+"""Proposals listed at once."""
+
+
+class EffectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`payload`: canonical bytes of the kind, base64."""
+
+    kind: str
+    payload: str
+
+
+async def epochs(call: Call) -> Answer:
+    """Every epoch with its members; how each past one ended, for whoever follows them offline (P85)."""
+    view, service = call.view, call.service
+    ends = dict(enumerate(service.epoch_ends()))
+    items = []
+    for number in range(last_epoch(view).epoch + 1):
+        record = read_epoch(view, number)
+        if record is not None:
+            end = ends.get(number)
+            items.append({**_epoch(record, service), "end": "" if end is None else b64encode(encode(end)).decode()})
+    now = service.consensus().epoch
+    return Answer(content={"epoch": now, "items": items})
+
+
+def _epoch(record: EpochRecord, service: NodeService) -> dict[str, Any]:
+    return {
+        "epoch": record.epoch,
+        "first_height": record.first_height,
+        "decided_height": record.decided_height,
+        "quorum": quorum(len(record.members)),
+        "members_hash": record.members_hash.hex(),
+        "members": [
+            {
+                "company": shapes.company(member.company_id, service.names),
+                "node": member.node_id,
+                "consensus_key": member.consensus_key.hex(),
+                "proposes": member.in_rotation,
+            }
+            for member in record.members
+        ],
+    }
+
+
+async def proposals(call: Call) -> Answer:
+    """What was proposed, newest first, with the votes that count now (S22)."""
+    view, names = call.view, call.service.names
+    keys = view.scan(PROPOSAL_PREFIX, PROPOSAL_PREFIX[:-1] + bytes([PROPOSAL_PREFIX[-1] + 1]), PROPOSALS_MAX)
+    found = [proposal_codec.decode(view.get(key) or b"") for key in keys]
+    items = []
+    for proposal in sorted(found, key=lambda item: -item.opened_height):
+        votes = tally(view, proposal, view.height + 1)
+        over = proposal.status == OPEN and proposal.expires_height <= view.height
+        items.append(
+            {
+                "id": proposal.proposal_id.hex(),
+                "kind": proposal.kind,
+                "company": shapes.company(proposal.company_id, names),
+                "about": [shapes.company(company, names) for company in _about(view, proposal)],
+                "status": "expired" if over else proposal.status,
+                "opened_height": proposal.opened_height,
+                "expires_height": proposal.expires_height,
+                "approving": [shapes.company(company, names) for company in votes.approving],
+                "refusing": [shapes.company(company, names) for company in votes.refusing],
+                "quorum": quorum(votes.members),
+                "payload": b64encode(proposal.payload).decode(),
+            }
+        )
+    return Answer(content={"items": items})
+
+
+def _about(view: StateView, proposal: Proposal) -> tuple[str, ...]:
+    """Return the companies that a proposal would add, remove or change."""
+    payload = PAYLOADS[proposal.kind].decode(proposal.payload) if proposal.kind != "contract" else None
+    if isinstance(payload, AddCompany):
+        return (company_id(request_codec.decode(payload.request).root),)
+    if isinstance(payload, Expel):
+        return payload.companies
+    if isinstance(payload, RotateConsensus):
+        node = read_node(view, payload.node_id)
+        return () if node is None else (node.company_id,)
+    named = getattr(payload, "company_id", "")
+    return (named,) if named else ()
+
+
+async def effect(call: Call) -> Answer:
+    """What accepting a proposal would do to members and quorum, who would be missing, and the refusal if any (P116)."""
+    try:
+        wanted = msgspec.json.decode(call.body, type=EffectRequest)
+    except msgspec.MsgspecError as error:
+        raise invalid("", f"the body is not a proposal: {error}") from None
+    if wanted.kind not in PAYLOADS or wanted.kind == "contract":
+        raise invalid("/kind", f"{wanted.kind[:40]!r} does not change the members")
+    try:
+        payload = b64decode(wanted.payload, validate=True)
+        PAYLOADS[wanted.kind].decode(payload)
+        draft = Proposal(bytes(32), wanted.kind, payload, call.principal.company_id, 0, 0, OPEN, 0)
+        found = effect_of(call.view, draft)
+    except (ValueError, LedgerError) as error:
+        raise invalid("/payload", f"the payload of {wanted.kind} does not decode: {error}") from None
+    except Refused as refusal:
+        raise invalid("/payload", refusal.text) from None
+    names = call.service.names
+    reachable = {item.company_id for item in call.service.consensus().members if item.connected or item.is_self}
+    before = [member.company_id for member in found.members_before]
+    after = [member.company_id for member in found.members_after]
+    return Answer(
+        content={
+            "kind": wanted.kind,
+            "members_before": [shapes.company(company, names) for company in before],
+            "members_after": [shapes.company(company, names) for company in after],
+            "quorum_before": found.quorum_before,
+            "quorum_after": found.quorum_after,
+            "faults_before": found.faults_before,
+            "faults_after": found.faults_after,
+            "missing": [shapes.company(company, names) for company in found.missing],
+            "unreachable": [
+                shapes.company(company, names) for company in after if company in before and company not in reachable
+            ],
+            "refused": [{"code": item.code, "rule": item.rule, "text": item.text} for item in found.refused],
+        }
+    )
+
+
+async def admission(call: Call) -> Answer:
+    """The consensus key of the own node that waits for `ready`, and the block it would name (S22.8)."""
+    view, service = call.view, call.service
+    waiting = read_admission(view, service.node_id)
+    head = service.head(view.height)
+    return Answer(
+        content={
+            "node": service.node_id,
+            "waiting": None if waiting is None else {"consensus_key": waiting.consensus_key.hex()},
+            "block": None if head is None else {"height": view.height, "id": head.block_id.hex()},
+            "in_sync": "syncing" not in service.not_ready(),
+        }
+    )
+
+
+HANDLERS: Final[Mapping[str, Handler]] = {
+    "epochs": epochs,
+    "proposals": proposals,
+    "effect": effect,
+    "admission": admission,
+}

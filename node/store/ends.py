@@ -1,0 +1,73 @@
+"""How past epochs ended, kept for good: whoever has a genesis file only walks along them to the present members (P85).
+
+One file an epoch, `epochs/N` in the data directory, an `EpochEnd` of `ledger.governance.follow`. Blocks are pruned and
+the chain store is replaced by snapshots; these files stay. Every node passes the last block of every epoch, so none is
+missing unless the folder is lost; then it is made again from the blocks that are still held.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from ledger.codec import encode
+from ledger.errors import LedgerError
+from ledger.governance.follow import EpochEnd, epoch_end_codec, wire_members
+from ledger.registry.epochs import last_epoch, read_epoch
+from node.store.errors import StoreError
+from node.store.ledger import ChainStore
+from node.store.places import make_directory, sync_directory
+
+EPOCHS: Final = "epochs"
+
+
+class EpochEnds:
+    """The ends of epochs 0, 1, ... as far as they are held without a gap."""
+
+    def __init__(self, data: Path) -> None:
+        """Read what is in the data directory; a damaged file counts as missing."""
+        self._path = data / EPOCHS
+        make_directory(self._path)
+        self._ends: list[EpochEnd] = []
+        while (end := self._read(len(self._ends))) is not None:
+            self._ends.append(end)
+
+    @property
+    def all(self) -> tuple[EpochEnd, ...]:
+        return tuple(self._ends)
+
+    def follow(self, store: ChainStore) -> None:
+        """Keep the end of every epoch that is over in the state and is not kept yet; all must be in the store."""
+        view = store.view()
+        last = last_epoch(view).epoch
+        while len(self._ends) < last:
+            number = len(self._ends)
+            record = read_epoch(view, number + 1)
+            head = None if record is None else store.header(record.first_height - 1)
+            if record is None or head is None:
+                return  # not over yet; or pruned, then the end comes from another node
+            end = EpochEnd(head.header_bytes, head.certificate, wire_members(record))
+            self._write(number, encode(end))
+            self._ends.append(end)
+
+    def _read(self, number: int) -> EpochEnd | None:
+        try:
+            return epoch_end_codec.decode((self._path / str(number)).read_bytes())
+        except (FileNotFoundError, LedgerError):
+            return None
+        except OSError as error:
+            raise StoreError(f"cannot read {self._path / str(number)}: {error.strerror}; check its owner") from error
+
+    def _write(self, number: int, data: bytes) -> None:
+        path = self._path / str(number)
+        beside = path.with_suffix(".new")
+        try:
+            with beside.open("wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(path)
+            sync_directory(self._path)
+        except OSError as error:
+            raise StoreError(f"cannot write {path}: {error.strerror}; free space on that disk") from error

@@ -1,0 +1,230 @@
+"""The members of a running network change: a key, a newcomer, a removal, and a node that dies in between (P112-P118).
+
+Four daemons of a local cluster and a fifth that joins them, all by commands. The tests build on each other.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.request import Request, urlopen
+
+import pytest
+
+from cli.exit_codes import Exit
+from tests.e2e.conftest import ROOT, Cluster
+
+pytestmark = pytest.mark.e2e
+
+SETTLE_SECONDS = 30.0
+
+
+def told(cluster: Cluster, who: str, *arguments: str) -> dict[str, Any]:
+    """Run a command for one company and return its JSON answer."""
+    done = cluster.hansa(*arguments, "--profile", f"demo-{who}", "-o", "json")
+    assert done.returncode == 0, f"{who}$ hansa {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def status(cluster: Cluster, who: str) -> dict[str, Any]:
+    return told(cluster, who, "node", "status")
+
+
+def approved(cluster: Cluster, by: list[str], verb: str = "approve") -> None:
+    """Let companies vote on the newest proposal until it is accepted."""
+    for who in by:
+        newest = told(cluster, who, "company", "proposals")["items"][0]
+        if newest["status"] == "open":
+            told(cluster, who, "company", verb, newest["id"])
+
+
+def await_epoch(cluster: Cluster, number: int, whom: list[str]) -> None:
+    """Wait until every one of these nodes decides in an epoch; blocks are made by invitations that nobody uses."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    waiting, made = list(whom), 0
+    while waiting and time.monotonic() < deadline:
+        if told(cluster, waiting[0], "company", "epochs")["epoch"] >= number:
+            waiting.pop(0)
+        elif waiting == whom:
+            made += 1
+            told(cluster, whom[0], "company", "invite", str(cluster.directory / f"spare-{number}-{made}.invite"))
+    assert not waiting, f"epoch {number} did not begin at {waiting}"
+
+
+def await_ready(cluster: Cluster, who: str) -> None:
+    found = told(cluster, who, "node", "status", "--wait", "30")
+    assert found["not_ready"] == [], f"{who}: {found['sentence']}"
+
+
+def test_a_key_rotates_and_the_network_goes_on(cluster: Cluster) -> None:  # P112, P114, S23, S24
+    names = sorted(cluster.nodes)
+    before = told(cluster, names[0], "company", "epochs")["items"][0]["members"]
+    effect = told(cluster, names[1], "company", "rotate", "--dry-run")
+    assert effect["refused"] == [] and effect["missing"] == [] and effect["quorum_after"] == 3
+    told(cluster, names[1], "company", "rotate")
+    approved(cluster, [names[0], names[2]])
+    await_epoch(cluster, 1, names)
+    found = told(cluster, names[0], "company", "epochs")
+    after = found["items"][1]["members"]
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert len(changed) == 1 and changed[0][0]["node"] == changed[0][1]["node"]
+    assert found["items"][0]["end"] and not found["items"][1]["end"]
+    for who in names:
+        assert status(cluster, who)["not_ready"] == []
+    bystander = cluster.nodes[names[3]]
+    wanted = Request(
+        f"{bystander.api}/v1/events?types=governance.EpochDecided",
+        headers={"Authorization": f"Bearer {bystander.token}", "Accept": "application/x-ndjson"},
+    )
+    with urlopen(wanted, timeout=10) as answer:
+        events = [json.loads(line) for line in answer.read().splitlines()]
+    assert [event["fields"]["epoch"] for event in events] == [1], "what companies decide reaches every member (S22)"
+
+
+def test_the_rotated_key_votes_after_a_kill(cluster: Cluster) -> None:  # P95, P98, S24
+    """Without the fourth node every block needs the vote of the node whose key changed, and whose process died."""
+    names = sorted(cluster.nodes)
+    cluster.act("kill", names[1])
+    cluster.act("start", names[1])
+    cluster.act("kill", names[3])
+    await_ready(cluster, names[1])
+    height = status(cluster, names[0])["height_committed"]
+    told(cluster, names[0], "company", "invite", str(cluster.directory / "alone.invite"))
+    assert status(cluster, names[1])["height_committed"] > height
+    cluster.act("start", names[3])
+    await_ready(cluster, names[3])
+
+
+@pytest.fixture(scope="module")
+def newcomer(cluster: Cluster) -> Iterator[Newcomer]:
+    """A fifth company with a home of its own, and its node once it runs."""
+    one = Newcomer(cluster, cluster.directory.parent / "delta", cluster.port + 5)
+    yield one
+    if one.process is not None:
+        one.process.kill()
+        one.process.wait()
+
+
+class Newcomer:
+    """The machine of a company that is not in the genesis file."""
+
+    def __init__(self, cluster: Cluster, home: Path, port: int) -> None:
+        self.home = home
+        self.port = port
+        self.process: subprocess.Popen[bytes] | None = None
+        done = cluster.hansa(
+            "init", "Delta Beispiel GmbH", "--home", str(home), "--development", "--endpoint", f"127.0.0.1:{port + 1}",
+            "--api-listen", f"127.0.0.1:{port}", "--ops-listen", f"127.0.0.1:{port + 2}",
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        for name in ("genesis.hansa", "directory.toml"):  # public; a member hands them over with the invite
+            shutil.copy(cluster.directory / "lifeng" / name, home / name)
+
+    def log(self) -> str:
+        return (self.home / "node.log").read_text(errors="replace")
+
+    def run(self, cluster: Cluster) -> None:
+        with (self.home / "node.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "cli", "node", "run", "--config", str(self.home / "node.toml")],
+                env=cluster.environment, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            )  # fmt: skip
+
+
+def await_height(newcomer: Newcomer, height: int) -> None:
+    """Wait until a node that nobody has a token for has executed `height`."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while time.monotonic() < deadline:
+        try:
+            with urlopen(f"http://127.0.0.1:{newcomer.port}/v1/status", timeout=5) as answer:
+                if json.load(answer)["height_executed"] >= height:
+                    return
+        except OSError:
+            pass  # it is just starting
+        time.sleep(0.2)
+    raise AssertionError(f"the newcomer did not reach {height}: {newcomer.log()}")
+
+
+def test_a_fifth_company_joins_and_votes(cluster: Cluster, newcomer: Newcomer) -> None:  # S22, P112, P117, P118
+    names = sorted(cluster.nodes)
+    invite, request = newcomer.home / "delta.invite", newcomer.home / "delta.request"
+    told(cluster, "lifeng", "company", "invite", str(invite))
+    done = cluster.hansa("company", "request", str(invite), str(request), "--home", str(newcomer.home))
+    assert done.returncode == 0, done.stderr
+    company = done.stdout.strip()
+    effect = told(cluster, "lifeng", "company", "add", str(request), "--dry-run")
+    assert [one["id"] for one in effect["missing"]] == [company] and effect["refused"] == []
+    assert len(effect["members_after"]) == 5 and effect["quorum_after"] == 4
+    told(cluster, "lifeng", "company", "add", str(request))
+    approved(cluster, [name for name in names if name != "lifeng"])
+    newcomer.run(cluster)
+    height = status(cluster, "lifeng")["height_committed"]
+    await_height(newcomer, height)
+    token = cluster.hansa("token", "create", "--as", "books", "--offline", "--home", str(newcomer.home))
+    assert token.returncode == 0, token.stderr
+    secret = {**cluster.environment, "HANSA_TOKEN": token.stdout.strip()}
+    login = Cluster(cluster.directory, secret).hansa("login", "--name", "demo-delta", "--home", str(newcomer.home))
+    assert login.returncode == 0, login.stderr + newcomer.log()
+    assert status(cluster, "delta")["mode"] == "learner"
+    told(cluster, "delta", "company", "ready")
+    await_epoch(cluster, 2, [*names, "delta"])
+    last = told(cluster, "lifeng", "company", "epochs")["items"][2]
+    assert company in [member["company"]["id"] for member in last["members"]]
+    await_ready(cluster, "delta")
+    cluster.act("kill", names[0])
+    before = status(cluster, "delta")["height_committed"]
+    told(cluster, "lifeng", "company", "invite", str(newcomer.home / "after.invite"))
+    assert status(cluster, "delta")["height_committed"] > before, "four of five decide, the newcomer among them"
+    cluster.act("start", names[0])
+    await_ready(cluster, names[0])
+
+
+def test_a_company_is_removed(cluster: Cluster, newcomer: Newcomer) -> None:  # S26, S27, P116
+    names = sorted(cluster.nodes)
+    listed = told(cluster, "lifeng", "company", "list")["items"]
+    gone = next(item["id"] for item in listed if item["name"].startswith("Falkenberg"))
+    stay = [name for name in [*names, "delta"] if name != "falkenberg"]
+    told(cluster, "lifeng", "company", "remove", gone)
+    approved(cluster, stay, verb="endorse")
+    await_epoch(cluster, 3, stay)
+    last = told(cluster, "delta", "company", "epochs")["items"][3]
+    assert len(last["members"]) == 4 and gone not in [member["company"]["id"] for member in last["members"]]
+    cluster.act("kill", "falkenberg")
+    before = status(cluster, "lifeng")["height_committed"]
+    told(cluster, "lifeng", "company", "invite", str(newcomer.home / "last.invite"))
+    assert status(cluster, "lifeng")["height_committed"] > before
+    for who in stay:
+        assert status(cluster, who)["not_ready"] == []
+
+
+def test_a_genesis_file_is_enough_for_all_epochs(cluster: Cluster, newcomer: Newcomer) -> None:  # P85, S20, F78
+    genesis = cluster.directory / "lifeng" / "genesis.hansa"
+    height = status(cluster, "lifeng")["height_committed"]
+    for who in ("lifeng", "delta"):
+        pack = newcomer.home / f"{who}.hansapack"
+        told(cluster, who, "audit", "export", str(pack))
+        alone = subprocess.run(
+            [sys.executable, "-I", str(ROOT / "finance" / "audit" / "verifier.py"), str(pack),
+             "--genesis", str(genesis), "-o", "json"],
+            capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert alone.returncode == 0, alone.stderr
+        found = json.loads(alone.stdout)
+        assert found["epoch"] == 3 and found["members"] == 4
+    for number in (1, height):
+        proof = newcomer.home / f"block-{number}.proof"
+        told(cluster, "delta", "block", "show", str(number), "--save", str(proof), "--genesis", str(genesis))
+        checked = cluster.hansa("verify", str(proof), "--genesis", str(genesis), "-o", "json")
+        assert checked.returncode == 0 and json.loads(checked.stdout)["height"] == number, checked.stderr
+    document = json.loads(proof.read_text())
+    document["epochs"] = document["epochs"][:-1]
+    proof.write_text(json.dumps(document))
+    assert cluster.hansa("verify", str(proof), "--genesis", str(genesis)).returncode == Exit.FINDINGS
+    told(cluster, "lifeng", "state", "get", "params", "--genesis", str(genesis))
