@@ -14,6 +14,8 @@ from ledger.money import format_minor
 _AMOUNT: Final = re.compile(r"(-?(?:0|[1-9][0-9]{0,14}))(?:\.([0-9]{1,6}))?[ ]?([A-Z]{3})", re.ASCII)
 _AMOUNT_FRONT: Final = re.compile(r"([A-Z]{3})[ ]?(-?(?:0|[1-9][0-9]{0,14}))(?:\.([0-9]{1,6}))?", re.ASCII)
 
+_RATE: Final = re.compile(r"(-?)(0|[1-9][0-9]{0,8})(?:\.([0-9]{1,14}))?(%?)", re.ASCII)
+
 
 def parse_amount(text: str, currencies: Mapping[str, int]) -> list[Any]:
     """Return `[currency, minor units]` of `1234.50 EUR` or `EUR 1234.50`; refuse what the currency cannot hold."""
@@ -53,9 +55,33 @@ def parse_date(text: str) -> str:
     raise CommandFailed(Exit.USAGE, f"{text!r} is no date", "write it like 2026-03-31")
 
 
+def parse_rate(text: str, places: int) -> int:
+    """Return a rate as the whole number of its smallest parts: `7.5%` or `0.075` with four places are 750.
+
+    >>> parse_rate("7.5%", 4), parse_rate("-0.075", 4)
+    (750, -750)
+    """
+    found = _RATE.fullmatch(text)
+    if found is None:
+        raise CommandFailed(Exit.USAGE, f"{text!r} is no rate", "write it like 7.5% or 0.075")
+    sign, whole, decimals, percent = found.groups()
+    if percent:  # two places to the left
+        padded = whole.rjust(3, "0")
+        whole, decimals = padded[:-2], padded[-2:] + (decimals or "")
+    digits = (decimals or "").ljust(places, "0")
+    if digits[places:].strip("0"):
+        raise CommandFailed(Exit.USAGE, f"{text!r} has more than {places} decimals", "round it first")
+    parts = int(whole + digits[:places])
+    return -parts if sign else parts
+
+
 def parse_argument(text: str, kind: str, currencies: Mapping[str, int]) -> Any:
     """Return a contract argument in wire form; `kind` is the type in the contract's text."""
+    if kind.endswith("?"):
+        return None if text == "none" else parse_argument(text, kind[:-1], currencies)
     base = kind.split("(", 1)[0]
+    if base == "rate":
+        return parse_rate(text, int(kind[len("rate(") : -1]))
     if base == "int":
         if not re.fullmatch(r"-?(0|[1-9][0-9]{0,18})", text, re.ASCII):
             raise CommandFailed(Exit.USAGE, f"{text!r} is no whole number", "write digits only")

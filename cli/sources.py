@@ -84,11 +84,11 @@ def read_unit(path: Path, others: Sequence[Path] = ()) -> Unit:
     versions: dict[str, int] = {}
     for other in others:
         if other != path:
-            head = _head(other, place.read_bytes(other, "contract"))
+            head = read_head(other, place.read_bytes(other, "contract"))
             if head.kind == "contract" and (head.name not in named or head.version > versions[head.name]):
                 named[head.name], versions[head.name] = other, head.version
     source = place.read_bytes(path, "contract")
-    own = _head(path, source)
+    own = read_head(path, source)
     used: dict[str, tuple[str, bytes]] = {}
     wanted = (own.name,) if own.kind == "tests" else own.uses
     for item in wanted:
@@ -142,7 +142,7 @@ def _gather(
             Exit.REJECTED, f"contracts use each other in a circle: {' -> '.join((*path, name))}", "break the circle"
         )
     where, source = _find(name, near, named)
-    for item in _head(where, source).uses:
+    for item in read_head(where, source).uses:
         _gather(item, where, named, used, (*path, name))
     used[name] = (str(where), source)
 
@@ -167,7 +167,7 @@ def _find(name: str, near: Path, named: Mapping[str, Path]) -> tuple[Path, bytes
 
 def _chain(path: Path, source: bytes, others: Sequence[Path]) -> list[tuple[str, str, bytes]]:
     """Return the versions before a source, the first first, as (name, file, source)."""
-    head = _head(path, source)
+    head = read_head(path, source)
     found: list[tuple[str, str, bytes]] = []
     while head.replaces:
         wanted = (head.name, head.replaces)
@@ -181,20 +181,20 @@ def _chain(path: Path, source: bytes, others: Sequence[Path]) -> list[tuple[str,
             )
         text = place.read_bytes(earlier, "contract")
         found.insert(0, (head.name, str(earlier), text))
-        head = _head(earlier, text)
+        head = read_head(earlier, text)
     return found
 
 
 def _is_version(file: Path, wanted: tuple[str, int]) -> bool:
     """Tell whether a file holds a contract of this name and version; a file that does not parse does not."""
     try:
-        head = _head(file, place.read_bytes(file, "contract"))
+        head = read_head(file, place.read_bytes(file, "contract"))
     except SourceRefused:
         return False
     return (head.name, head.version) == wanted
 
 
-def _head(path: Path, source: bytes) -> Head:
+def read_head(path: Path, source: bytes) -> Head:
     """Return what the first lines of a file say."""
     from contracts.errors import SourceError
     from contracts.syntax import tree

@@ -69,6 +69,7 @@ class ReplicaConfig:
 
     `epoch` is that of the height after the stored tip, `former` the one before it, if the tip is not far from there,
     `coming` the next one, if it is decided. `company_id` lets a learner find itself among the members of a later epoch.
+    `awaited`: as in `Executed`.
     """
 
     index: int | None
@@ -82,6 +83,7 @@ class ReplicaConfig:
     coming: EpochSpec | None = None
     fresh_key: bool = False
     """The own key votes from this epoch on. Its journal may be empty; before it signs, the others are asked (P98)."""
+    awaited: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,11 +143,15 @@ class BlockChecked(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executed(Event):
-    """`next_epoch`: the member set that this block decided, None in nearly all blocks (P112)."""
+    """`next_epoch`: the member set that this block decided, None in nearly all blocks (P112).
+
+    `awaited`: the first height after this one at which other contracts run, 0 for none (P47).
+    """
 
     height: int
     exec_root: bytes
     next_epoch: EpochSpec | None = None
+    awaited: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -27,17 +27,29 @@ BATCH_MIN_MS, BATCH_MAX_MS = 2, 50
 PROOF_WAIT_MS = 100
 """P47: an empty block that only certifies results waits this long for transactions that would carry them."""
 
+AWAITED_MAX = 1_000
+"""P47: an idle network brings its blocks no nearer than this to contracts that begin later: whoever named a longer
+delay counts the blocks of real work."""
+
 
 def proof_due(state: ReplicaState) -> bool:
     """The last results are not certified yet, are known here, and no transaction will carry them (P47).
 
-    An epoch that is decided begins some heights later, so blocks follow until then on an idle network as well (P112).
+    An epoch or contracts that are decided begin some heights later, so blocks follow until then on an idle network as
+    well (P112, L59).
     """
     work = state.tip.work_height
-    last = last_height(state)
-    if last is not None and state.work.count == 0 and state.executed >= state.tip.height < last:
+    if state.work.count == 0 and state.executed >= state.tip.height < _awaited(state):
         return True
     return state.work.count == 0 and work > state.tip.exec_height and state.executed >= work
+
+
+def _awaited(state: ReplicaState) -> int:
+    """Return the height up to which blocks follow although nothing waits: that before a decided beginning, or 0."""
+    contracts = state.awaited - 1
+    if contracts > state.tip.height + AWAITED_MAX:
+        contracts = 0
+    return max(last_height(state) or 0, contracts)
 
 
 def proof_at(state: ReplicaState) -> int:

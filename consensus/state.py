@@ -223,8 +223,9 @@ class ReplicaState:
     known. `reproposals` is O of the current view, `base` its base height (P55). `asked_height` is the highest block of
     O that was asked for. `censored`: a transaction was passed over by the present primary (P132). On top of the block
     `barren` the mempool had nothing to propose. `spoken` holds the COMMITs of views that were left, by height and
-    signer, for E6. `coming` is the next epoch, once it is decided (P112). `replayed`: this life began with a journal.
-    `guests`: connected nodes without a vote, by the index of their link, which is no member's (P37).
+    signer, for E6. `coming` is the next epoch, once it is decided (P112), `awaited` the height at which other contracts
+    begin, 0 for none (P47). `replayed`: this life began with a journal. `guests`: connected nodes without a vote, by
+    the index of their link, which is no member's (P37).
     `unused`: a learner whose own journal is new, so that it may vote from the epoch on that admits it.
     """
 
@@ -243,6 +244,7 @@ class ReplicaState:
     peers: list[Peer]
     coming: Membership | None = None
     guests: dict[int, None] = field(default_factory=dict)
+    awaited: int = 0
     base: int = 0
     tip_last_cert: int = 0
     reproposals: dict[int, bytes] = field(default_factory=dict)

@@ -33,7 +33,10 @@ class ContractsError(Exception):
 
 
 class SourceError(ContractsError):
-    """The first thing wrong with a source. Lines and columns count from 1."""
+    """The first thing wrong with a source. Lines and columns count from 1.
+
+    `contract` names the source where several are compiled together, else "".
+    """
 
     def __init__(self, code: str, line: int, column: int, text: str) -> None:
         super().__init__(f"{line}:{column}: {code}: {text}")
@@ -41,6 +44,21 @@ class SourceError(ContractsError):
         self.line = line
         self.column = column
         self.text = text
+        self.contract = ""
+
+
+class About:
+    """A block whose `SourceError` names the contract it is about."""
+
+    def __init__(self, contract: str) -> None:
+        self.contract = contract
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if isinstance(error, SourceError):
+            error.contract = self.contract
 
 
 class LinkError(ContractsError):

@@ -22,6 +22,8 @@ TREE_NODES: Final = 20_000
 EXPRESSION_DEPTH: Final = 32
 BLOCK_DEPTH: Final = 8
 CALL_LEVELS: Final = 400
+PYTHON_FRAMES: Final = 10_000
+"""Recursion limit of a process that runs contracts: 400 levels need at most 1,200 frames, and it has its own (H8)."""
 USES_CHAIN: Final = 8
 
 # flat nodes and key space

@@ -1,7 +1,8 @@
 """Load a source, link the active contracts, run a call (contracts section 17).
 
 Doors: `load`, `link`, `program`, and `Program.execute` for a call by a transaction, `Program.query` for a reader;
-`replace_version` for the program after an upgrade (L61); `Program.due`, `fire` and `park` for schedules (L53-L55).
+`install` and `replace_version` for the contracts after others became active (L59, L61); `Program.due`, `fire` and
+`park` for schedules (L53-L55).
 Nothing is kept between calls except compiled code (H9). Only an abort becomes an outcome; any other exception leaves
 and stops the node (D3).
 """
@@ -15,7 +16,7 @@ from typing import Any
 from contracts import ir
 from contracts.check import check
 from contracts.cost import Cost
-from contracts.errors import Aborted, LinkError, SourceError
+from contracts.errors import Aborted, About, LinkError, SourceError
 from contracts.gas import ARGUMENT_BYTES, CALL_OUT, READ, Worst
 from contracts.host import Call, Host, Outcome
 from contracts.interface import EventSchema, Field, Interface, MethodSchema, TableSchema
@@ -144,37 +145,60 @@ def _build_lifts(module: ir.Module, interface: Interface, currencies: CurrencyTa
 def replace_version(codes: Mapping[str, Code], source: bytes) -> dict[str, Code]:
     """Return the active contracts after `source` replaces the version of its name (L59, L61).
 
-    Contracts that use it, directly or through others, are compiled again, because they now run against the new version
-    (L44). Raises `SourceError` for the new source, `LinkError` naming a contract that no longer fits.
+    Raises what `install` raises, and `SourceError` when there is nothing to replace.
     """
     file = parse(source)
     old = codes.get(file.name) if isinstance(file, tree.Contract) else None
     if not isinstance(file, tree.Contract) or old is None:
         raise SourceError("version", 1, 1, "no active contract has this name, so there is nothing to replace")
-    if file.replaces != old.version:
-        raise SourceError(
-            "version", file.line, file.column, f"version {old.version} is active, and it replaces another"
-        )
+    return install(codes, {file.name: source}, old.currencies)
+
+
+def install(codes: Mapping[str, Code], sources: Mapping[str, bytes], currencies: CurrencyTable) -> dict[str, Code]:
+    """Return the active contracts, each after those it uses, once `sources` became active together (L59, L61).
+
+    A source is a new contract or the next version of one. Contracts that use a changed one, directly or through others,
+    are compiled again, because they now run against the new version (L44). Raises `SourceError` for a source, with
+    `contract` as its name, and `LinkError` naming a contract that no longer fits.
+    """
+    files: dict[str, tree.Contract] = {}
+    uses = {name: tuple(code.used) for name, code in codes.items()}
+    for name in sorted(sources):
+        files[name] = _continuing(name, sources[name], codes.get(name))
+        uses[name] = tuple(use.name for use in files[name].uses)
     found: dict[str, Code] = {}
     changed: list[str] = []
-    for name in _link_order(codes):
-        code = codes[name]
+    for name in _order(uses):
         interfaces = {earlier: item.interface for earlier, item in found.items()}
-        if name == file.name:
-            found[name] = load(source, interfaces, code.currencies, code)
+        if name in sources:
+            with About(name):
+                found[name] = load(sources[name], interfaces, currencies, codes.get(name))
             changed.append(name)
-        elif any(used in changed for used in code.used):
+        elif any(used in changed for used in uses[name]):
+            code = codes[name]
             try:
-                found[name] = load(code.source, interfaces, code.currencies, code.replaced)
+                found[name] = load(code.source, interfaces, currencies, code.replaced)
             except SourceError as error:
-                raise LinkError(name, f"it no longer fits version {file.version} of {file.name}: {error}") from None
+                news = ", ".join(f"version {files[used].version} of {used}" for used in uses[name] if used in files)
+                raise LinkError(name, f"it no longer fits {news or 'what it uses'}: {error}") from None
             changed.append(name)
         else:
-            found[name] = code
-    for name in found[file.name].used:
-        if name not in found:
-            raise LinkError(file.name, f"the used contract {name} is not active")
+            found[name] = codes[name]
     return found
+
+
+def _continuing(name: str, source: bytes, old: Code | None) -> tree.Contract:
+    """Return the parsed source if it is a contract of this name that may follow `old` (L57, L61)."""
+    with About(name):
+        file = parse(source)
+        if not isinstance(file, tree.Contract):
+            raise LinkError(name, "this is a file of tests, not a contract")
+        if file.name != name:
+            raise LinkError(name, f"the source calls itself {file.name}")
+        if file.replaces != (0 if old is None else old.version):
+            active = "no version is active" if old is None else f"version {old.version} is active"
+            raise SourceError("version", file.line, file.column, f"{active}, and it replaces another")
+    return file
 
 
 def program(sources: Sequence[tuple[str, bytes]], currencies: CurrencyTable) -> Program:
@@ -212,23 +236,32 @@ def link(codes: Mapping[str, Code], watch: Watch | None = None) -> Program:
 
 
 def _link_order(codes: Mapping[str, Code]) -> list[str]:
-    order: list[str] = []
-    for name in sorted(codes):
-        _visit(codes, name, [], order)
+    """Return the names, each after those it uses, if every contract was compiled against the versions beside it."""
+    order = _order({name: tuple(code.used) for name, code in codes.items()})
+    for name in order:
+        for used, identity in sorted(codes[name].used.items()):
+            if codes[used].interface.code_id != identity:
+                raise LinkError(name, f"it was compiled against another version of {used}")
     return order
 
 
-def _visit(codes: Mapping[str, Code], name: str, path: list[str], order: list[str]) -> None:
+def _order(uses: Mapping[str, Sequence[str]]) -> list[str]:
+    """Return the names sorted, but each after those it uses (L45)."""
+    order: list[str] = []
+    for name in sorted(uses):
+        _visit(uses, name, [], order)
+    return order
+
+
+def _visit(uses: Mapping[str, Sequence[str]], name: str, path: list[str], order: list[str]) -> None:
     if name in order:
         return
     if name in path:
         raise LinkError(name, "contracts use each other in a circle: " + " -> ".join([*path[path.index(name) :], name]))
-    for used, identity in sorted(codes[name].used.items()):
-        if used not in codes:
+    for used in sorted(uses[name]):
+        if used not in uses:
             raise LinkError(name, f"the used contract {used} is not active")
-        if codes[used].interface.code_id != identity:
-            raise LinkError(name, f"it was compiled against another version of {used}")
-        _visit(codes, used, [*path, name], order)
+        _visit(uses, used, [*path, name], order)
     order.append(name)
 
 

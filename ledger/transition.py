@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, runtime_checkable
 
 from ledger import merkle
 from ledger.access.decide import decide, read_subject
 from ledger.access.model import Action, Context, Maker, Resource, Subject
 from ledger.block import Header, exec_root
 from ledger.codec import encode
+from ledger.crypto.hashing import H, Tag
 from ledger.errors import InvariantViolated
 from ledger.evidence import Fault, evidence_codec, evidence_id, fault_key
 from ledger.governance.act import GOVERNANCE, Act
@@ -40,7 +41,7 @@ from ledger.registry.lookup import (
     read_user,
     use_nonce,
 )
-from ledger.state import Overlay, StateView
+from ledger.state import Overlay, Reader, StateView
 from ledger.transaction import RESERVED_CONTRACTS, SignerRef, Transaction
 
 INDEX_PREFIX: Final = b"x"
@@ -49,6 +50,14 @@ PROGRAM_PREFIXES: Final = (b"t", b"x", b"s", b"p")
 """First bytes of the keys a program may write (H5); all others belong to the ledger (LR9)."""
 TEXT_MAX: Final = 200
 """Code points of a refusal text in a receipt (L67)."""
+SCHEDULE_ENTRIES_MAX: Final = 100
+"""Schedule entries that run in one block (contracts section 16)."""
+SCHEDULE_GAS_MAX: Final = 1_000_000
+"""Gas of all schedule entries of one block: at most 0.1 s beside the transactions (contracts section 16)."""
+SCHEDULE_CALL_GAS: Final = 200_000
+"""Gas of one entry: that of a transaction, which no worst case is above. An entry begins when that much is left."""
+SCHEDULE_SCAN_MAX: Final = 1_000
+"""Due entries that one block looks at: those of suspended contracts are passed over, up to this many."""
 
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
@@ -81,7 +90,7 @@ class OutcomeLike(Protocol):
 class Runtime(Protocol):
     """Runs one contract call; `contracts.runtime.Program` is one. It never rolls back by itself (H2).
 
-    One that is an `Examiner` too takes contracts by vote.
+    One that is an `Examiner` too takes contracts by vote; one that is a `Scheduler` runs schedules.
     """
 
     def execute(
@@ -89,11 +98,54 @@ class Runtime(Protocol):
     ) -> OutcomeLike: ...
 
 
+class CallLike(Protocol):
+    """A schedule entry that is due; `contracts.host.Call` has these attributes. `args`: (row key, day)."""
+
+    @property
+    def contract(self) -> str: ...
+    @property
+    def method(self) -> str: ...
+    @property
+    def args(self) -> tuple[Any, ...]: ...
+
+
+@runtime_checkable
+class Scheduler(Protocol):
+    """The schedules of the contracts that run (L53-L55)."""
+
+    def begin(self, host: BlockHost) -> None:
+        """Prepare what begins with this block, if it is the first one of these contracts."""
+        ...
+
+    def due(self, host: BlockHost, count: int) -> Sequence[CallLike]:
+        """Return at most `count` entries to run now, in order of date, contract, schedule and key. Reads only."""
+        ...
+
+    def take(self, call: Any, host: BlockHost) -> None: ...
+    def fire(self, call: Any, host: BlockHost, gas_limit: int) -> OutcomeLike: ...
+    def park(self, call: Any, host: BlockHost, abort: Abort) -> None: ...
+
+
+@runtime_checkable
+class Linker(Protocol):
+    """Gives the runtime of each height. What runs follows from the state, so contracts by vote begin and end on every
+    node in the same block, also when old blocks are run again (L59, L63)."""
+
+    def next_activation(self, reader: Reader, height: int) -> int:
+        """Return the first height after `height` at which others run, or 0 if none is planned."""
+        ...
+
+    def at(self, reader: Reader, height: int) -> Runtime:
+        """Return the runtime for a block of `height`; `reader` is the state before it."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BlockResult:
     """What a block did. `writes` sorted by key, None deletes; `nodes` are tree nodes by path, None deletes.
 
     `next_epoch`: the member set this block decided on, with its first height; None in nearly every block (P112).
+    `next_activation`: the first height after this one at which other contracts run, 0 for none (L59).
     """
 
     height: int
@@ -104,13 +156,14 @@ class BlockResult:
     state_root: bytes
     exec_root: bytes
     next_epoch: EpochRecord | None = None
+    next_activation: int = 0
 
 
 def apply_block(
     view: StateView,
     header: Header,
     transactions: Sequence[Transaction],
-    runtime: Runtime,
+    runtime: Runtime | Linker,
     utc_offset_min: int,
     evidence: Sequence[bytes] = (),
     *,
@@ -152,11 +205,13 @@ class BlockExecution:
         "_epochs",
         "_examiner",
         "_header",
+        "_linker",
         "_next_epoch",
         "_overlay",
         "_receipts",
         "_registered",
         "_runtime",
+        "_scheduled",
         "_view",
         "_windows",
     )
@@ -165,7 +220,7 @@ class BlockExecution:
         self,
         view: StateView,
         header: Header,
-        runtime: Runtime,
+        runtime: Runtime | Linker,
         utc_offset_min: int,
         evidence: Sequence[bytes] = (),
         *,
@@ -176,8 +231,9 @@ class BlockExecution:
             raise InvariantViolated(f"block {header.height} cannot be executed on the state of height {view.height}")
         self._view = view
         self._header = header
-        self._runtime = runtime
-        self._examiner = runtime if isinstance(runtime, Examiner) else None
+        self._linker = runtime if isinstance(runtime, Linker) else None
+        self._runtime = runtime.at(view, header.height) if isinstance(runtime, Linker) else runtime
+        self._examiner = self._runtime if isinstance(self._runtime, Examiner) else None
         self._epochs = epochs
         self._next_epoch: EpochRecord | None = None
         self._day = day_number(header.time_ms, utc_offset_min)
@@ -189,6 +245,7 @@ class BlockExecution:
         lapse_suspensions(self._overlay, header.time_ms)
         for item in evidence:
             self._record(item)
+        self._scheduled = self._run_schedules()
 
     def run(self, transactions: Sequence[Transaction]) -> None:
         """Execute the next `transactions` of the block, in order."""
@@ -199,15 +256,16 @@ class BlockExecution:
         """Return the result; the execution must not be used afterwards."""
         if len(self._receipts) != self._header.tx_count:
             raise InvariantViolated(f"{len(self._receipts)} of {self._header.tx_count} transactions were executed")
-        receipts = tuple(self._receipts)
+        receipts = (*self._receipts, *self._scheduled)
         for user_id, window in self._windows.items():
             self._overlay.put(nonce_key(user_id), encode_nonces(window))
         writes = tuple(self._overlay.writes())
         rows = [write for write in writes if not write[0].startswith(INDEX_PREFIX)]
         state_root, nodes = merkle.update(self._view.tree_node, self._view.state_root, rows)
         receipts_hash = receipts_root(receipts)
+        height = self._header.height
         return BlockResult(
-            height=self._header.height,
+            height=height,
             writes=writes,
             nodes=nodes,
             receipts=receipts,
@@ -215,7 +273,39 @@ class BlockExecution:
             state_root=state_root,
             exec_root=exec_root(self._view.exec_root, state_root, receipts_hash),
             next_epoch=self._next_epoch,
+            next_activation=0 if self._linker is None else self._linker.next_activation(self._overlay, height),
         )
+
+    def _run_schedules(self) -> tuple[Receipt, ...]:
+        """Run the entries that are due, before the transactions; return their receipts (L54).
+
+        Each is a call of its own. What finds no place waits for the next block; entries of a suspended contract wait
+        for its end (L60).
+        """
+        scheduler = self._runtime
+        if not isinstance(scheduler, Scheduler):
+            return ()
+        overlay, gas = self._overlay, SCHEDULE_GAS_MAX
+        receipts: list[Receipt] = []
+        host = BlockHost(overlay, self._header, self._day, self._registered)
+        scheduler.begin(host)
+        for call in scheduler.due(host, SCHEDULE_SCAN_MAX):
+            if len(receipts) == SCHEDULE_ENTRIES_MAX or gas < SCHEDULE_CALL_GAS:
+                break
+            if self._stopped(call.contract):
+                continue
+            host.tx_id = schedule_id(self._header.height, call.contract, call.method, call.args[0])
+            scheduler.take(call, host)
+            overlay.begin()
+            outcome = scheduler.fire(call, host, SCHEDULE_CALL_GAS)
+            gas -= outcome.gas_used
+            if outcome.abort is not None:
+                overlay.rollback()
+                scheduler.park(call, host, outcome.abort)
+            else:
+                overlay.commit()
+            receipts.append(_scheduled(host.tx_id, call, outcome))
+        return tuple(receipts)
 
     def _record(self, item: bytes) -> None:
         """Keep a proven fault on the chain, before the transactions; the first item of its kind stays (P124, P125)."""
@@ -288,24 +378,20 @@ class BlockExecution:
         return known[contract]
 
 
-class TransactionHost:
-    """All that the program of one transaction can reach (H1): its own layer of state, its signers, `decide`."""
+class BlockHost:
+    """All that a program can reach when nobody calls it: the state, the date, and who companies are (H1)."""
 
-    __slots__ = ("_header", "_overlay", "_refs", "_registered", "_tx", "day", "height", "signers", "tx_id")
+    __slots__ = ("_header", "_overlay", "_registered", "day", "height", "signers", "tx_id")
 
-    def __init__(
-        self, overlay: Overlay, tx: Transaction, header: Header, day: int, registered: _Registered | None = None
-    ) -> None:
+    def __init__(self, overlay: Overlay, header: Header, day: int, registered: _Registered | None = None) -> None:
         self._overlay = overlay
-        self._tx = tx
         self._header = header
-        self._refs = tx.body.signers
         self._registered = registered or _Registered()
-        self.tx_id = tx.tx_id
+        self.tx_id = b""
         self.height = header.height
         self.day = day
         # Any: programs name their own Signer type with the same two fields; a NamedTuple is compared by name.
-        self.signers: tuple[Any, ...] = tuple([Signer(ref.user_id, ref.company_id) for ref in self._refs])
+        self.signers: tuple[Any, ...] = ()
 
     def get(self, key: bytes) -> bytes | None:
         return self._overlay.get(key)
@@ -320,6 +406,34 @@ class TransactionHost:
 
     def scan(self, low: bytes, high: bytes, count: int) -> list[bytes]:
         return self._overlay.scan(low, high, count)
+
+    def decide(self, signer: int, role: str, company: str | None, apart: tuple[str, ...]) -> str:
+        raise InvariantViolated(f"a call without signers asked about {signer}, {role}, {company}, {apart}")
+
+    def company_has(self, company: str, role: str) -> bool:
+        """Tell whether `company` is active and holds company role `role`."""
+        known = self._registered.companies
+        answer = known.get((company, role))
+        if answer is None:
+            record = read_company(self._overlay, company)
+            answer = record is not None and record.status == ACTIVE and role in record.roles
+            known[company, role] = answer
+        return answer
+
+
+class TransactionHost(BlockHost):
+    """All that the program of one transaction can reach (H1): its own layer of state, its signers, `decide`."""
+
+    __slots__ = ("_refs", "_tx")
+
+    def __init__(
+        self, overlay: Overlay, tx: Transaction, header: Header, day: int, registered: _Registered | None = None
+    ) -> None:
+        super().__init__(overlay, header, day, registered)
+        self._tx = tx
+        self._refs = tx.body.signers
+        self.tx_id = tx.tx_id
+        self.signers = tuple([Signer(ref.user_id, ref.company_id) for ref in self._refs])
 
     def decide(self, signer: int, role: str, company: str | None, apart: tuple[str, ...]) -> str:
         """Return the code of: does signer hold `role` in `company`, apart from these users, as of now (H7)."""
@@ -340,16 +454,6 @@ class TransactionHost:
             )
             answer = decide(self._subject(ref), Action.FULFIL, resource, self._context(ref)).code.value
             known[question] = answer
-        return answer
-
-    def company_has(self, company: str, role: str) -> bool:
-        """Tell whether `company` is active and holds company role `role`."""
-        known = self._registered.companies
-        answer = known.get((company, role))
-        if answer is None:
-            record = read_company(self._overlay, company)
-            answer = record is not None and record.status == ACTIVE and role in record.roles
-            known[company, role] = answer
         return answer
 
     def may_call(self) -> str:
@@ -392,6 +496,11 @@ def day_number(time_ms: int, utc_offset_min: int) -> int:
     return (time_ms + utc_offset_min * _MINUTE_MS) // _DAY_MS + _EPOCH_DAY
 
 
+def schedule_id(height: int, contract: str, schedule: str, key: bytes) -> bytes:
+    """Return what stands for a transaction id when an entry runs: unique, because an entry runs once in a block."""
+    return H(Tag.OBJECT_ID, b"schedule", height.to_bytes(8, "big"), contract.encode(), schedule.encode(), key)
+
+
 def _check_program_key(key: bytes) -> None:
     if key[:1] not in PROGRAM_PREFIXES:
         raise InvariantViolated("a program wrote outside its part of the state")
@@ -421,6 +530,21 @@ def _failed(tx: Transaction, version: int, gas_used: int, abort: Abort) -> Recei
         gas_used=gas_used,
         abort=(abort,),
         events=(),
+        result=None,
+    )
+
+
+def _scheduled(identity: bytes, call: CallLike, outcome: OutcomeLike) -> Receipt:
+    failed = outcome.abort is not None
+    return Receipt(
+        tx_id=identity,
+        contract=call.contract,
+        version=outcome.version,
+        method=call.method,
+        status=STATUS_FAILED if failed else STATUS_OK,
+        gas_used=outcome.gas_used,
+        abort=() if outcome.abort is None else (outcome.abort,),
+        events=() if failed else outcome.events,
         result=None,
     )
 

@@ -18,7 +18,7 @@ import sys
 import time
 import tomllib
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from getpass import getpass
@@ -31,8 +31,8 @@ from consensus.effects import Halt, Report, SignatureItem, Silence
 from consensus.events import Mode, ReplicaConfig
 from consensus.records import Anchor
 from consensus.validate import signing_digest_of
-from contracts.keys import ENTRY, names_of
-from contracts.runtime import Program, program
+from contracts.limits import PYTHON_FRAMES
+from contracts.runtime import Program, link
 from ledger.crypto.ed25519 import SigningKey, verify_strict
 from ledger.crypto.hashing import Tag, signing_digest
 from ledger.errors import InvalidGenesis, LedgerError
@@ -44,10 +44,12 @@ from ledger.genesis import (
     genesis_file_codec,
     genesis_state,
 )
+from ledger.governance.programs import next_activation
 from ledger.registry.epochs import EpochRecord, epoch_at, last_epoch, read_epoch
 from ledger.registry.epochs import members as epoch_members
 from ledger.registry.lookup import ACTIVE, nodes, read_key, read_node, read_registry
 from ledger.registry.records import node_id as node_id_of
+from ledger.state import StateView
 from ledger.transition import BlockResult
 from node.api.limits import Rate, RateSettings
 from node.api.ports import ConsensusStatus, MemberStatus, NotYet
@@ -58,6 +60,7 @@ from node.core.epochs import epoch_spec
 from node.core.events import NodeStart
 from node.core.machine import NodeContext, NodeCore
 from node.core.messages import PeerMessage
+from node.core.programs import Programs
 from node.documents.vault import Vault
 from node.driver.loop import Beginning, Driver
 from node.home import NUMBERING_KEY, TLS_PASSWORD_KEY, consensus_keys
@@ -140,7 +143,7 @@ class Prepared:
     tls: TlsFiles
     api_tls: TlsFiles | None
     """The API's own certificate; None when the configuration names one, or in development (S46)."""
-    program: Program
+    programs: Programs
     store: ChainStore
     snapshots: Snapshots
     journal: Journal
@@ -166,6 +169,7 @@ class Prepared:
 
 def serve(config_file: Path) -> int:
     """Run one node until it is told to stop; return the exit code of the process."""
+    sys.setrecursionlimit(PYTHON_FRAMES)
     try:
         prepared = prepare(load_config([config_file], os.environ))
     except (StartRefused, *START_ERRORS) as error:
@@ -218,7 +222,8 @@ def prepare(loaded: LoadedConfig) -> Prepared:
     password = keystore.load(TLS_PASSWORD_KEY, KeyKind.TLS_PASSWORD).private.hex().encode()
     own_api = not (config.node.development or config.api.tls_certificate)
     api_tls = keep_api_certificate(home, password, time.time_ns() // 1_000_000) if own_api else None
-    programs = compile_programs(document)
+    programs = Programs(dict(document.currencies))
+    meta = genesis_meta(document, programs)
     data = DataDirectory(config.data_dir)
     try:
         chain_keys = {namespace: keystore.seal_keys(namespace) for namespace in ("blocks", "state", "indexes")}
@@ -241,7 +246,7 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         raise
     finally:
         keystore.close()
-    _, _, genesis_id = genesis_block(document, genesis_state(document, _meta(document, programs)))
+    _, _, genesis_id = genesis_block(document, genesis_state(document, meta))
     return Prepared(
         config=config,
         data=data,
@@ -255,7 +260,7 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         key=key,
         tls=TlsFiles(certificate=home / CERTIFICATE_FILE, key=home / KEY_FILE, password=password),
         api_tls=api_tls,
-        program=programs,
+        programs=programs,
         store=store,
         snapshots=snapshots,
         journal=journal,
@@ -318,10 +323,10 @@ def take_snapshot(prepared: Prepared) -> None:
     prepared.snapshots.close()
     prepared.store.close()
     prepared.journal.close()
-    parts = prepared.config, prepared.data, prepared.chain_keys, prepared.document, prepared.chain, prepared.program
+    parts = prepared.config, prepared.data, prepared.chain_keys, prepared.document, prepared.chain, prepared.programs
     prepared.store = _open_store(*parts)
     prepared.snapshots = _open_snapshots(
-        prepared.config, prepared.store, prepared.chain_keys, prepared.chain, prepared.program
+        prepared.config, prepared.store, prepared.chain_keys, prepared.chain, prepared.programs
     )
     open_journal(prepared)
     log.info("snapshot_installed", height=prepared.store.tip.height, blocks=prepared.store.tip.height - height)
@@ -359,7 +364,7 @@ def compile_programs(document: GenesisDocument) -> Program:
 
 @lru_cache(maxsize=4)
 def _compiled(sources: tuple[tuple[str, bytes], ...], currencies: tuple[tuple[str, int], ...]) -> Program:
-    return program(sources, dict(currencies))
+    return link(Programs(dict(currencies)).compiled([dict(sources)]))
 
 
 class Daemon:
@@ -386,7 +391,7 @@ class Daemon:
             store=prepared.store,
             snapshots=prepared.snapshots,
             links=self.links,
-            runtime=prepared.program,
+            runtime=prepared.programs,
             utc_offset_min=document.utc_offset_min,
             verify_vote=self._verify_vote,
             on_block=self._on_block,
@@ -409,7 +414,7 @@ class Daemon:
             ),
             store=prepared.store,
             driver=self.driver,
-            interfaces=prepared.program.interfaces,
+            programs=prepared.programs,
             tokens=prepared.tokens,
             vault=prepared.vault,
             directory=prepared.directory,
@@ -779,6 +784,7 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
             former=None if former is None else epoch_spec(former),
             coming=None if coming is None else epoch_spec(coming),
             fresh_key=own is not None and former is not None and own_key(former, parts) != parts.key.key.public_key,
+            awaited=next_activation(parts.store.view(), parts.store.tip.height),
         ),
         tip=parts.store.tip,
         tip_certificate=parts.store.tip_certificate,
@@ -884,8 +890,10 @@ def _key_at(store: ChainStore, company_id: str, keys: tuple[VotingKey, ...]) -> 
     return next((key for key in reversed(keys) if read_key(view, key.key.public_key) is not None), keys[0])
 
 
-def _meta(document: GenesisDocument, programs: Program) -> list[tuple[str, int, bytes, bytes]]:
-    interfaces = programs.interfaces
+def genesis_meta(document: GenesisDocument, programs: Programs) -> list[tuple[str, int, bytes, bytes]]:
+    """Return (name, version, code id, IR hash) of the contracts of a genesis document, in its order."""
+    codes = programs.compiled([{item.name: item.source for item in document.contracts}])
+    interfaces = {name: code.interface for name, code in codes.items()}
     return [
         (item.name, interfaces[item.name].version, interfaces[item.name].code_id, interfaces[item.name].ir_hash)
         for item in document.contracts
@@ -898,14 +906,14 @@ def _open_store(
     keys: Mapping[str, Mapping[int, bytes]],
     document: GenesisDocument,
     chain: bytes,
-    programs: Program,
+    programs: Programs,
 ) -> ChainStore:
     map_bytes = config.storage.ledger_max_gib << 30
     swap.settle(data.chain)
     if ChainStore.exists(data.chain):
         store = ChainStore.open(data.chain, keys, chain, map_bytes=map_bytes)
     else:
-        state = genesis_state(document, _meta(document, programs))
+        state = genesis_state(document, genesis_meta(document, programs))
         _, raw, _ = genesis_block(document, state)
         store = ChainStore.create(data.chain, keys, chain, state, raw, map_bytes=map_bytes)
     store.snapshot_every = config.storage.snapshot_every
@@ -934,15 +942,10 @@ def _open_snapshots(
     store: ChainStore,
     keys: Mapping[str, Mapping[int, bytes]],
     chain: bytes,
-    programs: Program,
+    programs: Programs,
 ) -> Snapshots:
-    interfaces = programs.interfaces
-
-    def index_entries(key: bytes, value: bytes) -> list[tuple[bytes, bytes]]:
-        if key[:1] != b"t":
-            return []
-        contract, table = names_of(key)
-        return [(entry, ENTRY) for entry in interfaces[contract].index_entries(table, value)]
+    def index_entries(view: StateView) -> Iterator[tuple[bytes, bytes]]:
+        return programs.at(view, view.height).index_entries(view)
 
     def report(reason: str) -> None:
         log.warning("snapshot_not_made", detail=reason)

@@ -21,11 +21,13 @@ from ledger.certificate import CommitCertificate
 from ledger.codec import encode
 from ledger.crypto.fieldtree import build
 from ledger.errors import InvariantViolated
+from ledger.governance.act import GOVERNANCE
 from ledger.governance.follow import EpochEnd
 from ledger.merkle import prove
 from ledger.money import CurrencyTable
-from node.access.feed import RESERVED, event_values, parties_of
-from node.api.ports import NotYet
+from ledger.receipt import ContractEvent
+from node.access.feed import GOVERNANCE_FIELDS, named, parties_of
+from node.api.ports import Field, NotYet
 from node.api.shapes import ledger_day
 from node.documents.intake import Upload, parse_files
 from node.documents.vault import Vault
@@ -49,6 +51,7 @@ class PackRoom:
         company_id: str,
         names: Mapping[str, str],
         interfaces: Mapping[str, Interface],
+        event_fields: Callable[[ContractEvent, int], Sequence[Field] | None],
         store: ChainStore,
         vault: Vault,
         currencies: CurrencyTable,
@@ -60,6 +63,7 @@ class PackRoom:
         self._company = company_id
         self._names = names
         self._interfaces = interfaces
+        self._event_fields = event_fields
         self._store = store
         self._vault = vault
         self._currencies = currencies
@@ -129,7 +133,7 @@ class PackRoom:
     def _events(self, height: int) -> list[EventRow]:
         found: list[EventRow] = []
         after: tuple[int, int, int] | None = None
-        while part := self._store.events(after, EVENTS_STEP, company=self._company, up_to=height):
+        while part := self._store.events(after, EVENTS_STEP, company=self._company, up_to=height, shared=True):
             found += part
             after = (part[-1].height, part[-1].position, part[-1].index)
         return found
@@ -169,13 +173,16 @@ class PackRoom:
         head = self._store.header(event.height)
         if head is None:
             raise InvariantViolated(f"the header of height {event.height} is missing")
+        schema = self._event_fields(event.event, event.height)
+        if schema is None:
+            raise InvariantViolated(f"no contract declares the event {event.event.contract}.{event.event.name}")
         return LedgerEvent(
             cursor=f"{event.height}.{event.position}.{event.index}",
             height=event.height,
             day=ledger_day(head.header.time_ms, self._utc_offset_min),
             contract=event.event.contract,
             name=event.event.name,
-            fields=event_values(self._interfaces, event.event),
+            fields=named(schema, event.event.fields),
         )
 
     def _schemas(self) -> list[tuple[str, str, tuple[str, ...]]]:
@@ -185,8 +192,8 @@ class PackRoom:
                 found.append((name, table, tuple(field.name for field in schema.fields)))
             for event, shape in program.events.items():
                 found.append((name, event, tuple(field.name for field in shape.fields)))
-        for contract, events in RESERVED.items():
-            found += [(contract, event, tuple(field.name for field in fields)) for event, fields in events.items()]
+        for event, fields in GOVERNANCE_FIELDS.items():
+            found.append((GOVERNANCE, event, tuple(field.name for field in fields)))
         return found
 
     async def _documents(self, owners: Mapping[str, tuple[str, str, str]]) -> list[PackDocument]:

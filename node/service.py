@@ -20,25 +20,33 @@ from ledger.block import PROTOCOL_VERSION
 from ledger.codec import encode
 from ledger.evidence import split_bodies
 from ledger.genesis import GenesisDocument
+from ledger.governance.act import GOVERNANCE
 from ledger.governance.follow import EpochEnd
 from ledger.proof import ReceiptClaim, ResultProof, StateClaim, receipt_claim, state_claim
+from ledger.receipt import ContractEvent
+from ledger.state import StateView
 from ledger.transaction import Transaction, decode_transaction
+from node.access.feed import GOVERNANCE_FIELDS
 from node.api.ports import (
     BlockData,
     CertifiedProof,
     ConsensusStatus,
     DocumentFacts,
     EventRow,
+    Field,
     HeadData,
     TransactionData,
     TxState,
 )
 from node.api.tokens import TokenStore
 from node.core.effects import SubmitResult
+from node.core.programs import Linked, Programs, Step
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
 from node.documents.vault import Vault
 from node.driver.loop import Driver
 from node.identity.directory import Directory
+from node.review.reviewer import Reviewer
+from node.review.wire import Verdict
 from node.store.ends import EpochEnds
 from node.store.ledger import ChainStore
 from node.store.views import ChainView
@@ -48,6 +56,8 @@ if TYPE_CHECKING:
 
 VERSION: Final = "0.1.0"
 _ROOT: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+FAILING_ROWS_MAX: Final = 200
+"""Rows of each table that a review reads: enough to show that an upgrade does not fit what is stored."""
 SUBMISSIONS_KEPT: Final = 20_000
 """Submitted transactions whose end this node can still tell although they never entered a block."""
 
@@ -73,7 +83,7 @@ class Service:
         identity: Identity,
         store: ChainStore,
         driver: Driver,
-        interfaces: Mapping[str, Interface],
+        programs: Programs,
         tokens: TokenStore,
         vault: Vault,
         directory: Directory,
@@ -95,8 +105,9 @@ class Service:
         self._sign_pack = sign_pack
         self._desk: DocumentDesk | None = None
         self.tokens = tokens
-        self.interfaces: Mapping[str, Interface] = interfaces
-        self.sources: Mapping[str, bytes] = {item.name: item.source for item in identity.document.contracts}
+        self._programs = programs
+        self._reviewer = Reviewer(dict(identity.document.currencies))
+        self._running: tuple[int, Linked] = (-1, programs.at(store.view(), store.executed_height + 1))
         self.names = identity.names
         self.people = identity.people
         self.currencies: Mapping[str, int] = dict(identity.document.currencies)
@@ -132,6 +143,42 @@ class Service:
         counters["state_rows"] = self._store.row_count()
         counters["storage_bytes.chain"] = self._store.size_bytes()
         return counters
+
+    # -- contracts -----------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> Linked:
+        """The contracts of the next block: what a call that is sent now meets, unless a plan begins before it."""
+        height = self._store.executed_height
+        if self._running[0] != height:
+            self._running = height, self._programs.at(self._store.view(), height + 1)
+        return self._running[1]
+
+    @property
+    def interfaces(self) -> Mapping[str, Interface]:
+        return self.running.interfaces
+
+    @property
+    def sources(self) -> Mapping[str, bytes]:
+        return self.running.sources
+
+    def steps(self, view: StateView) -> Sequence[Step]:
+        return self._programs.steps(view)
+
+    async def review(self, sources: Mapping[str, bytes]) -> Verdict:
+        return await self._reviewer.review([step.sources for step in self.steps(self.view())], sources)
+
+    def failing_rows(
+        self, view: StateView, sources: Mapping[str, bytes], name: str
+    ) -> Sequence[tuple[str, bytes, int]]:
+        return self._programs.failing_rows(view, sources, name, FAILING_ROWS_MAX)
+
+    def event_fields(self, event: ContractEvent, height: int) -> Sequence[Field] | None:
+        if event.contract == GOVERNANCE:
+            return GOVERNANCE_FIELDS.get(event.name)
+        interface = self._programs.at(self._store.view(), height).interfaces.get(event.contract)
+        schema = None if interface is None else interface.events.get(event.name)
+        return None if schema is None else schema.fields
 
     # -- reads ---------------------------------------------------------------------------------------------------
 
@@ -178,9 +225,15 @@ class Service:
         return self._ends.all
 
     def events(
-        self, after: tuple[int, int, int] | None, limit: int, *, company: str | None = None, up_to: int | None = None
+        self,
+        after: tuple[int, int, int] | None,
+        limit: int,
+        *,
+        company: str | None = None,
+        up_to: int | None = None,
+        shared: bool = False,
     ) -> Sequence[EventRow]:
-        return self._store.events(after, limit, company=company, up_to=up_to)
+        return self._store.events(after, limit, company=company, up_to=up_to, shared=shared)
 
     def document_facts(self, root: str) -> DocumentFacts | None:
         card = self._vault.card(bytes.fromhex(root)) if _ROOT.fullmatch(root) else None
@@ -246,6 +299,7 @@ class Service:
             company_id=self.company_id,
             names=self.names,
             interfaces=self.interfaces,
+            event_fields=self.event_fields,
             store=self._store,
             vault=self._vault,
             currencies=self.currencies,

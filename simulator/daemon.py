@@ -598,6 +598,7 @@ class Daemon:
             state_root=result.state_root,
             receipts=result.receipts,
             next_epoch=None if result.next_epoch is None else epoch_spec(result.next_epoch),
+            awaited=result.next_activation,
         )
         if result.next_epoch is not None:
             self._electorates[result.next_epoch.epoch] = epoch_spec(result.next_epoch).members

@@ -17,7 +17,7 @@ from ledger.codec import encode
 from ledger.crypto.hashing import H, Tag
 from ledger.state import MemoryState
 from ledger.transaction import Transaction
-from ledger.transition import BlockResult, Runtime, TransactionHost, apply_block
+from ledger.transition import BlockResult, Linker, Runtime, TransactionHost, apply_block
 
 KEPT_HEIGHTS: Final = 64
 """Shared results kept below the highest executed height; a node further behind runs the block itself."""
@@ -49,7 +49,7 @@ class Execution:
 
     __slots__ = ("_results", "recheck", "runs", "runtime", "share", "utc_offset_min")
 
-    def __init__(self, runtime: Runtime, utc_offset_min: int, *, share: bool, recheck: int) -> None:
+    def __init__(self, runtime: Runtime | Linker, utc_offset_min: int, *, share: bool, recheck: int) -> None:
         self.runtime = runtime
         self.utc_offset_min = utc_offset_min
         self.share = share

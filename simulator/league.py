@@ -15,7 +15,6 @@ from typing import Final
 
 from consensus.events import EpochSpec, ReplicaConfig
 from contracts.library import sources
-from contracts.runtime import Program, program
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate, genesis_certificate
 from ledger.crypto.ed25519 import SigningKey
@@ -26,6 +25,7 @@ from ledger.genesis import (
     genesis_block,
     genesis_state,
 )
+from ledger.governance.programs import next_activation
 from ledger.params import Params
 from ledger.registry.epochs import epoch_at, last_epoch, read_epoch
 from ledger.registry.records import (
@@ -40,6 +40,7 @@ from ledger.registry.records import (
 )
 from ledger.state import MemoryState
 from node.core.epochs import epoch_spec
+from node.core.programs import Programs
 from simulator.disk import StoredBlock
 from simulator.errors import InvalidScenario
 from simulator.execution import StubRuntime
@@ -95,7 +96,7 @@ class League:
     genesis: StoredBlock
     certificate: CommitCertificate
     state: MemoryState
-    runtime: Program | StubRuntime
+    runtime: Programs | StubRuntime
 
     def config_at(self, index: int, view: MemoryState, height: int) -> ReplicaConfig:
         """Return the configuration of a company's node whose highest durable block is `height`, from its state."""
@@ -110,6 +111,7 @@ class League:
             company_id=company,
             former=None if before is None else epoch_spec(before),
             coming=epoch_spec(last) if last.epoch > now.epoch else None,
+            awaited=next_activation(view, height),
         )
 
     @property
@@ -146,9 +148,9 @@ def contract_sources() -> tuple[tuple[str, bytes], ...]:
 
 
 @lru_cache(maxsize=1)
-def compiled() -> Program:
-    """Return the program of all contracts; compiled once per process."""
-    return program(contract_sources(), dict(CURRENCIES))
+def programs() -> Programs:
+    """Return what links the contracts of simulated chains; the first ones are compiled once per process."""
+    return Programs(dict(CURRENCIES))
 
 
 @lru_cache(maxsize=1)
@@ -177,12 +179,13 @@ def found(names: tuple[str, ...], params: Params, stub: bool, governed: bool = F
         proofs=(),
         contracts=tuple(ContractSource(name, source) for name, source in contracts),
     )
-    runtime: Program | StubRuntime = StubRuntime() if stub else compiled()
+    runtime: Programs | StubRuntime = StubRuntime() if stub else programs()
     meta: Sequence[tuple[str, int, bytes, bytes]] = ()
-    if isinstance(runtime, Program):
+    if isinstance(runtime, Programs):
+        codes = runtime.compiled([dict(contracts)])
         meta = [
             (name, interface.version, interface.code_id, interface.ir_hash)
-            for name, interface in ((name, runtime.interfaces[name]) for name, _ in contracts)
+            for name, interface in ((name, codes[name].interface) for name, _ in contracts)
         ]
     state = genesis_state(document, meta)
     header, header_bytes, identity = genesis_block(document, state)

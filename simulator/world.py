@@ -135,7 +135,7 @@ class World:
         self._violation: Violation | None = None
         self._run_ns = duration_ns(scenario.duration, "duration")
         abstract = scenario.fidelity == "abstract"
-        governed = any(workload.kind == "rest" for workload in scenario.workload)
+        governed = any(KINDS[workload.kind].votes for workload in scenario.workload)
         full = scenario.fidelity == "full"
         self.league: League = found(tuple(names(scenario)), params(scenario), abstract, governed)
         self.oracle: Oracle = RealOracle() if full else ModelledOracle(self.seed)

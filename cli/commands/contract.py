@@ -1,20 +1,24 @@
-"""`hansa contract`: read the network's contracts; write, check, test, explain and compare files without a node.
+"""`hansa contract`: read the network's contracts; write, check, test, explain and compare files without a node; decide
+by vote which contracts run.
 
-L8 (errors), L64 and L65 (tests, traces), G5 (worst cases), L58 (what people see before they vote).
+L8 (errors), L64 and L65 (tests, traces), G5 (worst cases), L57 to L60 (plans, votes, what people see before them).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from cli import output, place
+from cli import output, place, planning
+from cli.acting import Actor
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.language import LANGUAGES, chosen
+from cli.phrases import words
 from cli.profile import Session, command_options, run
 
 _files = click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
@@ -29,6 +33,7 @@ def command() -> None:
     hansa contract new notes
     hansa contract test notes.contract
     hansa contract explain notes.contract
+    hansa contract propose notes.contract
     """
 
 
@@ -100,6 +105,334 @@ def show(session: Session, name: str, source: bool) -> None:
         for table, schema in found["tables"].items()
     ]
     output.table(rows, ["KIND", "SIGNATURE", "BY", "GAS AT MOST>"])
+
+
+_lang = click.option(
+    "--lang", type=click.Choice(LANGUAGES), default=None, help="Language; HANSA_LANG or the locale if left out."
+)
+_yes = click.option("--yes", is_flag=True, help="Sign without being asked.")
+_expires = click.option(
+    "--open-for", type=click.IntRange(1, 1_000_000), default=planning.OPEN_BLOCKS, show_default=True,
+    help="Blocks for which votes are taken.",
+)  # fmt: skip
+
+
+@command.command()
+@command_options
+def plans(session: Session) -> None:
+    """List what was proposed about contracts, newest first, with the votes so far.
+
+    \b
+    hansa contract plans
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get("v1/contract-plans")
+
+    found = run(work, session)
+    rows = [
+        [
+            item["id"],
+            item["kind"],
+            ", ".join(one["name"] for one in item["contracts"]),
+            item["status"],
+            f"{len(item['approving'])}/{item['quorum']}",
+            next((str(one["active_from"]) for one in item["contracts"] if one.get("active_from")), ""),
+        ]
+        for item in found["items"]
+    ]
+    output.emit(found, session.output, rows, ["ID", "KIND", "CONTRACTS", "STATUS", "VOTES>", "FROM HEIGHT>"])
+
+
+@command.command()
+@command_options
+def history(session: Session) -> None:
+    """List every version of every contract, by the height from which it runs.
+
+    \b
+    hansa contract history
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get("v1/contract-history")
+
+    found = run(work, session)
+    rows = [
+        [one["name"], str(step["active_from"]), "active" if step["active"] else "waits", one["code_id"][:16]]
+        for step in found["items"]
+        for one in step["contracts"]
+    ]
+    output.emit(found, session.output, rows, ["NAME", "FROM HEIGHT>", "STATE", "CODE"])
+
+
+@command.command()
+@click.argument("what", nargs=-1, required=True, metavar="PLAN | FILE…")
+@_lang
+@command_options
+def review(session: Session, what: tuple[str, ...], lang: str | None) -> None:
+    """Show what a PLAN, or contract FILES, would change: differences, permissions, costs, and plain sentences.
+
+    \b
+    hansa contract review late_fee
+    hansa contract review late_fee.contract
+    """
+    language = lang or chosen()
+
+    async def work(client: Client) -> dict[str, Any]:
+        files = [Path(one) for one in what if Path(one).is_file()]
+        if len(files) == len(what):
+            items = await planning.review(client, _named(files))
+            return {"plan": None, "items": [item.as_json(language) for item in items]}
+        return await _reviewed(client, what[0], language)
+
+    found = run(work, session)
+    _show_review(session, {"schema": "hansa.contract-review/1", **found}, language)
+
+
+@command.command()
+@_files
+@click.option("--delay", type=click.IntRange(0, 100_000), default=0, help="More blocks between acceptance and start.")
+@_expires
+@_lang
+@_yes
+@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@command_options
+def propose(
+    session: Session,
+    files: tuple[str, ...],
+    delay: int,
+    open_for: int,
+    lang: str | None,
+    yes: bool,
+    people: tuple[str, ...],
+) -> None:
+    """Propose that the contracts in FILES run on the network; they begin together once enough companies approve.
+
+    The review is printed first: differences to the running version, who may do what, worst cases, plain sentences.
+
+    \b
+    hansa contract propose late_fee.contract
+    """
+    from ledger.codec import encode
+    from ledger.governance.records import InstallContracts, PlannedContract
+
+    sources = _named([Path(file) for file in files])
+    language = lang or chosen()
+
+    async def look(client: Client) -> dict[str, Any]:
+        return {"plan": None, "items": [one.as_json(language) for one in await planning.review(client, sources)]}
+
+    found = run(look, session)
+    if session.talks:
+        planning.tell(found["items"], language)
+    hashes = {item["name"]: bytes.fromhex(item["ir_hash"]) for item in found["items"]}
+    plan = InstallContracts(
+        tuple(PlannedContract(name, sources[name], hashes[name]) for name in sorted(sources)), delay
+    )
+    _propose(session, "contract", encode(plan), open_for, language, yes, people, found)
+
+
+@command.command()
+@click.argument("plan")
+@_lang
+@_yes
+@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@command_options
+def approve(session: Session, plan: str, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
+    """Vote for a PLAN, named by its id or by its contract, after its review was shown.
+
+    \b
+    hansa contract approve late_fee
+    """
+    language = lang or chosen()
+
+    async def look(client: Client) -> dict[str, Any]:
+        return await _reviewed(client, plan, language)
+
+    found = run(look, session)
+    if session.talks:
+        _tell_plan(found, language)
+    planning.agree(language, session.profile.name or "this company", yes=yes)
+    _vote(session, found, True, language, people)
+
+
+@command.command()
+@click.argument("plan")
+@_lang
+@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@command_options
+def reject(session: Session, plan: str, lang: str | None, people: tuple[str, ...]) -> None:
+    """Vote against a PLAN, named by its id or by its contract.
+
+    \b
+    hansa contract reject late_fee
+    """
+    language = lang or chosen()
+
+    async def look(client: Client) -> dict[str, Any]:
+        return {"plan": await planning.find_plan(client, plan), "items": []}
+
+    _vote(session, run(look, session), False, language, people)
+
+
+@command.command()
+@click.argument("name")
+@_expires
+@_lang
+@_yes
+@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@command_options
+def suspend(session: Session, name: str, open_for: int, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
+    """Propose that calls of contract NAME are refused until it is resumed; hansa contract approve NAME agrees.
+
+    \b
+    hansa contract suspend late_fee
+    """
+    from ledger.codec import encode
+    from ledger.governance.records import SuspendContract
+
+    _stop_or_go(session, "suspend", encode(SuspendContract(name)), name, open_for, lang, yes, people)
+
+
+@command.command()
+@click.argument("name")
+@_expires
+@_lang
+@_yes
+@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@command_options
+def resume(session: Session, name: str, open_for: int, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
+    """Propose that a suspended contract NAME is carried out again.
+
+    \b
+    hansa contract resume late_fee
+    """
+    from ledger.codec import encode
+    from ledger.governance.records import ResumeContract
+
+    _stop_or_go(session, "resume", encode(ResumeContract(name)), name, open_for, lang, yes, people)
+
+
+def _named(files: list[Path]) -> dict[str, bytes]:
+    """Return the sources in files by the name each gives itself."""
+    from cli.sources import SourceRefused, read_head
+
+    found: dict[str, bytes] = {}
+    for path in files:
+        source = place.read_bytes(path, "contract")
+        try:
+            head = read_head(path, source)
+        except SourceRefused as refusal:
+            raise CommandFailed(Exit.FINDINGS, refusal.problem.words(), "correct the source") from None
+        if head.kind != "contract" or head.name in found:
+            raise CommandFailed(
+                Exit.USAGE, f"{path} holds no contract, or one that was named before", "name each contract once"
+            )
+        found[head.name] = source
+    return found
+
+
+async def _reviewed(client: Client, named: str, language: str) -> dict[str, Any]:
+    """Return a plan and the reviews of its contracts. One that is accepted is part of what runs, so it has none."""
+    plan = await planning.find_plan(client, named)
+    items: list[dict[str, Any]] = []
+    if plan["kind"] == "contract" and plan["status"] == "open":
+        sources = {one["name"]: one["source"].encode("utf-8") for one in plan["contracts"]}
+        items = [one.as_json(language) for one in await planning.review(client, sources)]
+        for item, stored in zip(items, plan["contracts"], strict=True):
+            if (item["code_id"], item["ir_hash"]) != (stored["code_id"], stored["ir_hash"]):
+                raise CommandFailed(
+                    Exit.REJECTED,
+                    f"{item['name']} compiles to {item['ir_hash']}, the plan is about {stored['ir_hash']}",
+                    "vote against it: hansa contract reject; it was made with another version of the program",
+                )
+    return {"plan": plan, "items": items}
+
+
+def _tell_plan(found: Mapping[str, Any], language: str) -> None:
+    plan = found["plan"]
+    planning.tell(found["items"], language)
+    if plan is not None and plan["kind"] != "contract":
+        kind = plan["kind"].removesuffix("_contract")
+        click.echo(words(language, "review")[kind].format(name=plan["contracts"][0]["name"]))
+    if plan is not None:
+        click.echo(planning.votes(plan, language))
+
+
+def _show_review(session: Session, found: dict[str, Any], language: str) -> None:
+    if session.talks:
+        _tell_plan(found, language)
+        return
+    output.one(found, session.output, [], "" if found["plan"] is None else found["plan"]["id"])
+
+
+def _stop_or_go(
+    session: Session,
+    verb: str,
+    payload: bytes,
+    name: str,
+    open_for: int,
+    lang: str | None,
+    yes: bool,
+    people: tuple[str, ...],
+) -> None:
+    language = lang or chosen()
+    if session.talks:
+        click.echo(words(language, "review")[verb].format(name=name))
+    _propose(session, f"{verb}_contract", payload, open_for, language, yes, people, {"plan": None, "items": []})
+
+
+def _propose(
+    session: Session,
+    kind: str,
+    payload: bytes,
+    open_for: int,
+    language: str,
+    yes: bool,
+    people: tuple[str, ...],
+    found: Mapping[str, Any],
+) -> None:
+    planning.agree(language, session.profile.name or "this company", yes=yes)
+
+    async def work(client: Client) -> dict[str, Any]:
+        actor = Actor(client, session.wallet())
+        status = await client.get("v1/status")
+        expires = int(status["height_committed"]) + open_for
+        done = await actor.do(
+            planning.act("propose", actor.wallet), (kind, payload, expires), prefer=people, seconds=session.timeout_s
+        )
+        return {"transaction": done, "plan": await client.get(f"v1/contract-plans/{done['id']}")}
+
+    done = run(work, session)
+    document = {"schema": "hansa.contract-plan/1", **found, **done}
+    if not session.talks:
+        output.one(document, session.output, [], done["plan"]["id"])
+        return
+    identity = done["plan"]["id"]
+    say = words(language, "review")
+    click.echo(say["proposed"].format(id=identity, short=identity[: planning.ID_CHARS_MIN]))
+    click.echo(planning.votes(done["plan"], language))
+
+
+def _vote(session: Session, found: Mapping[str, Any], approving: bool, language: str, people: tuple[str, ...]) -> None:
+    identity = found["plan"]["id"]
+
+    async def work(client: Client) -> dict[str, Any]:
+        actor = Actor(client, session.wallet())
+        done = await actor.do(
+            planning.act("vote", actor.wallet),
+            (bytes.fromhex(identity), approving),
+            prefer=people,
+            seconds=session.timeout_s,
+        )
+        return {"transaction": done, "plan": await client.get(f"v1/contract-plans/{identity}")}
+
+    done = run(work, session)
+    document = {"schema": "hansa.contract-vote/1", "items": found["items"], **done}
+    if not session.talks:
+        output.one(document, session.output, [], identity)
+        return
+    click.echo(planning.votes(done["plan"], language))
 
 
 @command.command()
@@ -265,9 +598,7 @@ def fmt(files: tuple[str, ...], only_check: bool) -> None:
 
 @command.command()
 @_files
-@click.option(
-    "--lang", type=click.Choice(LANGUAGES), default=None, help="Language; HANSA_LANG or the locale if left out."
-)
+@_lang
 @place.output_option
 def explain(files: tuple[str, ...], lang: str | None, form: str) -> None:
     """Say in plain sentences what contract FILES keep, who may do what, and what always holds.
@@ -278,7 +609,6 @@ def explain(files: tuple[str, ...], lang: str | None, form: str) -> None:
     hansa contract explain notes.contract
     hansa contract explain --lang zh-CN notes.contract
     """
-    from cli.phrases import words
     from cli.sources import SourceRefused, compile_unit, read_unit
     from contracts.kit.explain import explain as tell
     from ledger.money import ISO_4217

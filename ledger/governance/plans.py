@@ -88,8 +88,8 @@ def apply_contracts(act: Act, proposal: Proposal) -> None:
     """Fix the height from which the plan runs, if the engine agrees (L59); else `Refused` with `refused_by_engine`."""
     plan = plan_codec.decode(proposal.payload)
     waiting = [meta.active_from for name in contract_names(act.rows) for meta in versions(act.rows, name)]
-    # Never before a plan that was accepted earlier: what was examined together becomes active together.
-    active_from = max(activation_height(act) + plan.delay_heights, *waiting, 0)
+    # After every plan that was accepted earlier, and at a height of its own: a source runs with what it was examined.
+    active_from = max(activation_height(act) + plan.delay_heights, *(height + 1 for height in waiting), 0)
     examined = _examine(act, plan, active_from)
     for name, code, ir_hash in plan.contracts:
         found = examined[name]

@@ -19,9 +19,10 @@ from ledger.codec import encode
 from ledger.governance.act import GOVERNANCE
 from ledger.receipt import STATUS_OK, Receipt
 from ledger.transaction import Transaction
-from node.access.feed import event_fields, event_values, parties_of
+from node.access.feed import named, parties_of
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
+from node.api.history import readers_of
 from node.api.ports import BlockData, CertifiedProof, HeadData, NodeService, TransactionData, TxState
 from node.api.problems import PROBLEMS, FieldError, Problem, height_pruned, kind_of, not_found
 from node.api.query import page_cursor, read_page_cursor
@@ -90,7 +91,7 @@ async def block(call: Call) -> Answer:
                 "epochs": epoch_ends(service, found.certificate.vote.epoch),
             },
             "transactions": [
-                _transaction_line(call, transaction, _receipt_at(found.receipts, position), position)
+                _transaction_line(call, transaction, _receipt_at(found.receipts, position), header.height, position)
                 for position, transaction in enumerate(found.transactions)
             ],
         },
@@ -140,10 +141,12 @@ def _receipt_at(receipts: Sequence[Receipt] | None, position: int) -> Receipt | 
     return receipts[position] if receipts is not None and position < len(receipts) else None
 
 
-def _transaction_line(call: Call, transaction: Transaction, receipt: Receipt | None, position: int) -> dict[str, Any]:
+def _transaction_line(
+    call: Call, transaction: Transaction, receipt: Receipt | None, height: int, position: int
+) -> dict[str, Any]:
     """Return one line of a block: only the id for transactions that are none of the caller's business."""
     line: dict[str, Any] = {"id": transaction.tx_id.hex(), "position": position, "visible": False}
-    if call.gate.sees(parties_of_transaction(call.service, transaction, receipt)):
+    if call.gate.sees(parties_of_transaction(call.service, transaction, receipt, height)):
         line.update(
             visible=True,
             contract=transaction.body.contract,
@@ -164,9 +167,9 @@ def _outcome(receipt: Receipt | None) -> str | None:
 
 
 def parties_of_transaction(
-    service: NodeService, transaction: Transaction | None, receipt: Receipt | None
+    service: NodeService, transaction: Transaction | None, receipt: Receipt | None, height: int
 ) -> tuple[str, ...]:
-    """Return the companies a transaction concerns: its signers' and those named by its events, sorted.
+    """Return the companies a transaction of `height` concerns: its signers' and those of its events, sorted.
 
     What companies decide about their network concerns all of them, so the company of this node too (S22).
     """
@@ -175,9 +178,10 @@ def parties_of_transaction(
         found.add(service.company_id)
     if receipt is not None:
         for event in receipt.events:
-            schema = event_fields(service.interfaces, event.contract, event.name)
+            schema = service.event_fields(event, height)
             if schema is not None:
-                found.update(parties_of(schema, event_values(service.interfaces, event)))
+                parties = parties_of(schema, named(schema, event.fields))
+                found.update((*parties, *readers_of(service, event.contract, parties)))
     return tuple(sorted(found))
 
 
@@ -212,9 +216,13 @@ async def transaction(call: Call) -> Answer:
 
 
 def _visible(call: Call, found: TransactionData | None) -> TransactionData | None:
-    if found is None or not call.gate.sees(parties_of_transaction(call.service, found.transaction, found.receipt)):
+    if found is None or not call.gate.sees(_parties(call, found)):
         return None
     return found
+
+
+def _parties(call: Call, found: TransactionData) -> tuple[str, ...]:
+    return parties_of_transaction(call.service, found.transaction, found.receipt, found.height)
 
 
 def _settled(found: TransactionData, final: bool) -> bool:
@@ -275,11 +283,10 @@ def _arguments(service: NodeService, contract: str, method: str, args: Sequence[
 def _receipt(receipt: Receipt, found: TransactionData, service: NodeService) -> dict[str, Any]:
     events = []
     for index, event in enumerate(receipt.events):
-        schema = event_fields(service.interfaces, event.contract, event.name)
+        schema = service.event_fields(event, found.height)
         fields: Any = shapes.plain(event.fields)
         if schema is not None:
-            named = event_values(service.interfaces, event)
-            fields = shapes.typed(schema, named, service.currencies, service.names)
+            fields = shapes.typed(schema, named(schema, event.fields), service.currencies, service.names)
         events.append(
             {
                 "cursor": f"{found.height}.{found.position}.{index}",
@@ -342,7 +349,7 @@ async def submit(call: Call) -> Answer:
     found = call.service.transaction(result.tx_id)
     pending = found is None or found.state is TxState.PENDING
     content: dict[str, Any] = {"id": result.tx_id.hex(), "state": TxState.PENDING.value}
-    if found is not None and call.gate.sees(parties_of_transaction(call.service, found.transaction, found.receipt)):
+    if found is not None and call.gate.sees(_parties(call, found)):
         content = transaction_content(call, found)
     elif found is not None:
         content["state"] = found.state.value

@@ -18,7 +18,6 @@ import structlog
 from aiohttp import web
 
 from node.access.enforce import Gate
-from node.access.feed import event_fields
 from node.access.views import in_force
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
@@ -63,7 +62,6 @@ class Encoder:
 
 def event_content(service: NodeService, happening: Happening) -> dict[str, Any]:
     """Return one event as every reader gets it."""
-    schema = event_fields(service.interfaces, happening.contract, happening.name) or ()
     return {
         "schema": "hansa.event/1",
         "id": str(happening.cursor),
@@ -71,7 +69,7 @@ def event_content(service: NodeService, happening: Happening) -> dict[str, Any]:
         "time": shapes.instant(happening.time_ms),
         "transaction": happening.tx_id.hex(),
         "type": f"{happening.contract}.{happening.name}",
-        "fields": shapes.typed(schema, happening.fields, service.currencies, service.names),
+        "fields": shapes.typed(happening.schema, happening.fields, service.currencies, service.names),
     }
 
 
@@ -116,10 +114,10 @@ def start_cursor(service: NodeService, wanted: str) -> EventCursor:
 async def after(
     service: NodeService, encoder: Encoder, cursor: EventCursor, up_to: int, company: str
 ) -> AsyncIterator[tuple[Happening, bytes]]:
-    """Yield the events of `company` after a cursor, ascending, up to a height."""
+    """Yield the events of `company` and those of governance after a cursor, ascending, up to a height."""
     place: tuple[int, int, int] = (cursor.height, cursor.position, cursor.event)
     while True:
-        rows = service.events(place, STEP, company=company, up_to=up_to)
+        rows = service.events(place, STEP, company=company, up_to=up_to, shared=True)
         for row in rows:
             found = encoder.read(row)
             if found is not None:
@@ -144,7 +142,7 @@ async def events(call: Call) -> Answer:
         if len(lines) == limit:
             break
         last = happening.cursor
-        if wish.wants(happening) and call.gate.sees(happening.parties):
+        if wish.wants(happening) and call.gate.sees(happening.readers):
             lines.append(line)
     return Answer(content={"lines": lines}, next_cursor=str(last))
 
@@ -183,7 +181,7 @@ async def stream(
             top = service.event_height()
             if top > cursor.height or cursor.event != END_OF_BLOCK:
                 async for happening, line in after(service, encoder, cursor, top, call.principal.company_id):
-                    if wish.wants(happening) and gate.sees(happening.parties):
+                    if wish.wants(happening) and gate.sees(happening.readers):
                         frame = b"id: %s\nevent: %s\ndata: %s\n\n" % (
                             str(happening.cursor).encode(),
                             f"{happening.contract}.{happening.name}".encode(),

@@ -59,7 +59,9 @@ async def _transactions(call: Call, text: str, results: list[dict[str, Any]]) ->
         return
     if len(text) == 64:
         found = call.service.transaction(bytes.fromhex(text))
-        if found is not None and call.gate.sees(parties_of_transaction(call.service, found.transaction, found.receipt)):
+        if found is not None and call.gate.sees(
+            parties_of_transaction(call.service, found.transaction, found.receipt, found.height)
+        ):
             body = found.transaction.body if found.transaction is not None else None
             detail = "" if body is None else f"{body.contract}.{body.method}"
             results.append({"type": "transaction", "id": text, "title": detail, "detail": found.state.value})

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ledger.governance.act import GOVERNANCE
-from node.access.feed import event_fields, event_values, parties_of
-from node.api.ports import EventRow, NodeService
+from node.access.feed import named, parties_of
+from node.api.ports import EventRow, Field, NodeService
 from node.api.query import END_OF_BLOCK, EventCursor
 from node.api.shapes import ledger_day
 
@@ -33,8 +33,12 @@ class Happening:
     day: str
     contract: str
     name: str
+    schema: Sequence[Field]
     fields: Mapping[str, Any]
     parties: tuple[str, ...]
+    """Companies that it names."""
+    readers: tuple[str, ...]
+    """Companies that may read it: the parties, of an event of governance this node's own, as every member."""
 
 
 class CompanyHistory:
@@ -107,7 +111,9 @@ class Histories:
             rows = self._service.events(after, STEP, company=history.company_id, up_to=goal)
             for row in rows:
                 happening = read_event(self._service, row)
-                if happening is not None and history.company_id in happening.parties:
+                if happening is None or happening.contract == GOVERNANCE:
+                    continue
+                if history.company_id in happening.parties:
                     history.add(happening)
             if len(rows) < STEP:
                 break
@@ -117,12 +123,12 @@ class Histories:
 
 
 def read_event(service: NodeService, row: EventRow) -> Happening | None:
-    """Return a stored event with named fields, or None if no program of this network declares it."""
-    schema = event_fields(service.interfaces, row.event.contract, row.event.name)
+    """Return a stored event with named fields, or None if no contract of its height declares it."""
+    schema = service.event_fields(row.event, row.height)
     if schema is None:
         return None
-    fields = event_values(service.interfaces, row.event)
-    everybody = (service.company_id,) if row.event.contract == GOVERNANCE else ()
+    fields = named(schema, row.event.fields)
+    parties = parties_of(schema, fields)
     head = service.head(row.height)
     time_ms = head.header.time_ms if head is not None else 0
     return Happening(
@@ -132,6 +138,13 @@ def read_event(service: NodeService, row: EventRow) -> Happening | None:
         day=ledger_day(time_ms, service.utc_offset_min),
         contract=row.event.contract,
         name=row.event.name,
+        schema=schema,
         fields=fields,
-        parties=tuple(sorted({*parties_of(schema, fields), *everybody})),
+        parties=parties,
+        readers=readers_of(service, row.event.contract, parties),
     )
+
+
+def readers_of(service: NodeService, contract: str, parties: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the companies that may read what an event of `contract` says (S70)."""
+    return (service.company_id,) if contract == GOVERNANCE else parties

@@ -12,7 +12,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NamedTuple, TypeVar
 
 from finance.openitems import OpenItem, Rows, Status, derive, open_items
-from node.access.feed import event_fields
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
 from node.api.chain import proof_content
@@ -376,7 +375,6 @@ async def timeline(call: Call, object_id: str, parties: Sequence[str]) -> list[d
 
 def _moment(call: Call, happening: Happening) -> dict[str, Any]:
     service = call.service
-    schema = event_fields(service.interfaces, happening.contract, happening.name) or ()
     found = service.transaction(happening.tx_id)
     signers = [] if found is None or found.transaction is None else found.transaction.body.signers
     return {
@@ -387,7 +385,7 @@ def _moment(call: Call, happening: Happening) -> dict[str, Any]:
         "transaction": happening.tx_id.hex(),
         "final": found is not None and found.final_height > 0,
         "event": f"{happening.contract}.{happening.name}",
-        "fields": shapes.typed(schema, happening.fields, service.currencies, service.names),
+        "fields": shapes.typed(happening.schema, happening.fields, service.currencies, service.names),
         "signers": [
             {
                 **shapes.person(signer.user_id, signer.company_id, service.people, service.names),

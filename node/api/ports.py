@@ -245,7 +245,62 @@ class Interface(Protocol):
     def row_key(self, table: str, key: Sequence[Any]) -> bytes: ...
     def table_range(self, table: str) -> tuple[bytes, bytes]: ...
     def decode_row(self, table: str, value: bytes) -> Mapping[str, Any]: ...
-    def decode_event(self, name: str, fields: Sequence[Any]) -> Mapping[str, Any]: ...
+
+
+class Step(Protocol):
+    """Contracts that became active together; `mark` is (name, code id), sorted."""
+
+    @property
+    def active_from(self) -> int: ...
+    @property
+    def mark(self) -> tuple[tuple[str, bytes], ...]: ...
+    @property
+    def sources(self) -> Mapping[str, bytes]: ...
+    @property
+    def ir_hashes(self) -> Mapping[str, bytes]: ...
+
+
+class SourceFault(Protocol):
+    """The first thing wrong with a source; line and column are 0 when it is about contracts that do not fit."""
+
+    @property
+    def contract(self) -> str: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def line(self) -> int: ...
+    @property
+    def column(self) -> int: ...
+    @property
+    def text(self) -> str: ...
+
+
+class ReviewedContract(Protocol):
+    """What a source compiles to; `replaces` is 0 for a first version."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def version(self) -> int: ...
+    @property
+    def replaces(self) -> int: ...
+    @property
+    def code_id(self) -> bytes: ...
+    @property
+    def ir_hash(self) -> bytes: ...
+    @property
+    def uses(self) -> tuple[str, ...]: ...
+    @property
+    def worst_gas(self) -> int: ...
+
+
+class Review(Protocol):
+    """A verdict on sources: a fault, or what each of them is."""
+
+    @property
+    def fault(self) -> SourceFault | None: ...
+    @property
+    def contracts(self) -> Sequence[ReviewedContract]: ...
 
 
 class NodeService(Protocol):
@@ -283,12 +338,30 @@ class NodeService(Protocol):
     def currencies(self) -> Mapping[str, int]: ...
     @property
     def interfaces(self) -> Mapping[str, Interface]:
-        """Programs in genesis order, by name."""
+        """The contracts of the next block by name, each after those it uses."""
+        ...
+
+    def event_fields(self, event: ContractEvent, height: int) -> Sequence[Field] | None:
+        """Return the fields of an event as the contract that ran at `height` declares them, or None if none does."""
         ...
 
     @property
     def sources(self) -> Mapping[str, bytes]:
         """Source text of each program, by name."""
+        ...
+
+    def steps(self, view: StateView) -> Sequence[Step]:
+        """Return everything accepted so far, active or waiting, in the order in which it becomes active (L63)."""
+        ...
+
+    async def review(self, sources: Mapping[str, bytes]) -> Review:
+        """Compile sources after everything accepted so far, in a process of its own; at least one (L58)."""
+        ...
+
+    def failing_rows(
+        self, view: StateView, sources: Mapping[str, bytes], name: str
+    ) -> Sequence[tuple[str, bytes, int]]:
+        """Return (table, state key, line) of stored rows that the reviewed `sources` could not read or keep (L62)."""
         ...
 
     @property
@@ -343,11 +416,18 @@ class NodeService(Protocol):
 
     def transaction(self, tx_id: bytes) -> TransactionData | None: ...
     def events(
-        self, after: tuple[int, int, int] | None, limit: int, *, company: str | None = None, up_to: int | None = None
+        self,
+        after: tuple[int, int, int] | None,
+        limit: int,
+        *,
+        company: str | None = None,
+        up_to: int | None = None,
+        shared: bool = False,
     ) -> Sequence[EventRow]:
         """Return contract events after the place (height, position, index), in order, at most `limit`.
 
-        `company`: only events that name this company. `up_to`: last height to look at.
+        `company`: only events that name this company, and with `shared` those of governance, which concern everybody.
+        `up_to`: last height to look at.
         """
         ...
 

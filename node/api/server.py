@@ -22,7 +22,7 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from node.api import books, business, chain, entry, events, find, governance, intake, invoices, network
+from node.api import books, business, chain, entry, events, find, governance, intake, invoices, network, plans
 from node.api.call import ANONYMOUS, Answer, Call, Handler, Principal
 from node.api.engine import Engine, unauthenticated
 from node.api.limits import Buckets, LoginGuard, Verdict
@@ -36,6 +36,7 @@ from node.api.settings import ApiSettings
 HANDLERS: Final[Mapping[str, Handler]] = {
     **network.HANDLERS,
     **governance.HANDLERS,
+    **plans.HANDLERS,
     **chain.HANDLERS,
     **invoices.HANDLERS,
     **business.HANDLERS,

@@ -112,6 +112,8 @@ class BlockExecuted(Event):
     receipts: tuple[Receipt, ...]
     next_epoch: EpochSpec | None = None
     """The epoch that this block decided (P112)."""
+    awaited: int = 0
+    """The first height after this one at which other contracts run, 0 for none (L59)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -238,6 +238,7 @@ class NodeCore:
                 height=event.height,
                 exec_root=event.exec_root,
                 next_epoch=event.next_epoch,
+                awaited=event.awaited,
             )
         )
         return out + self._drain_sync() if self.sync.active else out

@@ -6,8 +6,6 @@ hello and reads one task after the other from its input until that ends.
 
 from __future__ import annotations
 
-import ctypes
-import resource
 import sys
 from pathlib import Path
 from typing import BinaryIO, Final
@@ -19,23 +17,17 @@ import msgspec
 
 from finance.formats import ReadOptions, read
 from node.documents.wire import FRAME_HEAD_BYTES, TASK_MAX_BYTES, FileTask, Hello, WireResult, to_wire
+from node.identity.hardening import Bounds, confine, drop_network
 
-MEMORY_MAX_BYTES: Final = 768 * 1024 * 1024
-"""Address space: interpreter and libraries take about 200 MiB, a 5 MiB document less than 200 more (X53)."""
-
-CPU_MAX_S: Final = 120
-"""Processor seconds of a worker: a batch of 64 ordinary files needs two. One file is bounded by the parent."""
-
-OPEN_FILES_MAX: Final = 32
-"""Descriptors: standard streams, and modules and tables that are loaded late."""
-
-_CLONE_NEWUSER: Final = 0x10000000
-_CLONE_NEWNET: Final = 0x40000000
+BOUNDS: Final = Bounds(memory_bytes=768 * 1024 * 1024, cpu_s=120, open_files=32)
+"""Interpreter and libraries take about 200 MiB, a 5 MiB document less than 200 more (X53). A batch of 64 ordinary files
+needs two processor seconds; one file is bounded by the parent. Descriptors: standard streams, and modules and tables
+that are loaded late."""
 
 
 def main() -> int:
     """Read tasks until the input ends; return the exit code."""
-    limit()
+    confine(BOUNDS)
     reachable = not drop_network()
     stdin, stdout = sys.stdin.buffer, sys.stdout.buffer
     send(stdout, msgspec.msgpack.encode(Hello(network=reachable)))
@@ -50,29 +42,6 @@ def work(task: FileTask) -> WireResult:
         return to_wire(read(task.data, task.kind, ReadOptions(strict=task.strict, currencies=task.currencies)))
     except Exception as error:
         return WireResult(failed=type(error).__name__)
-
-
-def limit() -> None:
-    """Set the limits of this process, soft and hard, so that nothing in it can raise them again."""
-    for kind, value in (
-        (resource.RLIMIT_AS, MEMORY_MAX_BYTES),
-        (resource.RLIMIT_CPU, CPU_MAX_S),
-        (resource.RLIMIT_NOFILE, OPEN_FILES_MAX),
-        (resource.RLIMIT_FSIZE, 0),
-        (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NPROC, 0),
-    ):
-        _, hard = resource.getrlimit(kind)
-        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        resource.setrlimit(kind, (value, value))
-
-
-def drop_network() -> bool:
-    """Move into an empty network namespace where Linux lets us; tell whether it did."""
-    if not sys.platform.startswith("linux"):
-        return False
-    unshare = ctypes.CDLL(None, use_errno=True).unshare
-    return bool(unshare(_CLONE_NEWNET) == 0 or unshare(_CLONE_NEWUSER | _CLONE_NEWNET) == 0)
 
 
 def receive(stream: BinaryIO) -> FileTask | None:

@@ -23,7 +23,7 @@ from ledger.block import BlockRef, Header
 from ledger.crypto.ed25519 import verify_strict
 from ledger.state import StateView
 from ledger.transaction import Transaction
-from ledger.transition import BlockExecution, BlockResult, Runtime
+from ledger.transition import BlockExecution, BlockResult, Linker, Runtime
 from node.core import effects as ne
 from node.core import events as nv
 from node.core.epochs import epoch_spec
@@ -190,7 +190,7 @@ class Driver:
         store: Store,
         snapshots: Snapshots,
         links: Links,
-        runtime: Runtime,
+        runtime: Runtime | Linker,
         utc_offset_min: int,
         verify_vote: Callable[[SignatureItem], bool],
         on_block: Callable[[BlockResult], None],
@@ -539,6 +539,7 @@ class Driver:
                 state_root=result.state_root,
                 receipts=result.receipts,
                 next_epoch=None if result.next_epoch is None else epoch_spec(result.next_epoch),
+                awaited=result.next_activation,
             )
         )
         self._on_block(result)

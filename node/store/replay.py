@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 from ledger.evidence import split_bodies
 from ledger.transaction import decode_transaction
-from ledger.transition import Runtime, apply_block
+from ledger.transition import Linker, Runtime, apply_block
 from node.store.errors import StoreCorrupt
 from node.store.ledger import ChainStore
 
 
 def replay(
     store: ChainStore,
-    runtime: Runtime,
+    runtime: Runtime | Linker,
     chain_id: bytes,
     utc_offset_min: int,
     progress: Callable[[int], None] = lambda _: None,

@@ -16,6 +16,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -25,6 +26,7 @@ from ledger.block import block_id, exec_root, header_codec
 from ledger.codec import Codec, Wire, encode
 from ledger.errors import InvariantViolated, Malformed
 from ledger.merkle import join, key_hash, prefix_of, prove_range, subtree
+from ledger.state import StateView
 from node.core.events import Collected
 from node.core.messages import Chunk, SnapshotManifest, SnapshotOffer
 from node.core.snapshots import DEPTH_MAX
@@ -36,7 +38,7 @@ from node.store.ledger import ChainStore
 from node.store.places import free_bytes, make_directory, sync_directory
 from node.store.rows import FORMAT, HeaderRow, Horizon, Meta, ResultRow, height_key
 from node.store.sealed import Sealer
-from node.store.views import Caches, Snapshot, node_key
+from node.store.views import Caches, ChainView, Pending, Snapshot, node_key
 
 CHUNK_BYTES: Final = 1024 * 1024
 """Rows of one chunk: the shallowest depth is taken at which no chunk is larger, below the frame cap of 4 MiB."""
@@ -46,6 +48,8 @@ SPARE_FACTOR: Final = 2
 SLICE_ROWS: Final = 200
 """Rows copied between two turns of the driver: a few milliseconds."""
 ROW_OVERHEAD_BYTES: Final = 16
+PUT_ROWS: Final = 10_000
+"""Index entries written in one transaction when a snapshot is installed."""
 
 _MANIFEST_KEY: Final = b"manifest"
 _SKELETON_KEY: Final = b"skeleton"
@@ -136,13 +140,14 @@ class Snapshots:
         store: ChainStore,
         keys: Mapping[str, Mapping[int, bytes]],
         chain_id: bytes,
-        index_entries: Callable[[bytes, bytes], Iterable[tuple[bytes, bytes]]],
+        index_entries: Callable[[StateView], Iterable[tuple[bytes, bytes]]],
         map_bytes: int,
         report: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Open what is on disk; what was being made when the process ended is deleted, what was collected is kept.
 
-        `index_entries` returns the index entries of a stored row: they are derived and outside the state root (H6).
+        `index_entries` returns the index entries of all rows of a whole state: they are derived, outside the state
+        root, and follow from the contracts that run in it (H6).
         `report` is told, in words, why a snapshot was not made.
         """
         self._store = store
@@ -297,15 +302,12 @@ class Snapshots:
         )
 
     def keep_chunk(self, index: int, rows: tuple[tuple[bytes, bytes], ...]) -> None:
-        """Keep the verified rows of a chunk, their tree nodes and index entries, in one durable transaction."""
+        """Keep the verified rows of a chunk and their tree nodes, in one durable transaction."""
         disk, collected = self._collecting()
         stub, nodes = subtree(prefix_of(index, collected.manifest.depth), rows)
-        state = dict(rows)
-        for key, value in rows:
-            state.update(self._index_entries(key, value))
         disk.put(
             [
-                disk.seal("rows", sorted(state.items())),
+                disk.seal("rows", sorted(rows)),
                 disk.seal("nodes", sorted((node_key(path), node) for path, node in nodes.items())),
                 disk.seal("meta", [(_CHUNK_PREFIX + index.to_bytes(4, "big"), stub)]),
             ]
@@ -356,7 +358,6 @@ class Snapshots:
             if stub is None:
                 raise InvariantViolated(f"chunk {index} of the snapshot {manifest.height} is missing")
             stubs[prefix_of(index, manifest.depth)] = stub
-        frozen.transaction.abort()
         root, nodes = join(manifest.depth, stubs)
         if root != manifest.state_root:
             raise InvariantViolated(f"the collected state of height {manifest.height} has another root")
@@ -364,6 +365,10 @@ class Snapshots:
         work = header.height if header.tx_count else header.exec_height
         key = height_key(manifest.height)
         executed = exec_root(manifest.previous_exec_root, manifest.state_root, manifest.receipts_root)
+        view = ChainView(manifest.height, manifest.state_root, executed, Pending(), frozen)
+        for some in _batches(self._index_entries(view)):
+            disk.put([disk.seal("rows", sorted(some))])
+        frozen.transaction.abort()
         result = ResultRow(manifest.state_root, manifest.receipts_root, executed)
         meta = Meta(FORMAT, self._chain_id, manifest.height, manifest.height, manifest.height)
         puts: list[Puts] = [
@@ -452,6 +457,13 @@ class Snapshots:
         if self._joining is None or self.collected is None:
             raise InvariantViolated("no snapshot is being collected")
         return self._joining, self.collected
+
+
+def _batches(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Yield rows in lists that one durable transaction takes."""
+    waiting = iter(rows)
+    while some := list(islice(waiting, PUT_ROWS)):
+        yield some
 
 
 def _depth(sizes: list[int]) -> int | None:

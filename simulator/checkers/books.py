@@ -5,7 +5,7 @@ Read from the final state through the published table of the contract, not throu
 
 from __future__ import annotations
 
-from contracts.runtime import Program
+from node.core.programs import Programs
 from simulator.checkers.base import Checker
 
 TABLE = ("invoices", "Invoice")
@@ -17,12 +17,13 @@ class Books(Checker):
 
     def finished(self) -> None:
         runtime = self.view.league.runtime
-        if not isinstance(runtime, Program) or TABLE[0] not in runtime.interfaces:
-            return
-        interface = runtime.interfaces[TABLE[0]]
-        low, high = interface.table_range(TABLE[1])
         best = max(self.view.daemons, key=lambda daemon: (daemon.honest, daemon.store.view.height, -daemon.slot))
         state = best.store.view
+        interfaces = runtime.at(state, state.height).interfaces if isinstance(runtime, Programs) else {}
+        if TABLE[0] not in interfaces:
+            return
+        interface = interfaces[TABLE[0]]
+        low, high = interface.table_range(TABLE[1])
         for key in state.scan(low, high, 1 << 30):
             value = state.get(key)
             if value is None:

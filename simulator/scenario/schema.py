@@ -242,7 +242,7 @@ class Workload(Strict, frozen=True, kw_only=True):
     `rate` in transactions per second: `fixed:N`, `linear:A..B`, `poisson:N`, `burst:N,every`, `fixed-load:N`.
     """
 
-    kind: Literal["kv", "invoices", "hostile", "rest"]
+    kind: Literal["kv", "invoices", "hostile", "rest", "upgrades"]
     rate: str = "fixed:10"
     clients: int = 4
     conflict: Decimal = Decimal(0)

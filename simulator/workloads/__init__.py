@@ -13,7 +13,8 @@ from simulator.workloads.hostile import Hostile
 from simulator.workloads.invoices import Invoices
 from simulator.workloads.kv import KeyValue
 from simulator.workloads.rest import Rest
+from simulator.workloads.upgrades import Upgrades
 
-KINDS: Final[dict[str, type[Trade]]] = {kind.name: kind for kind in (KeyValue, Invoices, Hostile, Rest)}
+KINDS: Final[dict[str, type[Trade]]] = {kind.name: kind for kind in (KeyValue, Invoices, Hostile, Rest, Upgrades)}
 
 __all__ = ["Clients", "KINDS", "Call", "Trade"]

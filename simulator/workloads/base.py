@@ -35,6 +35,8 @@ class Trade:
     """Base of the workloads: draws calls from its own stream."""
 
     name: ClassVar[str] = ""
+    votes: ClassVar[bool] = False
+    """It needs people who vote for their companies."""
 
     def __init__(self, league: League, rng: Rng, conflict: Decimal) -> None:
         self.league = league

@@ -20,6 +20,7 @@ EXPIRES_HEIGHT: Final = 100_000
 
 class Rest(Trade):
     name = "rest"
+    votes = True
 
     _proposal: bytes = b""
     _turn: int = 0

@@ -237,6 +237,8 @@ class World:
         self.epoch = self.epochs[0]
         self.members_hash = self.epoch.members_hash
         self.deciding: dict[int, EpochSpec] = {}
+        self.beginnings: dict[int, int] = {}
+        """Height of a block that accepts a plan -> height at which its contracts begin."""
         self.nodes = [Node(index, Replica(Signer(self.keys, index))) for index in range(n)]
         living = set(range(n)) if alive is None else set(alive)
         for node in self.nodes:
@@ -327,7 +329,12 @@ class World:
             company_id=self.ids[index],
             former=self.epochs[epoch.epoch - 1] if epoch.epoch else None,
             coming=coming,
+            awaited=self.awaited(node.stored),
         )
+
+    def awaited(self, height: int) -> int:
+        """Return the first beginning after `height` that blocks up to it decided."""
+        return min((begin for at, begin in self.beginnings.items() if at <= height < begin), default=0)
 
     def start(self, node: Node) -> None:
         top = [block for block in node.chain if block.reference.height <= node.stored]
@@ -747,6 +754,7 @@ class World:
             height=height,
             exec_root=node.roots[height],
             next_epoch=self.deciding.get(height),
+            awaited=self.awaited(height),
         )
 
     def execute_on(self, index: int) -> None:

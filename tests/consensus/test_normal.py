@@ -464,3 +464,28 @@ def msgspec_free_copy(block):
     """A block whose execution will give another result."""
     reference = msgspec.structs.replace(block.reference, block_id=bytes(32))
     return type(block)(reference, block.header, block.bodies, block.certificate)
+
+
+@pytest.mark.parametrize("crash", [False, True])
+def test_p47_an_idle_network_goes_on_until_decided_contracts_begin(crash: bool) -> None:
+    """L59: who voted for contracts need not make work so that they begin; a primary that dies meanwhile is replaced."""
+    world = World(4)
+    world.beginnings = {1: 14}
+    world.submit(1)
+    world.run(300)
+    assert 1 <= world.height() < 13
+    if crash:
+        world.kill(world.primary())
+    world.run(20_000)
+    reached = world.height()
+    assert 13 <= reached <= 14, "the last block before, and perhaps the one that certifies its results"
+    world.run(3_000)
+    assert world.height() == reached
+
+
+def test_p47_contracts_that_begin_much_later_wait_for_work() -> None:
+    world = World(4)
+    world.beginnings = {1: 5_000}
+    world.submit(1)
+    world.run(5_000)
+    assert world.height() == 2

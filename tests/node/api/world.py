@@ -31,6 +31,7 @@ from ledger.genesis import (
     genesis_state,
     prove_key,
 )
+from ledger.governance.act import GOVERNANCE
 from ledger.governance.follow import EpochEnd
 from ledger.ids import ZERO_HASH
 from ledger.money import ISO_4217
@@ -53,11 +54,13 @@ from ledger.registry.records import (
 from ledger.state import MemoryState
 from ledger.transaction import SignerRef, Transaction, TxBody, check_expiry, decode_transaction, sign_transaction
 from ledger.transition import apply_block
+from node.access.feed import GOVERNANCE_FIELDS
 from node.api.ports import (
     BlockData,
     CertifiedProof,
     ConsensusStatus,
     DocumentFacts,
+    Field,
     HeadData,
     MemberStatus,
     NotYet,
@@ -406,6 +409,12 @@ class World:
     def interfaces(self) -> Mapping[str, Any]:
         return self.program.interfaces
 
+    def event_fields(self, event: ContractEvent, height: int) -> Sequence[Field] | None:
+        if event.contract == GOVERNANCE:
+            return GOVERNANCE_FIELDS.get(event.name)
+        schema = self.program.interfaces[event.contract].events.get(event.name)
+        return None if schema is None else schema.fields
+
     @property
     def sources(self) -> Mapping[str, bytes]:
         return dict(sources())
@@ -534,7 +543,13 @@ class World:
         )
 
     def events(
-        self, after: tuple[int, int, int] | None, limit: int, *, company: str | None = None, up_to: int | None = None
+        self,
+        after: tuple[int, int, int] | None,
+        limit: int,
+        *,
+        company: str | None = None,
+        up_to: int | None = None,
+        shared: bool = False,
     ) -> Sequence[Row]:
         top = self.height if up_to is None else up_to
         found = [
@@ -542,7 +557,7 @@ class World:
             for row in self.log
             if row.height <= top
             and (after is None or (row.height, row.position, row.index) > after)
-            and (company is None or company in row.event.fields)
+            and (company is None or company in row.event.fields or (shared and row.event.contract == GOVERNANCE))
         ]
         return found[:limit]
 

@@ -29,7 +29,7 @@ import msgspec
 from node.documents import worker
 from node.documents.wire import Hello, WireResult
 out = sys.stdout.buffer
-worker.limit()
+worker.confine(worker.BOUNDS)
 worker.send(out, msgspec.msgpack.encode(Hello(network=False)))
 """
 
@@ -110,7 +110,7 @@ def attempt():
     except OSError:
         found.append("no writing")
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    if soft == hard == worker.MEMORY_MAX_BYTES:
+    if soft == hard == worker.BOUNDS.memory_bytes:
         found.append("memory")
     if sorted(os.listdir("/proc/self/fd"))[:3] == ["0", "1", "2"] and len(os.listdir("/proc/self/fd")) <= 4:
         found.append("descriptors")
