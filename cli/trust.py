@@ -150,7 +150,7 @@ def load(path: Path) -> Trusted:
     directory = path.with_name("directory.toml")
     if directory.exists():
         try:
-            names = load_directory(directory, document.companies, document.nodes).names
+            names = load_directory(directory, document.companies, document.nodes, ahead=True).names
         except DirectoryRefused:
             names = {}  # names are for reading only; a wrong directory is the affair of hansa doctor
     return Trusted(path, document, chain, names)

@@ -102,6 +102,7 @@ def _move_peers(state: ReplicaState, former: tuple[str, ...]) -> None:
 def _forget(state: ReplicaState) -> None:
     """Drop everything that belongs to a view of the old epoch: the decisions up to A-1 are all that is left of it."""
     state.view, state.base = 0, state.members.first_height - 1
+    state.guests = {index: None for index in state.guests if index >= state.members.n}
     state.slots, state.later, state.reproposals, state.spoken = {}, {}, {}, {}
     state.blocks, state.jobs = {}, {}
     state.highest_changes, state.target_changes, state.accused = {}, {}, {}

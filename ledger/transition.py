@@ -166,11 +166,9 @@ def apply_block(
     runtime: Runtime | Linker,
     utc_offset_min: int,
     evidence: Sequence[bytes] = (),
-    *,
-    epochs: bool = False,
 ) -> BlockResult:
     """Return the result of a committed block over the state of the height before it; `evidence` are encoded items."""
-    execution = BlockExecution(view, header, runtime, utc_offset_min, evidence, epochs=epochs)
+    execution = BlockExecution(view, header, runtime, utc_offset_min, evidence)
     execution.run(transactions)
     return execution.finish()
 
@@ -202,7 +200,6 @@ class BlockExecution:
 
     __slots__ = (
         "_day",
-        "_epochs",
         "_examiner",
         "_header",
         "_linker",
@@ -223,10 +220,7 @@ class BlockExecution:
         runtime: Runtime | Linker,
         utc_offset_min: int,
         evidence: Sequence[bytes] = (),
-        *,
-        epochs: bool = False,
     ) -> None:
-        """`epochs`: the caller changes the member set when a block decides so; the daemon does not yet (P112)."""
         if header.height != view.height + 1:
             raise InvariantViolated(f"block {header.height} cannot be executed on the state of height {view.height}")
         self._view = view
@@ -234,7 +228,6 @@ class BlockExecution:
         self._linker = runtime if isinstance(runtime, Linker) else None
         self._runtime = runtime.at(view, header.height) if isinstance(runtime, Linker) else runtime
         self._examiner = self._runtime if isinstance(self._runtime, Examiner) else None
-        self._epochs = epochs
         self._next_epoch: EpochRecord | None = None
         self._day = day_number(header.time_ms, utc_offset_min)
         self._overlay = Overlay(view)
@@ -359,7 +352,6 @@ class BlockExecution:
             company_id="",
             signers=(),
             gas_limit=tx.body.gas_limit,
-            epochs=self._epochs,
         )
         overlay.begin()
         verdict = govern(act, tx.body, host.decide)

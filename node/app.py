@@ -47,7 +47,7 @@ from ledger.genesis import (
 from ledger.governance.programs import next_activation
 from ledger.registry.epochs import EpochRecord, epoch_at, last_epoch, read_epoch
 from ledger.registry.epochs import members as epoch_members
-from ledger.registry.lookup import ACTIVE, nodes, read_key, read_node, read_registry
+from ledger.registry.lookup import ACTIVE, companies, nodes, read_key, read_node, read_registry
 from ledger.registry.records import node_id as node_id_of
 from ledger.state import StateView
 from ledger.transition import BlockResult
@@ -214,7 +214,6 @@ def prepare(loaded: LoadedConfig) -> Prepared:
     if document.production and config.node.clock_offset_ms:
         raise StartRefused("node.clock_offset_ms is for development networks; remove it from the configuration (C5)")
     forbid_dumps(development=not document.production)
-    directory = load_directory(config.directory_file, document.companies, document.nodes)
     keystore = Keystore.open(config.keystore_dir, _secret_of(config, document))
     keys = _voting_keys(keystore)
     node_id, company_id = _own_place(document, keys[0].key, config.node.company)
@@ -232,6 +231,7 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         snapshots = _open_snapshots(config, store, chain_keys, chain, programs)
         ends = EpochEnds(data.path)
         ends.follow(store)
+        directory = _directory_at(config, store)
         key = _key_at(store, company_id, keys)
         journal, image = Journal.open(data.journal_of(key.number), journal_keys, key.journal_id)
         vault = Vault.open(
@@ -507,6 +507,7 @@ class Daemon:
             return
         self._registry_version = version
         self._take_new_keys()
+        self._take_new_names()
         self.links.update(self._own, self._linked_nodes(), self._parts.key.key)
 
     def _take_new_keys(self) -> None:
@@ -524,6 +525,15 @@ class Daemon:
             log.error("consensus_key_closed", detail=str(error), next="restart the node before the epoch changes")
             return
         parts.keys += tuple(one for one in found if one.key.public_key not in held)
+
+    def _take_new_names(self) -> None:
+        """Read the directory again: an entry may have waited there for its company to be registered."""
+        try:
+            self._parts.directory = _directory_at(self._parts.config, self._parts.store)
+        except DirectoryRefused as error:
+            log.error("directory_refused", detail=str(error))
+            return
+        self.service.adopt(self._parts.directory)
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -870,6 +880,12 @@ def _own_place(document: GenesisDocument, key: SigningKey, company: str) -> tupl
         f"the consensus key {key.public_key.hex()[:16]}… is not registered in the genesis file; "
         "use the keystore whose card the founders received"
     )
+
+
+def _directory_at(config: NodeConfig, store: ChainStore) -> Directory:
+    """Return the directory entries of the companies that the state knows."""
+    view = store.view()
+    return load_directory(config.directory_file, companies(view), nodes(view), ahead=True)
 
 
 def _voting_keys(keystore: Keystore) -> tuple[VotingKey, ...]:

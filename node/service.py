@@ -123,6 +123,10 @@ class Service:
         self._submitted: OrderedDict[bytes, Transaction] = OrderedDict()
         self._block_done = asyncio.Event()
 
+    def adopt(self, directory: Directory) -> None:
+        """Use the names and identifiers of `directory` from now on."""
+        self._directory, self.names, self._desk = directory, directory.names, None
+
     # -- clocks and figures --------------------------------------------------------------------------------------
 
     def wall_ms(self) -> int:

@@ -67,7 +67,7 @@ class Execution:
         if known is not None and not again:
             return Executed(known.result, known.view, True)
         self.runs += 1
-        result = apply_block(view, header, transactions, self.runtime, self.utc_offset_min, evidence, epochs=True)
+        result = apply_block(view, header, transactions, self.runtime, self.utc_offset_min, evidence)
         if known is not None and result.exec_root == known.result.exec_root:
             return Executed(known.result, known.view, False)
         after = view.apply(result.writes, result.nodes, header.height, result.state_root, result.exec_root)

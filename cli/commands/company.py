@@ -193,6 +193,32 @@ def request(invite_file: str, file: str, key_file: str | None, home: str | None)
 
 @command.command()
 @click.argument("file", metavar="REQUEST", type=click.Path(dir_okay=False))
+@click.option("--home", type=click.Path(file_okay=False), help="Company home; HANSA_HOME or the profile's if left out.")
+def entry(file: str, home: str | None) -> None:
+    """Put the newcomer of a REQUEST into this company's directory: name, identifiers and address.
+
+    The node believes the entry once the company is registered with the same commitment.
+
+    \b
+    hansa company entry new.request
+    """
+    from cli import place
+    from node.identity.directory import DirectoryRefused, parse_directory, write_directory
+    from node.identity.joining import request_file_codec
+
+    asked = _decode(file, request_file_codec.decode, "a join request")
+    path = place.load_node(place.existing_home(home) / place.NODE_FILE).config.directory_file
+    try:
+        known = parse_directory(path.read_text(encoding="utf-8"), str(path)).entries
+    except (OSError, UnicodeDecodeError, DirectoryRefused) as error:
+        raise CommandFailed(Exit.USAGE, f"{path}: {error}", "hansa genesis install puts it there") from None
+    entries = {**known, asked.entry.id: asked.entry}
+    write_file(path, write_directory(list(entries.values())).encode("utf-8"))
+    click.echo(f"{asked.entry.name} ({asked.entry.id})")
+
+
+@command.command()
+@click.argument("file", metavar="REQUEST", type=click.Path(dir_okay=False))
 @dry_option
 @blocks_option
 @write_options

@@ -97,7 +97,7 @@ def status(session: Session, wait_s: float) -> None:
                 "agreement",
                 f"{found['reachable']} of {found['members']} members reachable, {found['quorum']} needed",
             ),
-            ("view", f"{found['view']} ({found['mode']})"),
+            ("view", f"{found['view']} of epoch {found['epoch']} ({found['mode']})"),
             ("ready", "yes" if not found["not_ready"] else f"no: {', '.join(found['not_ready'])}"),
             ("chain id", found["chain_id"]),
         ],

@@ -83,8 +83,6 @@ class Act:
     company_id: str
     signers: tuple[str, ...]
     gas_limit: int
-    epochs: bool = False
-    """The nodes of the network change from one member set to the next. Without it nothing may decide on one."""
     gas_used: int = 0
     events: list[ContractEvent] = field(default_factory=list)
     next_epoch: EpochRecord | None = None

@@ -165,12 +165,6 @@ def decide_epoch(act: Act, change: Change) -> EpochRecord:
 
     One change waits at a time: a second one in the same block, or before the first is in force, is refused.
     """
-    need(
-        act.epochs,
-        "epochs_unsupported",
-        "P112",
-        "the nodes of this network cannot change their member set yet; repeat it when they run a version that can",
-    )
     waiting = pending_epoch(act.rows, act.height)
     if waiting is not None:
         raise Refused(

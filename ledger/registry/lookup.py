@@ -101,12 +101,21 @@ def read_node(reader: Getter, node_id: str) -> Node | None:
     return None if data is None else node_codec.decode(data)
 
 
+def companies(reader: Reader) -> list[Company]:
+    """Return every company that was ever registered, by company id; those that left as well."""
+    return [company for name in _names(reader, COMPANY_PREFIX) if (company := read_company(reader, name)) is not None]
+
+
 def nodes(reader: Reader) -> list[Node]:
     """Return every node that was ever registered, by node id; those that left as well."""
-    found: list[Node] = []
-    low, high = NODE_PREFIX, NODE_PREFIX[:-1] + bytes([NODE_PREFIX[-1] + 1])
+    return [node for name in _names(reader, NODE_PREFIX) if (node := read_node(reader, name)) is not None]
+
+
+def _names(reader: Reader, prefix: bytes) -> list[str]:
+    found: list[str] = []
+    low, high = prefix, prefix[:-1] + bytes([prefix[-1] + 1])
     while page := reader.scan(low, high, _PAGE):
-        found += [node for key in page if (node := read_node(reader, key[len(NODE_PREFIX) :].decode())) is not None]
+        found += [key[len(prefix) :].decode() for key in page]
         low = page[-1] + b"\x00"
     return found
 

@@ -37,6 +37,7 @@ async def status(call: Call) -> Answer:
             "height_committed": now.height,
             "height_executed": now.executed_height,
             "height_durable": service.event_height(),
+            "epoch": now.epoch,
             "view": now.view,
             "mode": now.mode,
             "members": len(now.members),

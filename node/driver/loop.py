@@ -510,9 +510,7 @@ class Driver:
         mark = time.thread_time_ns()
         job = self._executions[0]
         if job.run is None:
-            job.run = BlockExecution(
-                self._store.view(), job.header, self._runtime, self._utc_offset_min, job.evidence, epochs=True
-            )
+            job.run = BlockExecution(self._store.view(), job.header, self._runtime, self._utc_offset_min, job.evidence)
         part = job.transactions[job.done : job.done + EXECUTE_SLICE]
         if part:
             job.run.run(part)

@@ -165,10 +165,13 @@ def parse_directory(text: str, path: str) -> Directory:
     return Directory(entries)
 
 
-def load_directory(path: Path, companies: Sequence[Company], nodes: Sequence[Node]) -> Directory:
+def load_directory(
+    path: Path, companies: Sequence[Company], nodes: Sequence[Node], *, ahead: bool = False
+) -> Directory:
     """Return the entries of `path` that belong to `companies`, each checked against its commitments.
 
-    Raises `DirectoryRefused` for an unreadable file, a company that is not registered, and a broken commitment.
+    Raises `DirectoryRefused` for an unreadable file, a company that is not registered, and a broken commitment. With
+    `ahead` entries of companies that are not registered are left out: they join later than this list was made.
     """
     try:
         raw = path.read_bytes()
@@ -178,6 +181,9 @@ def load_directory(path: Path, companies: Sequence[Company], nodes: Sequence[Nod
     except UnicodeDecodeError:
         raise DirectoryRefused(str(path), "file", "it is not UTF-8 text") from None
     directory = parse_directory(text, str(path))
+    if ahead:
+        registered = [company.company_id for company in companies]
+        directory = Directory({name: one for name, one in directory.entries.items() if name in registered})
     check_directory(directory, companies, nodes, str(path))
     return directory
 

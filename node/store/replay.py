@@ -30,9 +30,7 @@ def replay(
             raise StoreCorrupt(str(store.path), f"block {height} is missing")
         envelopes, evidence = split_bodies(block.envelopes, block.header.tx_count)
         transactions = tuple(decode_transaction(envelope, chain_id) for envelope in envelopes)
-        store.apply(
-            apply_block(store.view(), block.header, transactions, runtime, utc_offset_min, evidence, epochs=True)
-        )
+        store.apply(apply_block(store.view(), block.header, transactions, runtime, utc_offset_min, evidence))
         count += 1
         progress(height)
     return count

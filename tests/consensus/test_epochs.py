@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
-from pbft_harness import CHAIN, Node, World
+from dataclasses import replace
 
-from consensus.effects import BuildBlock
-from consensus.events import Mode
+import pytest
+from pbft_harness import CHAIN, Node, Signer, World
+
+from consensus.effects import BuildBlock, Persist, Send
+from consensus.events import Mode, PeerDown, PeerUp, Received, Start
 from consensus.membership import membership
 from consensus.messages import Commit, Committed, Prepare, PrePrepare, Proposal, Status
+from consensus.records import Anchor
+from consensus.replica import Replica
 from ledger.block import header_codec
 from ledger.certificate import Vote
 from ledger.params import Params
@@ -289,6 +293,72 @@ def test_scenario_69_a_journal_beyond_the_barrier_with_blocks_before_it_keeps_it
     assert not node.silences
     world.settled()
     check_chain(world, 3)
+
+
+GUEST = (1 << 16) + 1
+"""Index of a link to a node without a vote."""
+
+
+def test_p117_a_guest_gets_status_and_certificates_and_is_believed_in_nothing() -> None:
+    world = World(4, params=PARAMS)
+    assert busy(world, 6)
+    replica = world.nodes[0].replica
+    state = replica.state
+
+    def told(event: object) -> list[object]:
+        return [effect.message for effect in replica.step(event) if isinstance(effect, Send) and effect.to == GUEST]
+
+    at = {"now": world.now, "wall": world.wall(world.nodes[0])}
+    (greeting,) = told(PeerUp(**at, peer=GUEST))
+    assert isinstance(greeting, Status)
+    assert (greeting.committed_height, greeting.echo) == (state.tip.height, b"")
+    empty = Status(0, 0, int(Mode.LEARNER), 2, bytes(32), 0, 2, False, b"", b"", b"", b"")
+    answers = told(Received(**at, peer=GUEST, message=empty))
+    assert answers and all(isinstance(message, Committed) for message in answers)
+    assert answers[-1].certificate.vote.height == state.tip.height
+    before = state.digest()
+    vote = world.commit(1, Vote(0, state.view, state.height + 1, bytes(32)))
+    effects = replica.step(Received(**at, peer=GUEST, message=vote))
+    assert [effect.metric for effect in effects] == ["dropped_peer"]
+    assert state.digest() == before
+    replica.step(PeerDown(**at, peer=GUEST))
+    assert not state.guests
+    assert told(Received(**at, peer=GUEST, message=empty)) == []
+
+
+@pytest.mark.parametrize("fresh", [True, False], ids=["its first epoch", "a later one"])
+def test_p118_an_empty_journal_votes_only_in_the_first_epoch_of_its_key(fresh: bool) -> None:
+    world = World(4, params=PARAMS)
+    spec = world.decide(2, range(4))
+    assert busy(world, spec.first_height + 4)
+    world.run(2_000)
+    top = world.nodes[0].chain[-1]
+    config = replace(world.state(0).config, index=3, epoch=spec, former=world.epochs[0], fresh_key=fresh)
+    start = Start(
+        now=world.now,
+        wall=world.wall(world.nodes[3]),
+        config=config,
+        tip=top.reference,
+        tip_certificate=top.certificate,
+        executed=((top.reference.height, world.nodes[0].roots[top.reference.height]),),
+        records=(),
+        voting=True,
+    )
+    replica = Replica(Signer(world.keys, 3))
+    effects = replica.step(start)
+    state = replica.state
+    assert state.mode is (Mode.NORMAL if fresh else Mode.LEARNER)
+    records = [effect.record for effect in effects if isinstance(effect, Persist)]
+    assert [type(record) for record in records] == ([Anchor] if fresh else [])
+    if not fresh:
+        return
+    assert records[0].epoch == 1 and not state.cleared, "it may have been set back to its beginning: ask first (P98)"
+    for peer in (0, 1):
+        status = Status(
+            1, 0, 0, top.reference.height, top.reference.block_id, 0, 1, False, bytes(1), bytes(1), bytes(1), b""
+        )
+        replica.step(Received(now=world.now, wall=world.wall(world.nodes[3]), peer=peer, message=status))
+    assert state.cleared
 
 
 def test_p114_votes_of_the_old_epoch_for_heights_of_the_new_one_are_dropped() -> None:

@@ -6,17 +6,22 @@ Four daemons of a local cluster and a fifth that joins them, all by commands. Th
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from io import StringIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 from urllib.request import Request, urlopen
 
 import pytest
 
+from cli.__main__ import run
 from cli.exit_codes import Exit
 from tests.e2e.conftest import ROOT, Cluster
 
@@ -26,10 +31,12 @@ SETTLE_SECONDS = 30.0
 
 
 def told(cluster: Cluster, who: str, *arguments: str) -> dict[str, Any]:
-    """Run a command for one company and return its JSON answer."""
-    done = cluster.hansa(*arguments, "--profile", f"demo-{who}", "-o", "json")
-    assert done.returncode == 0, f"{who}$ hansa {' '.join(arguments)}\n{done.stdout}\n{done.stderr}"
-    found: dict[str, Any] = json.loads(done.stdout)
+    """Run a command for one company in this process, a second quicker than in one of its own; return its JSON answer."""
+    out, err = StringIO(), StringIO()
+    with patch.dict(os.environ, cluster.environment), redirect_stdout(out), redirect_stderr(err):
+        code = run([*arguments, "--profile", f"demo-{who}", "-o", "json"])
+    assert code == 0, f"{who}$ hansa {' '.join(arguments)}\n{out.getvalue()}\n{err.getvalue()}"
+    found: dict[str, Any] = json.loads(out.getvalue())
     return found
 
 
@@ -37,12 +44,26 @@ def status(cluster: Cluster, who: str) -> dict[str, Any]:
     return told(cluster, who, "node", "status")
 
 
-def approved(cluster: Cluster, by: list[str], verb: str = "approve") -> None:
-    """Let companies vote on the newest proposal until it is accepted."""
+def proposed(cluster: Cluster, who: str, *arguments: str) -> str:
+    """Run a command that opens a proposal; return its id, which is that of the transaction."""
+    return str(told(cluster, who, "company", *arguments)["transaction"]["id"])
+
+
+def approved(cluster: Cluster, proposal: str, by: list[str], verb: str = "approve") -> None:
+    """Let companies vote, each at its own node as soon as that knows the proposal, until it is accepted."""
     for who in by:
-        newest = told(cluster, who, "company", "proposals")["items"][0]
-        if newest["status"] == "open":
-            told(cluster, who, "company", verb, newest["id"])
+        deadline = time.monotonic() + SETTLE_SECONDS
+        state = ""
+        while not state and time.monotonic() < deadline:
+            listed = told(cluster, who, "company", "proposals")["items"]
+            state = next((item["status"] for item in listed if item["id"] == proposal), "")
+        assert state, f"{who} does not know the proposal {proposal}"
+        if state == "open" and told(cluster, who, "company", verb, proposal)["transaction"]["outcome"] == "ok":
+            listed = told(cluster, who, "company", "proposals")["items"]
+            state = next(item["status"] for item in listed if item["id"] == proposal)
+        if state == "accepted":
+            return
+    raise AssertionError(f"{proposal} is not accepted by {by}")
 
 
 def await_epoch(cluster: Cluster, number: int, whom: list[str]) -> None:
@@ -58,6 +79,13 @@ def await_epoch(cluster: Cluster, number: int, whom: list[str]) -> None:
     assert not waiting, f"epoch {number} did not begin at {waiting}"
 
 
+def await_above(cluster: Cluster, who: str, height: int) -> None:
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while status(cluster, who)["height_committed"] <= height:
+        assert time.monotonic() < deadline, f"{who} stays at {height}"
+        time.sleep(0.05)
+
+
 def await_ready(cluster: Cluster, who: str) -> None:
     found = told(cluster, who, "node", "status", "--wait", "30")
     assert found["not_ready"] == [], f"{who}: {found['sentence']}"
@@ -68,8 +96,7 @@ def test_a_key_rotates_and_the_network_goes_on(cluster: Cluster) -> None:  # P11
     before = told(cluster, names[0], "company", "epochs")["items"][0]["members"]
     effect = told(cluster, names[1], "company", "rotate", "--dry-run")
     assert effect["refused"] == [] and effect["missing"] == [] and effect["quorum_after"] == 3
-    told(cluster, names[1], "company", "rotate")
-    approved(cluster, [names[0], names[2]])
+    approved(cluster, proposed(cluster, names[1], "rotate"), [names[0], names[2]])
     await_epoch(cluster, 1, names)
     found = told(cluster, names[0], "company", "epochs")
     after = found["items"][1]["members"]
@@ -77,13 +104,13 @@ def test_a_key_rotates_and_the_network_goes_on(cluster: Cluster) -> None:  # P11
     assert len(changed) == 1 and changed[0][0]["node"] == changed[0][1]["node"]
     assert found["items"][0]["end"] and not found["items"][1]["end"]
     for who in names:
-        assert status(cluster, who)["not_ready"] == []
+        await_ready(cluster, who)
     bystander = cluster.nodes[names[3]]
-    wanted = Request(
+    wanted = Request(  # noqa: S310  # http on loopback
         f"{bystander.api}/v1/events?types=governance.EpochDecided",
         headers={"Authorization": f"Bearer {bystander.token}", "Accept": "application/x-ndjson"},
     )
-    with urlopen(wanted, timeout=10) as answer:
+    with urlopen(wanted, timeout=10) as answer:  # noqa: S310
         events = [json.loads(line) for line in answer.read().splitlines()]
     assert [event["fields"]["epoch"] for event in events] == [1], "what companies decide reaches every member (S22)"
 
@@ -97,7 +124,7 @@ def test_the_rotated_key_votes_after_a_kill(cluster: Cluster) -> None:  # P95, P
     await_ready(cluster, names[1])
     height = status(cluster, names[0])["height_committed"]
     told(cluster, names[0], "company", "invite", str(cluster.directory / "alone.invite"))
-    assert status(cluster, names[1])["height_committed"] > height
+    await_above(cluster, names[1], height)
     cluster.act("start", names[3])
     await_ready(cluster, names[3])
 
@@ -162,8 +189,10 @@ def test_a_fifth_company_joins_and_votes(cluster: Cluster, newcomer: Newcomer) -
     effect = told(cluster, "lifeng", "company", "add", str(request), "--dry-run")
     assert [one["id"] for one in effect["missing"]] == [company] and effect["refused"] == []
     assert len(effect["members_after"]) == 5 and effect["quorum_after"] == 4
-    told(cluster, "lifeng", "company", "add", str(request))
-    approved(cluster, [name for name in names if name != "lifeng"])
+    for home in (cluster.nodes["lifeng"].home, newcomer.home):
+        assert cluster.hansa("company", "entry", str(request), "--home", str(home)).returncode == 0
+    proposal = proposed(cluster, "lifeng", "add", str(request))
+    approved(cluster, proposal, [name for name in names if name != "lifeng"])
     newcomer.run(cluster)
     height = status(cluster, "lifeng")["height_committed"]
     await_height(newcomer, height)
@@ -176,12 +205,12 @@ def test_a_fifth_company_joins_and_votes(cluster: Cluster, newcomer: Newcomer) -
     told(cluster, "delta", "company", "ready")
     await_epoch(cluster, 2, [*names, "delta"])
     last = told(cluster, "lifeng", "company", "epochs")["items"][2]
-    assert company in [member["company"]["id"] for member in last["members"]]
+    assert {"id": company, "name": "Delta Beispiel GmbH"} in [member["company"] for member in last["members"]]
     await_ready(cluster, "delta")
     cluster.act("kill", names[0])
     before = status(cluster, "delta")["height_committed"]
     told(cluster, "lifeng", "company", "invite", str(newcomer.home / "after.invite"))
-    assert status(cluster, "delta")["height_committed"] > before, "four of five decide, the newcomer among them"
+    await_above(cluster, "delta", before)  # four of five decide, the newcomer among them
     cluster.act("start", names[0])
     await_ready(cluster, names[0])
 
@@ -191,17 +220,16 @@ def test_a_company_is_removed(cluster: Cluster, newcomer: Newcomer) -> None:  # 
     listed = told(cluster, "lifeng", "company", "list")["items"]
     gone = next(item["id"] for item in listed if item["name"].startswith("Falkenberg"))
     stay = [name for name in [*names, "delta"] if name != "falkenberg"]
-    told(cluster, "lifeng", "company", "remove", gone)
-    approved(cluster, stay, verb="endorse")
+    approved(cluster, proposed(cluster, "lifeng", "remove", gone), stay, verb="endorse")
     await_epoch(cluster, 3, stay)
     last = told(cluster, "delta", "company", "epochs")["items"][3]
     assert len(last["members"]) == 4 and gone not in [member["company"]["id"] for member in last["members"]]
     cluster.act("kill", "falkenberg")
     before = status(cluster, "lifeng")["height_committed"]
     told(cluster, "lifeng", "company", "invite", str(newcomer.home / "last.invite"))
-    assert status(cluster, "lifeng")["height_committed"] > before
+    await_above(cluster, "lifeng", before)
     for who in stay:
-        assert status(cluster, who)["not_ready"] == []
+        await_ready(cluster, who)
 
 
 def test_a_genesis_file_is_enough_for_all_epochs(cluster: Cluster, newcomer: Newcomer) -> None:  # P85, S20, F78

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from finance.audit.pack import PackBody
 from finance.audit.verifier import Failure, verify
 from tests.finance.audit.world import build_pack
 
@@ -45,6 +46,30 @@ def test_f78_a_pack_cut_short_or_followed_by_bytes_is_refused(pack: tuple[bytes,
     for changed in (data[:-1], data + b"\x00", data[:20], b"", b"HANSAPACK1\n"):
         with pytest.raises(Failure):
             verify(changed, genesis)
+
+
+def test_p85_the_founders_vouch_for_the_members_that_sign_the_head() -> None:
+    data, genesis = build_pack(rotated=True)
+    summary = verify(data, genesis)
+    assert summary["epoch"] == 1 and summary["members"] == 4 and summary["rows"] >= 3
+    assert summary["height"] == verify(*build_pack())["height"]
+
+
+@pytest.mark.control("P85")
+def test_p85_a_change_of_any_byte_of_an_epoch_end_is_detected() -> None:
+    data, genesis = build_pack(rotated=True)
+    draw = random.Random(85)
+    start = data.index(b"hansa") if b"hansa" in data else len(data) - 2_500
+    for place in draw.sample(range(max(start, len(data) - 2_500), len(data)), 200):
+        with pytest.raises(Failure):
+            verify(data[:place] + bytes([data[place] ^ (1 << draw.randrange(8))]) + data[place + 1 :], genesis)
+
+
+def test_p85_a_pack_without_its_epoch_ends_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The members of a later epoch cannot be put in place of the founders, nor the founders sign for them."""
+    monkeypatch.setattr("tests.finance.audit.world.PackBody", lambda **fields: PackBody(**{**fields, "epochs": ()}))
+    with pytest.raises(Failure, match="other members"):
+        verify(*build_pack(rotated=True))
 
 
 def test_another_genesis_proves_nothing(pack: tuple[bytes, bytes]) -> None:

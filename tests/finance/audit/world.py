@@ -19,7 +19,7 @@ from ledger.genesis import chain_id, epoch_members, genesis_block, genesis_state
 from ledger.merkle import prove
 from ledger.money import ISO_4217
 from ledger.params import Params
-from ledger.registry.records import TlsPin
+from ledger.registry.records import TlsPin, members_hash
 from ledger.transaction import SignerRef, TxBody, decode_transaction, sign_transaction
 from ledger.transition import apply_block
 from node.identity.founding import Founded, Person, assemble, found_company, genesis_file
@@ -30,8 +30,11 @@ DAY = "2026-03-05"
 TIME_MS = 1_772_668_800_000
 
 
-def build_pack(seed: int = 1) -> tuple[bytes, bytes]:
-    """Return (pack of the seller, genesis file): one invoice with its document, issued and accepted."""
+def build_pack(seed: int = 1, *, rotated: bool = False) -> tuple[bytes, bytes]:
+    """Return (pack of the seller, genesis file): one invoice with its document, issued and accepted.
+
+    With `rotated` epoch 0 ends with block 2, and the seller votes and signs its pack with another key from then on.
+    """
     founded = [
         found_company(
             name=f"Company {number}",
@@ -60,6 +63,13 @@ def build_pack(seed: int = 1) -> tuple[bytes, bytes]:
     state = genesis_state(document, meta)
     parent, _, parent_id = genesis_block(document, state)
     certificate = genesis_certificate(parent_id)
+    members = epoch_members(document)
+    new = SigningKey(seeded(seed, "rotated")(32))
+    own = founded[0].card.company.company_id
+    later = tuple((name, new.public_key if name == own else key) for name, key in members)
+    secrets = {key.public_key: key.seed for item in founded for key in item.keys if key.kind == "consensus"}
+    secrets[new.public_key] = seeded(seed, "rotated")(32)
+    ends: list[Any] = []
     seller, buyer = founded[0], founded[1]
     tree = build({"number": b"A-1", "totals/payable": b"119.00"}, bytes([seed]) * 32)
     issue = _signed(
@@ -84,16 +94,22 @@ def build_pack(seed: int = 1) -> tuple[bytes, bytes]:
             envelopes = []
         transactions = [decode_transaction(envelope, chain) for envelope in envelopes]
         ids = [tx.tx_id for tx in transactions]
+        epoch = int(rotated and height == 3)
+        following = members_hash([(*seat, True) for seat in (later if rotated and height >= 2 else members)])
         header = Header(
-            version=1, chain_id=chain, epoch=0, height=height, parent_id=parent_id, tx_root=list_root(ids),
+            version=1, chain_id=chain, epoch=epoch, height=height, parent_id=parent_id, tx_root=list_root(ids),
             tx_count=len(ids), size_bytes=sum(map(len, envelopes)), time_ms=TIME_MS + height * 1000, proposer=0,
-            exec_height=height - 1, exec_root=state.exec_root, members_hash=parent.members_hash,
-            next_members_hash=parent.members_hash, evidence_root=EMPTY_LIST_ROOT, last_cert_height=height - 1,
+            exec_height=height - 1, exec_root=state.exec_root, members_hash=parent.next_members_hash,
+            next_members_hash=following, evidence_root=EMPTY_LIST_ROOT, last_cert_height=height - 1,
             last_cert_hash=certificate_hash(certificate), params_hash=document.params.hash(),
         )  # fmt: skip
         raw = encode(header)
         parent, parent_id = header, block_id(raw)
-        certificate = _certify(founded, epoch_members(document), chain, header.height, parent_id)
+        certificate = _certify(secrets, later if epoch else members, chain, epoch, header.height, parent_id)
+        if rotated and height == 2:
+            vote = (0, 0, 2, parent_id)
+            seats = tuple((*seat, True) for seat in later)
+            ends.append((raw, (vote, certificate.signers, certificate.signatures), seats))
         if height < 3:
             result = apply_block(state, header, transactions, programs, 0)
             results.append(result)
@@ -109,7 +125,7 @@ def build_pack(seed: int = 1) -> tuple[bytes, bytes]:
         company=seller.card.company.company_id,
         names=tuple(sorted((item.card.company.company_id, item.card.entry.name) for item in founded)),
         header=raw,
-        certificate=((0, 0, 3, parent_id), certificate.signers, certificate.signatures),
+        certificate=((epoch, 0, 3, parent_id), certificate.signers, certificate.signatures),
         first_height=1,
         base_exec_root=first,
         links=tuple(links),
@@ -138,8 +154,9 @@ def build_pack(seed: int = 1) -> tuple[bytes, bytes]:
             )
             for entry in [*journal(events, seller.card.company.company_id)]
         ),
+        epochs=tuple(ends),
     )
-    key = SigningKey(consensus.seed)
+    key = new if rotated else SigningKey(consensus.seed)
     pack = write(body, lambda data: key.sign(signing_digest(Tag.SIG_BUNDLE, chain, data)))
     return pack, encode(genesis_file(document, ()))
 
@@ -166,11 +183,15 @@ def _signed(
 
 
 def _certify(
-    founded: list[Founded], members: tuple[tuple[str, bytes], ...], chain: bytes, height: int, identity: bytes
+    seeds: dict[bytes, bytes],
+    members: tuple[tuple[str, bytes], ...],
+    chain: bytes,
+    epoch: int,
+    height: int,
+    identity: bytes,
 ) -> CommitCertificate:
-    vote = Vote(0, 0, height, identity)
+    vote = Vote(epoch, 0, height, identity)
     digest = signing_digest(Tag.SIG_COMMIT, chain, encode(vote))
-    seeds = {key.public_key: key.seed for item in founded for key in item.keys if key.kind == "consensus"}
     q = quorum(len(members))
     signatures = tuple(SigningKey(seeds[key]).sign(digest) for _, key in members[:q])
     return CommitCertificate(vote, bitmap(range(q), len(members)), signatures)

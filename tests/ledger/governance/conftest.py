@@ -128,7 +128,6 @@ class League:
     header: Header
     block_id: bytes
     runtime: Runtime = field(default_factory=ScriptRuntime)
-    epochs: bool = True
     time_ms: int = START_MS
     last: BlockResult | None = None
     decided: list[EpochRecord] = field(default_factory=list)
@@ -178,7 +177,7 @@ class League:
             tx_count=len(transactions),
             time_ms=self.time_ms,
         )
-        result = apply_block(self.state, header, transactions, self.runtime, 0, epochs=self.epochs)
+        result = apply_block(self.state, header, transactions, self.runtime, 0)
         self.state = self.state.apply(result.writes, result.nodes, result.height, result.state_root, result.exec_root)
         self.last = result
         if result.next_epoch is not None:

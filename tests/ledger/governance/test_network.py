@@ -586,18 +586,3 @@ def test_p114_an_epoch_is_a_provable_row(league: League) -> None:
     assert known
     assert value == encode(league.decided[0])
     assert read_epoch(league.state, 1) == league.decided[0]
-
-
-@pytest.mark.control("P112")
-def test_p112_without_nodes_that_follow_no_member_set_is_decided(found: Callable[..., League]) -> None:
-    """The daemon does not change epochs yet: a state that says it did would contradict every header."""
-    league = found(5)
-    league.epochs = False
-    before = league.state.state_root
-    receipt = league.leave(league.firms[2])
-    assert outcome(receipt) == ("epochs_unsupported", "P112")
-    assert "cannot change their member set yet" in receipt.abort[0].text
-    assert league.company(league.firms[2]).status == "active" and not league.decided
-    assert league.state.state_root != before, "only the nonce is used up"
-    league.epochs = True
-    assert league.leave(league.firms[2]).result == "accepted"

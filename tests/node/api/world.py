@@ -82,6 +82,7 @@ ROLES = {
     "admin": ("company_admin",),
     "operator": ("node_operator",),
     "reader": ("reader",),
+    "governor": ("governor",),
 }
 
 

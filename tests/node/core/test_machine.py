@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from consensus.events import Mode, Timer
-from consensus.messages import Prepare, PrePrepare, Proposal, Status
+from consensus.messages import Commit, Prepare, PrePrepare, Proposal, Status
 from consensus.records import Accepted, Anchor, CommittedHere
 from consensus.state import primary_of
 from consensus.validate import signing_digest_of
@@ -264,6 +264,34 @@ def test_tokens_of_the_replica_and_of_the_node_never_meet(shell: Callable[..., S
     one.feed(nv.VotesVerified, token=999_999, valid=1)  # stale, odd: sync and evidence ignore it
     one.feed(nv.VotesVerified, token=999_998, valid=1)  # stale, even: the replica ignores it
     assert not one.halts and one.now == 1_000 * MS
+
+
+def test_p114_what_waited_in_the_epoch_before_waits_on_under_its_own_quota(shell: Callable[..., Shell]) -> None:
+    one = shell()
+    own, of_peer = (decode_transaction(envelope(one, nonce), one.league.chain_id) for nonce in (1, 2))
+    done = decode_transaction(envelope(one, 3), one.league.chain_id)
+    one.start(waiting=((own, None), (of_peer, 2), (done, None)), recent=((done.tx_id, 0, 900),))
+    assert {tx_id: entry.origin for tx_id, entry in one.core.mempool.waiting.items()} == {
+        own.tx_id: one.index,
+        of_peer.tx_id: 2,
+    }
+    assert nv.NodeTimer.FORWARD in one.timers, "they are passed on like all that waits (P132)"
+    assert one.core.replica.state.work.count == 2, "and the replica knows that there is work"
+
+
+def test_p114_votes_above_the_barrier_are_left_to_the_next_core(shell: Callable[..., Shell]) -> None:
+    """Its key may be another one: the journal holds the vote, and nothing that it would sign leaves from here."""
+    one = alone(shell, max_block_txs=1)
+    now = one.core.config.epoch
+    spec = dataclasses.replace(now, epoch=1, first_height=6, members_hash=bytes([7]) * 32)
+    plain = one.result
+    one.result = lambda height: {**plain(height), "next_epoch": spec if height == 1 else None}  # type: ignore[method-assign]
+    many = tuple(envelope(one, nonce) for nonce in range(1, 230))  # so many that the next block waits for nothing (P45)
+    one.feed(nv.Submitted, token=1, envelopes=many)
+    one.pass_time(3_000)
+    assert len(one.ended) == 1
+    votes = [message for _, message in one.sent if isinstance(message, Prepare | PrePrepare | Commit)]
+    assert {vote.vote.epoch for vote in votes} == {0} and max(vote.vote.height for vote in votes) == 5
 
 
 def test_p114_the_core_ends_with_its_epoch_and_executes_what_is_stored(shell: Callable[..., Shell]) -> None:

@@ -6,16 +6,19 @@ import asyncio
 import ssl
 from types import SimpleNamespace
 
+import msgspec
 import pytest
 
 from consensus.messages import Heartbeat, Suspect
+from ledger.crypto.ed25519 import SigningKey
+from ledger.registry.records import ConsensusKey
 from node.config import Address
 from node.core.messages import TxBatch
 from node.identity.hello import nonce_codec
 from node.identity.tls import client_context
 from node.transport.frames import HELLO_TYPE, NONCE_TYPE, FrameReader, encode_message, frame
 from node.transport.link_policy import LinkPolicy, LinkRule
-from node.transport.peers import FaultsRefused, ListenFailed
+from node.transport.peers import GUEST_FIRST, FaultsRefused, ListenFailed, Member
 
 
 async def pair(lan: SimpleNamespace, first: int = 0, second: int = 1):  # type: ignore[no-untyped-def]
@@ -309,6 +312,50 @@ async def test_a_key_that_leaves_the_registry_loses_its_link(lan: SimpleNamespac
     await b.until(lambda: b.downs == [0])
     await asyncio.sleep(0.3)
     assert b.ups == [0]
+
+
+async def test_p117_a_link_survives_the_epoch_and_its_index_moves(lan: SimpleNamespace) -> None:
+    """A company that sorts before both joins: the link stays up, what arrives is told under the new index."""
+    a, peers_a, b, peers_b, _address = await pair(lan)
+    new = lan.new(2)
+    seats = {0: new, 1: a, 2: b}
+    members = [Member(index=index, node=one.node, address=None) for index, one in seats.items()]
+    assert peers_a.update(1, members, a.key) == {1: 2}
+    assert peers_b.update(2, members, b.key) == {0: 1}
+    assert peers_a.connected == (2,) and peers_b.connected == (1,)
+    peers_a.send(2, Suspect(0, 7))
+    peers_a.flush()
+    await b.until(lambda: (1, Suspect(0, 7)) in b.messages)
+    assert a.downs == [] == b.downs and a.ups == [1]
+    peers_a.update(1, members[:2], a.key)
+    assert a.downs == [2], "who has no place any more loses its link under the index it had"
+    await b.until(lambda: b.downs == [1])
+
+
+async def test_p117_a_guest_dials_and_is_not_dialled(lan: SimpleNamespace) -> None:
+    a, guest = lan.new(0), lan.new(1)
+    at_guest = [Member(index=0, node=a.node, address=None)]
+    peers_guest, address_guest = await lan.run(guest, [], {}, lan.any_port)
+    peers_guest.update(None, at_guest, guest.key)
+    seen = Member(index=GUEST_FIRST, node=guest.node, address=address_guest)
+    peers_a, address_a = await lan.run(a, [a], {}, lan.any_port)
+    peers_a.update(0, [_member(a, None), seen], a.key)
+    await asyncio.sleep(0.3)
+    assert a.ups == [], "a member does not dial a guest"
+    peers_guest.update(None, [Member(index=0, node=a.node, address=address_a)], guest.key)
+    await a.until(lambda: a.ups == [GUEST_FIRST])
+    await guest.until(lambda: guest.ups == [0])
+
+
+async def test_s24_a_hello_may_be_signed_with_the_next_key(lan: SimpleNamespace) -> None:
+    a, b = lan.new(0), lan.new(1)
+    key = SigningKey(bytes([77]) * 32)
+    both = msgspec.structs.replace(a.node, consensus=(*a.node.consensus, ConsensusKey(key.public_key, 1)))
+    peers_b, address = await lan.run(b, [], {}, lan.any_port)
+    peers_b.update(1, [Member(index=0, node=both, address=None)], b.key)
+    peers_a, _ = await lan.run(a, [], {}, lan.any_port)
+    peers_a.update(0, [Member(index=1, node=b.node, address=address)], key)
+    await b.until(lambda: b.ups == [0])
 
 
 async def test_a_port_in_use_is_named_with_the_fix(lan: SimpleNamespace) -> None:

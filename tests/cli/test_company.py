@@ -1,0 +1,157 @@
+"""`hansa company` without a node: invites, requests, directory entries, and the keys that sign for a company (S22-S26)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import governing
+from cli.failure import CommandFailed
+from cli.governing import Home
+from cli.wallet import Wallet
+from consensus.events import Lsn
+from ledger.codec import encode
+from ledger.crypto.ed25519 import verify_strict
+from ledger.governance.keys import (
+    check_root,
+    endorse_digest,
+    join_digest,
+    leave_digest,
+    possession_digest,
+    ready_digest,
+    rotate_digest,
+)
+from ledger.governance.records import request_codec
+from ledger.registry.records import company_id, node_id
+from node.home import read_card
+from node.identity.directory import parse_directory
+from node.identity.joining import InviteFile, request_file_codec
+from node.identity.keystore import KeyKind
+from node.store.journal import Journal
+from simulator.cluster.plan import Plan
+
+CHAIN = bytes(range(32))
+INVITE = InviteFile(CHAIN, b"s" * 32, "c" + "a" * 26, ("trader",), 900)
+
+
+@pytest.fixture
+def home(founded: tuple[Path, Plan], tmp_path: Path) -> Path:
+    """A company home of its own: tests make keys in it."""
+    directory, plan = founded
+    return Path(shutil.copytree(directory / plan.nodes[1].home, tmp_path / "home"))
+
+
+def test_s22_a_request_proves_every_key_and_is_signed_by_the_officers(
+    command: Callable[..., Any], home: Path, tmp_path: Path
+) -> None:
+    invite, request = tmp_path / "x.invite", tmp_path / "x.request"
+    invite.write_bytes(encode(INVITE))
+    done = command("company", "request", str(invite), str(request), "--home", str(home))
+    assert done.code == 0, done.err
+    made = request_file_codec.decode(request.read_bytes())
+    assert done.out.strip() == made.company_id == read_card(home / "card.hansa").company.company_id
+    asked = request_codec.decode(made.add.request)
+    assert asked.invite_hash == INVITE.invite_hash and company_id(asked.root) == made.company_id
+    check_root(asked.root, made.add.signatures, join_digest(CHAIN, made.add.request), "request")
+    assert len(made.add.signatures) == asked.root.m
+    for proof in asked.proofs:
+        digest = possession_digest(CHAIN, proof.kind, proof.owner, proof.public_key)
+        assert verify_strict(proof.public_key, proof.signature, digest)
+    assert len(asked.proofs) == len(asked.root.keys) + 1 + len(asked.users)
+    assert [(proof.kind, proof.owner) for proof in asked.proofs] == sorted((p.kind, p.owner) for p in asked.proofs)
+
+
+def test_s18_an_entry_waits_in_the_directory_for_its_company(
+    command: Callable[..., Any], founded: tuple[Path, Plan], home: Path, tmp_path: Path
+) -> None:
+    made = governing.join_request(Home(home), Wallet(home), INVITE)
+    renamed = tmp_path / "x.request"
+    renamed.write_bytes(encode(made))
+    path = home / "directory.toml"
+    before = parse_directory(path.read_text(encoding="utf-8"), str(path)).entries
+    path.write_text("# nobody yet\ncompany = []\n", encoding="utf-8")
+    done = command("company", "entry", str(renamed), "--home", str(home))
+    assert done.code == 0 and made.company_id in done.out
+    after = parse_directory(path.read_text(encoding="utf-8"), str(path)).entries
+    assert after == {made.company_id: before[made.company_id]}
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(None, "cannot read"), (b"not an invite", "is not an invite")], ids=["missing", "damaged"]
+)
+def test_a_file_that_is_no_invite_is_named(
+    command: Callable[..., Any], home: Path, tmp_path: Path, content: bytes | None, said: str
+) -> None:
+    invite = tmp_path / "x.invite"
+    if content is not None:
+        invite.write_bytes(content)
+    done = command("company", "request", str(invite), str(tmp_path / "out"), "--home", str(home))
+    assert done.code == 2 and said in done.err and str(invite) in done.err
+
+
+def test_s23_the_next_key_is_made_once_with_a_journal_of_its_own(home: Path) -> None:
+    card = read_card(home / "card.hansa")
+    old = card.node.consensus[0].public_key
+    asked = governing.rotation(Home(home), CHAIN, old, keep=False)
+    assert not (home / "data" / "journal-2").exists(), "a question makes no key"
+    first = governing.rotation(Home(home), CHAIN, old, keep=True)
+    again = governing.rotation(Home(home), CHAIN, old, keep=True)
+    assert first == again and first.public_key not in (old, asked.public_key)
+    ((signer, signature),) = first.signatures
+    assert signer == old and first.node_id == node_id(old)
+    assert verify_strict(old, signature, rotate_digest(CHAIN, first.node_id, first.public_key))
+    digest = possession_digest(CHAIN, "consensus", first.node_id, first.public_key)
+    assert verify_strict(first.public_key, first.proof, digest)
+    keystore = Home(home).keystore()
+    stored = keystore.load("consensus-2", KeyKind.CONSENSUS)
+    journal, image = Journal.open(home / "data" / "journal-2", keystore.seal_keys("journal"), stored.journal_id)
+    assert image.voting and image.records == () and journal.last_lsn == Lsn(0)
+    journal.close()
+    third = governing.rotation(Home(home), CHAIN, first.public_key, keep=True)
+    assert third.node_id == first.node_id and third.signatures[0][0] == first.public_key
+    assert (home / "data" / "journal-3").exists()
+    with pytest.raises(CommandFailed, match="not in the keystore"):
+        governing.rotation(Home(home), CHAIN, bytes(32), keep=True)
+
+
+def test_s26_officers_sign_for_the_company_and_are_missed_by_name(home: Path) -> None:
+    root = read_card(home / "card.hansa").company.root
+    company = company_id(root)
+    left = governing.leave(Home(home), CHAIN, company)
+    check_root(root, left.signatures, leave_digest(CHAIN, company), "leave")
+    backed = governing.endorsement(Home(home), CHAIN, b"p" * 32, company)
+    check_root(root, backed, endorse_digest(CHAIN, b"p" * 32, company), "endorsement")
+    (home / "officers" / "officer-1.json").unlink()
+    (home / "officers" / "officer-2.json").unlink()
+    with pytest.raises(CommandFailed, match="1 root keys lie here, 2 must sign"):
+        governing.leave(Home(home), CHAIN, company)
+    shutil.rmtree(home / "officers")
+    with pytest.raises(CommandFailed, match="no officer's key"):
+        governing.leave(Home(home), CHAIN, company)
+
+
+def test_s22_ready_is_signed_with_the_admitted_key(home: Path) -> None:
+    card = read_card(home / "card.hansa")
+    key = card.node.consensus[0].public_key
+    block = {"height": 7, "id": "ab" * 32}
+    found = {"node": card.node.node_id, "waiting": {"consensus_key": key.hex()}, "block": block, "in_sync": True}
+    node, height, identity, proof = governing.readiness(Home(home), CHAIN, found)
+    assert (node, height, identity) == (card.node.node_id, 7, bytes.fromhex("ab" * 32))
+
+    assert verify_strict(key, proof, ready_digest(CHAIN, node, height, identity))
+    with pytest.raises(CommandFailed, match="waits to vote"):
+        governing.readiness(Home(home), CHAIN, {**found, "waiting": None})
+    with pytest.raises(CommandFailed, match="not in the keystore"):
+        governing.readiness(Home(home), CHAIN, {**found, "waiting": {"consensus_key": "00" * 32}})
+
+
+def test_s22_a_governor_and_an_admin_sign_or_two_governors(home: Path) -> None:
+    wallet = Wallet(home)
+    assert governing.act("vote", wallet).roles == (("governor", "maker"), ("company_admin", "checker"))
+    text = (home / "people.toml").read_text(encoding="utf-8").replace('"company_admin"', '"governor"')
+    (home / "people.toml").write_text(text, encoding="utf-8")
+    assert governing.act("vote", Wallet(home)).roles == (("governor", "maker"), ("governor", "checker"))

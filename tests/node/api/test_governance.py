@@ -1,0 +1,123 @@
+"""Epochs, proposals and what they would do, over HTTP; what companies decide reaches every member (S22, P85, P116)."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from typing import Any
+
+import pytest
+
+from ledger.codec import encode
+from ledger.governance.records import Expel, Resume, Rotation
+
+BOTH = ("governor", "admin")
+
+
+def headers(world: Any, role: str = "preparer", **changes: Any) -> dict[str, str]:
+    return {"Authorization": f"Bearer {world.token(role, **changes)}"}
+
+
+def govern(world: Any, company: int, method: str, *args: Any) -> Any:
+    return world.done([(company, role) for role in BOTH], "governance", method, *args)
+
+
+def expel(world: Any, company: int) -> tuple[str, bytes]:
+    payload = encode(Expel((world.companies[company],)))
+    govern(world, 1, "propose", "expel", payload, 500)
+    return world.blocks[-1].transactions[0].tx_id.hex(), payload
+
+
+async def get(world: Any, client: Any, path: str) -> Any:
+    answer = await client.get(path, headers=headers(world))
+    assert answer.status == 200, await answer.text()
+    return await answer.json()
+
+
+async def test_s22_a_proposal_is_listed_with_the_votes_that_count(world: Any, client: Any) -> None:
+    proposal, payload = expel(world, 2)
+    payload_rotation = encode(Rotation(world.companies[3], False))
+    govern(world, 0, "propose", "rotation", payload_rotation, 500)
+    other = world.blocks[-1].transactions[0].tx_id.hex()
+    govern(world, 1, "vote", bytes.fromhex(other), False)
+    found = await get(world, client, "/v1/proposals")
+    newest, first = found["items"]
+    assert (newest["id"], first["id"]) == (other, proposal)
+    assert [item["id"] for item in first["about"]] == [world.companies[2]]
+    assert first["approving"] == [] and first["quorum"] == 3, "an expulsion counts endorsements only (S26)"
+    assert [item["id"] for item in newest["approving"]] == [world.companies[0]]
+    assert [item["id"] for item in newest["refusing"]] == [world.companies[1]]
+    assert newest["status"] == "open" and newest["kind"] == "rotation"
+    assert first["payload"] == b64encode(payload).decode()
+
+
+async def test_p116_the_effect_names_quorum_members_and_refusal(world: Any, client: Any) -> None:
+    world.cut = {3}
+    body = {"kind": "expel", "payload": b64encode(encode(Expel((world.companies[2],)))).decode()}
+    answer = await client.post("/v1/proposals/effect", json=body, headers=headers(world))
+    found = await answer.json()
+    assert answer.status == 200 and found["schema"] == "hansa.effect/1"
+    assert (found["quorum_before"], found["quorum_after"]) == (3, 2)
+    assert [len(found[key]) for key in ("members_before", "members_after", "missing", "refused")] == [4, 3, 0, 0]
+    cut = world.members[3][0]
+    assert [item["id"] for item in found["unreachable"]] == ([] if cut == world.companies[2] else [cut])
+    two = tuple(sorted((world.companies[1], world.companies[2])))
+    body["payload"] = b64encode(encode(Expel(two))).decode()
+    found = await (await client.post("/v1/proposals/effect", json=body, headers=headers(world))).json()
+    assert found["refused"][0]["code"] == "too_many_changes" and found["refused"][0]["rule"] == "P116"
+    assert world.height == 0, "nothing was sent"
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ({"kind": "expel", "payload": "!!"}, "/payload"),
+        ({"kind": "expel", "payload": b64encode(b"\xc1").decode()}, "/payload"),
+        ({"kind": "contract", "payload": ""}, "/kind"),
+        ({"kind": "nothing", "payload": ""}, "/kind"),
+        ({"kind": "expel"}, "not a proposal"),
+        ([], "not a proposal"),
+    ],
+)
+async def test_a_body_that_is_no_proposal_is_refused_by_name(world: Any, client: Any, body: Any, said: str) -> None:
+    answer = await client.post("/v1/proposals/effect", json=body, headers=headers(world))
+    assert answer.status == 422 and said in await answer.text()
+
+
+async def test_p85_the_epochs_are_listed_with_members_and_keys(world: Any, client: Any) -> None:
+    found = await get(world, client, "/v1/epochs")
+    (only,) = found["items"]
+    assert found["epoch"] == 0 and only["first_height"] == 1 and only["quorum"] == 3 and only["end"] == ""
+    seats = [(member["company"]["id"], bytes.fromhex(member["consensus_key"])) for member in only["members"]]
+    assert seats == list(world.members)
+
+
+async def test_s22_a_node_without_an_admitted_key_waits_for_nothing(world: Any, client: Any) -> None:
+    world.issue(0, 1, 1000)
+    found = await get(world, client, "/v1/admission")
+    assert found["waiting"] is None and found["in_sync"] and found["node"] == world.node_id
+    assert found["block"] == {"height": 1, "id": world.blocks[1].block_id.hex()}
+
+
+async def test_s22_what_companies_decide_reaches_every_member(world: Any, client: Any) -> None:
+    """The node is Acme's; the proposal is Bolt's and about a third company. An invoice between the two is not told."""
+    proposal, _ = expel(world, 2)
+    world.issue(1, 2, 1000)
+    answer = await client.get("/v1/events", headers={**headers(world), "Accept": "application/x-ndjson"})
+    lines = [line for line in (await answer.text()).splitlines() if line]
+    assert [line for line in lines if '"invoices.' in line] == []
+    assert len(lines) >= 1 and all('"governance.' in line for line in lines)
+    assert proposal in lines[0]
+    shown = await get(world, client, f"/v1/transactions/{proposal}")
+    events = {event["name"]: event["fields"] for event in shown["receipt"]["events"]}
+    assert events["Proposed"]["company"]["id"] == world.companies[1] and events["Proposed"]["kind"] == "expel"
+
+
+async def test_s25_a_resumption_names_its_company(world: Any, client: Any) -> None:
+    payload = encode(Resume(world.companies[2]))
+    answer = await client.post(
+        "/v1/proposals/effect",
+        json={"kind": "resume", "payload": b64encode(payload).decode()},
+        headers=headers(world),
+    )
+    found = await answer.json()
+    assert found["members_before"] == found["members_after"] and found["refused"] == []

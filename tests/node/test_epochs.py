@@ -1,0 +1,281 @@
+"""The shell of a node at the barrier (P95, P98, P112-P115, S23, S24): four real daemons in one process, without API.
+
+A consensus key rotates. Its node dies at each step of the change, and in the end the network must need its vote and get it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cli import governing
+from cli.governing import Home
+from cli.local import cast_of
+from cli.txfile import envelope, new, sign
+from cli.wallet import Wallet
+from consensus.events import Mode
+from consensus.records import Anchor
+from ledger.codec import encode
+from ledger.governance.follow import follow, trust_genesis, wire_members
+from ledger.params import Params
+from ledger.registry.epochs import epoch_at
+from ledger.registry.lookup import read_nonces
+from ledger.transaction import TX_VERSION, SignerRef, TxBody
+from node.app import Daemon, Prepared, prepare, start_event
+from node.config import load_config
+from simulator.cluster.found import found
+
+SETTLE_SECONDS = 20.0
+PORT_BASE = 12_000 + 40 * (os.getpid() % 200)
+
+
+PARAMS = Params(t0_ms=1_000, status_ms=200, suspect_ttl_ms=600, fetch_ms=100, hb_ms=1_000)
+
+
+class Died(Exception):
+    """The process of a node ended here."""
+
+
+class Town:
+    """Companies of a local network, each with its home and, while it runs, its daemon."""
+
+    def __init__(self, directory: Path) -> None:
+        plan = found(directory, name="town", cast=cast_of(4), seed=7, port_base=PORT_BASE, params=PARAMS)
+        by_id = sorted(plan.nodes, key=lambda node: node.company_id)
+        self.homes = [directory / node.home for node in by_id]
+        self.parts: list[Prepared | None] = [None] * 4
+        self.daemons: list[Daemon | None] = [None] * 4
+        self.tasks: list[asyncio.Task[None] | None] = [None] * 4
+        self.nonces: dict[str, int] = {}
+
+    async def start(self, index: int, arrange: Callable[[Prepared, Daemon], None] = lambda *_: None) -> None:
+        parts = prepare(load_config([self.homes[index] / "node.toml"], {}))
+        daemon = Daemon(parts)
+        arrange(parts, daemon)
+        await daemon.links.start()
+        run = daemon.driver.run(lambda now, wall: start_event(parts, now, wall))
+        self.parts[index], self.daemons[index] = parts, daemon
+        self.tasks[index] = asyncio.get_running_loop().create_task(run)
+
+    async def end(self, index: int, *, clean: bool) -> None:
+        """Stop a node; without `clean` nothing more is flushed, as after kill -9."""
+        parts, daemon, task = self.parts[index], self.daemons[index], self.tasks[index]
+        if parts is None or daemon is None or task is None:
+            return
+        if clean:
+            daemon.driver.stop()
+        else:
+            task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await daemon.links.close()
+        parts.close()
+        self.parts[index] = self.daemons[index] = self.tasks[index] = None
+
+    def alive(self) -> list[Daemon]:
+        return [daemon for daemon in self.daemons if daemon is not None]
+
+    def daemon(self, index: int) -> Daemon:
+        daemon = self.daemons[index]
+        assert daemon is not None
+        return daemon
+
+    async def call(self, index: int, through: int, method: str, args: tuple[Any, ...]) -> bytes:
+        """Let the people of a company make a governance call and wait until the node `through` executed it."""
+        daemon = self.daemon(through)
+        wallet = Wallet(self.homes[index])
+        act = governing.act(method, wallet)
+        people = wallet.choose([role for role, _ in act.roles])
+        first = people[0].user_id
+        store = daemon._parts.store
+        nonce = self.nonces[first] = self.nonces.get(first, read_nonces(store.view(), first).floor) + 1
+        body = TxBody(
+            version=TX_VERSION,
+            signers=tuple(
+                SignerRef(one.user_id, capacity, wallet.company_id)
+                for one, (_, capacity) in zip(people, act.roles, strict=True)
+            ),
+            nonce=nonce,
+            valid_until_height=store.tip.height + 500,
+            contract=act.contract,
+            method=act.method,
+            args=args,
+            gas_limit=act.gas,
+        )
+        file = new(body, daemon._parts.chain)
+        for one in people:
+            sign(file, one.user_id, wallet.key(one))
+        results = await daemon.driver.submit((envelope(file),))
+        assert results[0].code == "", results
+        tx_id: bytes = results[0].tx_id
+        await until(lambda: store.find_transaction(tx_id) is not None, f"{method} is not executed")
+        place = store.find_transaction(tx_id)
+        assert place is not None
+        await until(lambda: store.executed_height >= place[0], f"{method} is not executed")
+        receipt = store.receipt(*place)
+        assert receipt is not None and not receipt.abort, receipt
+        return tx_id
+
+    async def tick(self, through: int) -> None:
+        """Make a block: an invitation that nobody uses."""
+        await self.call(through, through, "invite", (os.urandom(32), ("trader",), 10_000))
+
+
+async def until(condition: Callable[[], bool], what: str, seconds: float = SETTLE_SECONDS) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(what) from None
+
+
+@pytest.fixture
+async def town(tmp_path: Path) -> AsyncIterator[Town]:
+    made = Town(tmp_path / "town")
+    yield made
+    for index in range(4):
+        await made.end(index, clean=False)
+
+
+def at_append(when: str) -> Callable[[Prepared, Daemon], None]:
+    """Die when the journal is to hold the beginning of the next epoch, `before` or `after` it does."""
+
+    def arrange(parts: Prepared, daemon: Daemon) -> None:
+        append = parts.journal.append
+
+        def dying(entries: Any) -> None:
+            ends = any(isinstance(record, Anchor) and record.epoch == 1 for _, record, _ in entries)
+            if ends and when == "before":
+                raise Died
+            append(entries)
+            if ends:
+                raise Died
+
+        parts.journal.append = dying  # type: ignore[method-assign]
+
+    return arrange
+
+
+def at_change(when: str) -> Callable[[Prepared, Daemon], None]:
+    """Die around the moment at which the shell reads the next epoch from the disks."""
+
+    def arrange(parts: Prepared, daemon: Daemon) -> None:
+        begin = daemon.driver._begin_epoch
+
+        def dying() -> Any:
+            if when == "flushed":
+                raise Died
+            beginning = begin()
+            if when == "read":
+                raise Died
+            journal = beginning.journal
+            append = journal.append
+
+            def once(entries: Any) -> None:
+                append(entries)
+                raise Died
+
+            journal.append = once  # type: ignore[method-assign]
+            return beginning
+
+        daemon.driver._begin_epoch = dying
+
+    return arrange
+
+
+async def agreed(town: Town, voters: tuple[int, int], made: Callable[[], object] = lambda: None) -> None:
+    """Let the companies agree to the next key of the second one; `made` is called when the key is made."""
+    await until(lambda: len(town.daemon(0).links.connected) == 3, "the links are not up")
+    first = town.daemon(0)._parts
+    voting = epoch_at(first.store.view(), 1).members[1].consensus_key
+    payload = governing.rotation(Home(town.homes[1]), first.chain, voting, keep=True)
+    made()
+    proposal = await town.call(1, 0, "propose", ("rotate_consensus", encode(payload), 10_000))
+    for voter in voters:
+        await town.call(voter, 0, "vote", (proposal, True))
+
+
+async def passed(town: Town, who: list[int]) -> None:
+    """Make blocks until these nodes are in the next epoch."""
+    while any(town.daemon(index).core.config.epoch.epoch == 0 for index in who):
+        await town.tick(0)
+
+
+POINTS = {
+    "before the journal ends its epoch": at_append("before"),
+    "after the journal ended its epoch": at_append("after"),
+    "when all of the epoch is flushed": at_change("flushed"),
+    "when the new journal is open": at_change("read"),
+    "after the first entry of the new journal": at_change("first"),
+}
+
+
+@pytest.mark.parametrize("who", [1, 2], ids=["its key rotates", "another"])
+@pytest.mark.parametrize("point", POINTS)
+async def test_p95_a_node_that_dies_at_the_barrier_votes_in_the_next_epoch(town: Town, point: str, who: int) -> None:
+    for index in range(4):
+        await town.start(index, POINTS[point] if index == who else lambda *_: None)
+    await agreed(town, (0, 3))
+    await passed(town, [0])
+    task = town.tasks[who]
+    assert task is not None
+    await until(task.done, "the node did not die")
+    assert isinstance(task.exception(), Died)
+    await town.end(who, clean=False)
+
+    await town.tick(0)
+    await town.start(who)
+    await until(lambda: town.daemon(who).core.started and town.daemon(who).core.config.epoch.epoch == 1, "no epoch 1")
+    assert town.daemon(who)._parts.key.number == (2 if who == 1 else 1)
+    await until(
+        lambda: town.daemon(who).core.replica.state.mode is Mode.NORMAL and town.daemon(who).core.replica.state.cleared,
+        "it does not vote",
+    )
+    await town.end(3, clean=True)
+    await town.tick(0)  # three of four decide, so its vote is among them
+    stores = [daemon._parts.store for daemon in town.alive()]
+    await until(lambda: len({store.tip.height for store in stores}) == 1, "a node is behind")
+    assert len({store.tip.block_id for store in stores}) == 1
+
+
+async def test_p85_the_end_of_an_epoch_is_kept_and_made_again_when_it_is_lost(town: Town) -> None:
+    for index in range(4):
+        await town.start(index)
+    await agreed(town, (0, 2))
+    await passed(town, [0, 1, 2, 3])
+    parts = town.daemon(3)._parts
+    (end,) = parts.ends.all
+    known = follow(trust_genesis(parts.document), [end])
+    assert not isinstance(known, str), known
+    assert known.epoch == 1 and known.members == wire_members(epoch_at(parts.store.view(), known.first_height))
+    kept = town.homes[3] / "data" / "epochs" / "0"
+    for spoil in (kept.unlink, lambda: kept.write_bytes(b"no epoch end")):
+        await town.end(3, clean=True)
+        spoil()
+        await town.start(3)
+        assert town.daemon(3)._parts.ends.all == (end,)
+        assert kept.read_bytes() == encode(end)
+
+
+async def test_s24_a_key_that_is_not_here_does_not_vote_and_the_node_follows(town: Town) -> None:
+    for index in range(4):
+        await town.start(index)
+    key = town.homes[1] / "keystore" / "consensus-2.json"
+    await agreed(town, (0, 2), lambda: key.rename(town.homes[1] / "kept.json"))
+    await passed(town, [0, 1, 2, 3])
+    assert town.daemon(1)._own is None and town.daemon(1).core.replica.state.mode is Mode.LEARNER
+    await until(
+        lambda: town.daemon(1)._parts.store.tip.height >= town.daemon(0)._parts.store.tip.height, "it does not follow"
+    )
+    await town.end(1, clean=True)
+    (town.homes[1] / "kept.json").rename(key)
+    await town.start(1)
+    await until(lambda: town.daemon(1).core.started and town.daemon(1).core.replica.state.cleared, "it is not heard")
+    assert town.daemon(1).core.replica.state.mode is Mode.NORMAL, (
+        "the key votes since this epoch: its journal may be new"
+    )
