@@ -86,6 +86,11 @@ class Client:
         """Return the JSON answer of a read; with `retry` a node that is just starting is waited for."""
         return await self._call("GET", path, params=params, retry=retry)
 
+    async def lines(self, path: str, params: Mapping[str, str]) -> dict[str, Any]:
+        """Return the JSON lines of a read as the items of one document."""
+        text = await self._call("GET", path, params=params, text=True)
+        return {"schema": "hansa.events/1", "items": [json.loads(line) for line in text["text"].splitlines() if line]}
+
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a JSON body."""
         return await self._call("POST", path, data=json.dumps(body).encode(), kind="application/json")
@@ -128,6 +133,7 @@ class Client:
         data: bytes | None = None,
         kind: str = "",
         retry: bool = True,
+        text: bool = False,
     ) -> dict[str, Any]:
         import aiohttp
         from yarl import URL
@@ -154,6 +160,8 @@ class Client:
                     f"no answer from the node at {self._base}: {_reason(error)}",
                     "start it (hansa node run, hansa cluster up), or name another one with --api or --profile",
                 ) from None
+            if text and status < 400:
+                return {"text": body.decode("utf-8", "replace")}
             problem = _decode(body)
             if status < 400:
                 return problem

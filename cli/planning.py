@@ -7,7 +7,9 @@ what the companies run, and nothing is signed.
 
 from __future__ import annotations
 
+import asyncio
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 GAS: Final = 150_000
 """More than any call about contracts takes: gas of governance is counted by bytes, not proven by a compiler."""
+POLL_S: Final = 0.2
+"""Seconds between two looks at the height."""
 OPEN_BLOCKS: Final = 20_000
 """Heights for which a plan is open unless told otherwise: some hours under load, days without."""
 
@@ -170,6 +174,23 @@ def votes(plan: Mapping[str, Any], language: str) -> str:
     if begins:
         parts.append(say["begins"].format(height=begins[0]))
     return f"{say[plan['status']]}; " + "; ".join(parts)
+
+
+async def until_active(client: Client, plan: Mapping[str, Any], seconds: float) -> None:
+    """Wait until the contracts of an accepted plan run; on an idle network blocks follow until then by themselves."""
+    begin = max((one.get("active_from") or 0 for one in plan["contracts"]), default=0)
+    ends = time.monotonic() + seconds
+    while True:
+        height = int((await client.get("v1/status"))["height_executed"])
+        if height + 1 >= begin:
+            return
+        if time.monotonic() >= ends:
+            raise CommandFailed(
+                Exit.UNKNOWN,
+                f"it runs from height {begin} on, and the node is at {height}",
+                "look again with hansa contract history, or wait longer with --timeout",
+            )
+        await asyncio.sleep(POLL_S)
 
 
 def agree(language: str, company: str, *, yes: bool) -> None:

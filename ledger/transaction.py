@@ -125,8 +125,8 @@ def decode_transaction(envelope: bytes, chain_id: bytes) -> Transaction:
     )
 
 
-def unsigned(body: TxBody, tx_id: bytes) -> Transaction:
-    """Return the transaction of a body that nobody signed, to run it without a block: no keys stand in it."""
+def unsigned(body: TxBody, tx_id: bytes, signatures: tuple[tuple[bytes, bytes], ...] = ()) -> Transaction:
+    """Return the transaction of a body that nobody signed, to run it without a block; `signatures` as if they were."""
     return Transaction(
         tx_id=tx_id,
         envelope_hash=b"",
@@ -135,7 +135,7 @@ def unsigned(body: TxBody, tx_id: bytes) -> Transaction:
         nonce=body.nonce,
         valid_until_height=body.valid_until_height,
         gas_limit=body.gas_limit,
-        _parts=(body, ()),
+        _parts=(body, signatures),
     )
 
 

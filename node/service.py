@@ -18,14 +18,16 @@ from typing import TYPE_CHECKING, Final
 from contracts.interface import Interface
 from ledger.block import PROTOCOL_VERSION
 from ledger.codec import encode
+from ledger.errors import LedgerError
 from ledger.evidence import split_bodies
 from ledger.genesis import GenesisDocument
 from ledger.governance.act import GOVERNANCE
 from ledger.governance.follow import EpochEnd
+from ledger.governance.records import PAYLOADS, InstallContracts
 from ledger.proof import ReceiptClaim, ResultProof, StateClaim, receipt_claim, state_claim
 from ledger.receipt import ContractEvent
 from ledger.state import StateView
-from ledger.transaction import Transaction, decode_transaction
+from ledger.transaction import Transaction, TxBody, decode_transaction
 from node.access.feed import GOVERNANCE_FIELDS
 from node.api.ports import (
     BlockData,
@@ -41,6 +43,7 @@ from node.api.ports import (
 from node.api.tokens import TokenStore
 from node.core.effects import SubmitResult
 from node.core.programs import Linked, Programs, Step
+from node.core.rehearsal import Rehearsal, ask, rehearse
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
 from node.documents.vault import Vault
 from node.driver.loop import Driver
@@ -56,6 +59,10 @@ if TYPE_CHECKING:
 
 VERSION: Final = "0.1.0"
 _ROOT: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
+PLANS_REFUSED_MAX: Final = 4
+"""Plans of one submission that are refused after a review; more are left to the block, which refuses them too."""
+PROPOSE_ARGUMENTS: Final = 3
+_GOVERNANCE: Final = GOVERNANCE.encode()
 FAILING_ROWS_MAX: Final = 200
 """Rows of each table that a review reads: enough to show that an upgrade does not fit what is stored."""
 SUBMISSIONS_KEPT: Final = 20_000
@@ -176,6 +183,22 @@ class Service:
         self, view: StateView, sources: Mapping[str, bytes], name: str
     ) -> Sequence[tuple[str, bytes, int]]:
         return self._programs.failing_rows(view, sources, name, FAILING_ROWS_MAX)
+
+    @property
+    def max_tx_gas(self) -> int:
+        return self._identity.document.params.max_tx_gas
+
+    def rehearse(self, view: StateView, body: TxBody, wall_ms: int) -> Rehearsal:
+        linked = self._programs.at(view, view.height + 1)
+        head = self._store.header(view.height + 1)
+        before = self._store.header(view.height)
+        time_ms = head.header.time_ms if head else max(wall_ms, before.header.time_ms + 1 if before else 0)
+        interface = linked.interfaces.get(body.contract)
+        if interface is not None and body.method in interface.queries:
+            return ask(
+                linked, view, body.contract, body.method, body.args, time_ms, self.utc_offset_min, self.currencies
+            )
+        return rehearse(linked, view, body, self.chain_id, time_ms, self.utc_offset_min, self.currencies)
 
     def event_fields(self, event: ContractEvent, height: int) -> Sequence[Field] | None:
         if event.contract == GOVERNANCE:
@@ -335,7 +358,16 @@ class Service:
     # -- what waits ----------------------------------------------------------------------------------------------
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:
-        results = await self._driver.submit(tuple(envelopes))
+        refused: dict[int, SubmitResult] = {}
+        for at, envelope in enumerate(envelopes):
+            plan = self._plan_in(envelope)
+            if plan is not None:
+                found = await self._check_plan(*plan) if len(refused) < PLANS_REFUSED_MAX else None
+                if found is not None:
+                    refused[at] = found
+        passed = tuple(envelope for at, envelope in enumerate(envelopes) if at not in refused)
+        answers = iter(await self._driver.submit(passed) if passed else ())
+        results = [refused[at] if at in refused else next(answers) for at in range(len(envelopes))]
         waiting, submitted = self._driver.core.mempool.waiting, self._submitted
         for result in results:
             entry = None if result.code else waiting.get(result.tx_id)
@@ -344,6 +376,35 @@ class Service:
         while len(submitted) > SUBMISSIONS_KEPT:
             submitted.popitem(last=False)
         return results
+
+    def _plan_in(self, envelope: bytes) -> tuple[bytes, InstallContracts] | None:
+        """Return transaction id and plan of an envelope that proposes contracts; None for every other one."""
+        if _GOVERNANCE not in envelope:
+            return None
+        try:
+            tx = decode_transaction(envelope, self.chain_id)
+            kind, payload = tx.body.args[:2] if len(tx.body.args) == PROPOSE_ARGUMENTS else ("", b"")
+            if (tx.body.contract, tx.body.method, kind) != (GOVERNANCE, "propose", "contract"):
+                return None
+            plan = PAYLOADS["contract"].decode(payload)
+        except (LedgerError, TypeError):
+            return None  # the pool names what is wrong with it
+        return (tx.tx_id, plan) if isinstance(plan, InstallContracts) and plan.contracts else None
+
+    async def _check_plan(self, tx_id: bytes, plan: InstallContracts) -> SubmitResult | None:
+        """Return the refusal of a plan whose sources do not compile to what it says; else None (L58)."""
+        sources = {item.name: item.source for item in plan.contracts}
+        found = await self.review(sources)
+        if found.fault is not None:
+            fault = found.fault
+            text = f"{fault.contract}:{fault.line}:{fault.column}: {fault.text}"
+            return SubmitResult(tx_id=tx_id, code="source", detail=text)
+        known = {item.name: item.ir_hash for item in found.contracts}
+        for item in plan.contracts:
+            if known[item.name] != item.ir_hash:
+                text = f"{item.name} compiles to {known[item.name].hex()}, the plan says {item.ir_hash.hex()}"
+                return SubmitResult(tx_id=tx_id, code="source", detail=text)
+        return None
 
     async def wait_transaction(self, tx_id: bytes, *, final: bool, timeout_s: float) -> TransactionData | None:
         deadline = time.monotonic() + timeout_s

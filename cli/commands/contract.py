@@ -14,12 +14,14 @@ import click
 
 from cli import output, place, planning
 from cli.acting import Actor
+from cli.amounts import show_amount
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.language import LANGUAGES, chosen
 from cli.phrases import words
 from cli.profile import Session, command_options, run
+from cli.wallet import Wallet
 
 _files = click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 
@@ -234,11 +236,12 @@ def propose(
 
 @command.command()
 @click.argument("plan")
+@click.option("--wait", is_flag=True, help="When this vote accepts it, return once it runs.")
 @_lang
 @_yes
 @click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
 @command_options
-def approve(session: Session, plan: str, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
+def approve(session: Session, plan: str, wait: bool, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
     """Vote for a PLAN, named by its id or by its contract, after its review was shown.
 
     \b
@@ -253,7 +256,7 @@ def approve(session: Session, plan: str, lang: str | None, yes: bool, people: tu
     if session.talks:
         _tell_plan(found, language)
     planning.agree(language, session.profile.name or "this company", yes=yes)
-    _vote(session, found, True, language, people)
+    _vote(session, found, True, language, people, wait=wait)
 
 
 @command.command()
@@ -311,6 +314,105 @@ def resume(session: Session, name: str, open_for: int, lang: str | None, yes: bo
     from ledger.governance.records import ResumeContract
 
     _stop_or_go(session, "resume", encode(ResumeContract(name)), name, open_for, lang, yes, people)
+
+
+@command.command()
+@click.argument("contract", required=False)
+@click.argument("method", required=False)
+@click.argument("arguments", nargs=-1, metavar="[VALUE | NAME=VALUE]…")
+@click.option("--transaction", metavar="ID", help="Repeat this one over the state before its block.")
+@click.option("--at-height", type=click.IntRange(0), help="Run after this height; the newest state if left out.")
+@click.option("--role", "roles", multiple=True, metavar="ROLE[:CAPACITY]", help="Who would sign.")
+@click.option("--as", "people", multiple=True, help="Person who would sign; repeat it for a second one.")
+@click.option(
+    "--with-home", "homes", multiple=True, type=click.Path(file_okay=False), help="Other company that would sign too."
+)
+@click.option("--trace", is_flag=True, help="Show every statement that runs, with the values that change.")
+@command_options
+def simulate(
+    session: Session,
+    contract: str | None,
+    method: str | None,
+    arguments: tuple[str, ...],
+    transaction: str | None,
+    at_height: int | None,
+    roles: tuple[str, ...],
+    people: tuple[str, ...],
+    homes: tuple[str, ...],
+    trace: bool,
+) -> None:
+    """Run METHOD of CONTRACT without doing anything: what it reads, writes, posts and costs, or why it is refused.
+
+    Queries are answered in the same way. Nothing is signed and nothing is kept.
+
+    \b
+    hansa contract simulate invoices receive inv-…
+    hansa contract simulate invoices open_of inv-…
+    hansa contract simulate --transaction 8d1f… --trace
+    """
+    from cli import rehearsing
+
+    if (contract is None or method is None) == (transaction is None):
+        raise CommandFailed(Exit.USAGE, "name a contract with a method, or a transaction", "hansa contract show NAME")
+
+    async def work(client: Client) -> dict[str, Any]:
+        if transaction is not None:
+            body, height = await rehearsing.repeated(client, transaction)
+        else:
+            wallet = session.wallet()
+            others = [Wallet(Path(home)) for home in homes]
+            named = contract or "", method or ""
+            body = await rehearsing.composed(client, wallet, named, arguments, roles, people, others)
+            height = at_height
+        found = await rehearsing.rehearse(client, body, height if at_height is None else at_height, trace=trace)
+        sources = await rehearsing.sources(client, found) if session.talks else {}
+        return {**found, "sources": sources}
+
+    found = run(work, session)
+    sources = found.pop("sources")
+    if session.talks:
+        rehearsing.tell(found, sources)
+    else:
+        output.one(found, session.output, [], found["outcome"])
+
+
+@command.command()
+@click.argument("name")
+@click.option("--from", "first", help="Cursor after which to begin, as the last line of a list shows it.")
+@click.option("--limit", type=click.IntRange(1, 1_000), default=100, show_default=True, help="Events at most.")
+@command_options
+def events(session: Session, name: str, first: str | None, limit: int) -> None:
+    """List what contract NAME announced about your company; `governance` announces votes and contracts to everybody.
+
+    \b
+    hansa contract events late_fee
+    hansa contract events governance
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        asked = {"types": name, "limit": str(limit), **({"from": first} if first else {})}
+        return await client.lines("v1/events", asked)
+
+    found = run(work, session)
+    rows = [
+        [
+            item["id"],
+            item["time"],
+            item["type"].partition(".")[2],
+            ", ".join(f"{field} {_shown(value)}" for field, value in item["fields"].items()),
+        ]
+        for item in found["items"]
+    ]
+    output.emit(found, session.output, rows, ["CURSOR", "TIME", "EVENT", "FIELDS"])
+
+
+def _shown(value: Any) -> str:
+    """Return a field of an event for a person: amounts and companies by name."""
+    if isinstance(value, dict) and "amount" in value:
+        return show_amount(value, {})
+    if isinstance(value, dict) and "name" in value:
+        return str(value["name"])
+    return "-" if value is None else str(value)
 
 
 def _named(files: list[Path]) -> dict[str, bytes]:
@@ -414,7 +516,14 @@ def _propose(
     click.echo(planning.votes(done["plan"], language))
 
 
-def _vote(session: Session, found: Mapping[str, Any], approving: bool, language: str, people: tuple[str, ...]) -> None:
+def _vote(
+    session: Session,
+    found: Mapping[str, Any],
+    approving: bool,
+    language: str,
+    people: tuple[str, ...],
+    wait: bool = False,
+) -> None:
     identity = found["plan"]["id"]
 
     async def work(client: Client) -> dict[str, Any]:
@@ -425,7 +534,10 @@ def _vote(session: Session, found: Mapping[str, Any], approving: bool, language:
             prefer=people,
             seconds=session.timeout_s,
         )
-        return {"transaction": done, "plan": await client.get(f"v1/contract-plans/{identity}")}
+        plan = await client.get(f"v1/contract-plans/{identity}")
+        if wait and plan["status"] == "accepted":
+            await planning.until_active(client, plan, session.timeout_s)
+        return {"transaction": done, "plan": plan}
 
     done = run(work, session)
     document = {"schema": "hansa.contract-vote/1", "items": found["items"], **done}

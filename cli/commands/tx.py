@@ -80,11 +80,11 @@ def call(
     async def work(client: Client) -> dict[str, Any]:
         actor = Actor(client, session.wallet())
         await actor.open()
-        schema = await _method(client, contract, method)
+        schema = await find_method(client, contract, method)
         parties = any(item["type"] == "party" for item in schema["params"])
         known = await companies.fetch(client) if parties else Companies(())
         values = read_arguments(schema["params"], arguments, actor.currencies, known)
-        act = Act(contract, method, _signers(roles, contract, method, schema["authority"]))
+        act = Act(contract, method, signers(roles, contract, method, schema["authority"]))
         file, signings = await actor.compose(act, values, prefer=people, others=[Wallet(Path(home)) for home in homes])
         if generate_only:
             txfile.write(Path(generate_only), file)
@@ -362,7 +362,7 @@ def read_arguments(
     return values
 
 
-def _signers(roles: Sequence[str], contract: str, method: str, authority: str) -> tuple[tuple[str, str], ...]:
+def signers(roles: Sequence[str], contract: str, method: str, authority: str) -> tuple[tuple[str, str], ...]:
     """Return (role, capacity) of who signs: as told, as the business act has it, or as the contract's text says."""
     from ledger.transaction import CAPACITIES
 
@@ -388,7 +388,8 @@ def _signers(roles: Sequence[str], contract: str, method: str, authority: str) -
     return tuple((role, "maker" if place_ == 0 else "checker") for place_, role in enumerate(demanded))
 
 
-async def _method(client: Client, contract: str, method: str) -> dict[str, Any]:
+async def find_method(client: Client, contract: str, method: str, *, queries: bool = False) -> dict[str, Any]:
+    """Return what the node says about an action, or with `queries` about a query too; `query` tells which it is."""
     try:
         found = await client.get(f"v1/contracts/{contract}")
     except CommandFailed as failure:
@@ -400,7 +401,9 @@ async def _method(client: Client, contract: str, method: str) -> dict[str, Any]:
         raise CommandFailed(Exit.NOT_FOUND, f"there is no contract {contract}", step) from None
     actions: dict[str, Any] = found["actions"]
     if method in actions:
-        return dict(actions[method])
+        return {**actions[method], "query": False}
+    if queries and method in found["queries"]:
+        return {**found["queries"][method], "query": True}
     close = get_close_matches(method, actions, n=1)
     hint = f"did you mean {close[0]}?" if close else f"hansa contract show {contract}"
     what = "a query; it needs no transaction" if method in found["queries"] else "no action"

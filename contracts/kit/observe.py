@@ -55,29 +55,74 @@ def trace(
     """Run the one test with this title; return its report and every statement it ran, at most ENTRIES_MAX."""
     codes, name, tests = load_all(source, used, currencies)
     chosen = tuple(test for test in tests if test.title == title)
-    names = {contract: slot_names(code, codes) for contract, code in codes.items()}
-    found: list[Entry] = []
-    last: list[Run] = []
-    seen: dict[int, str] = {}
+    watching = Watching(codes, currencies)
+    report = run_loaded(codes, name, chosen, link(codes, watching))
+    return report, tuple(
+        Entry(step.contract, step.line, TX_GAS - step.gas_left, step.locals) for step in watching.steps[:ENTRIES_MAX]
+    )
 
-    def watch(unit: Unit, statement: ir.Statement, frame: Frame) -> None:
+
+class Watched(NamedTuple):
+    """A statement about to run: gas that is left, and values of locals that changed since the last one."""
+
+    contract: str
+    line: int
+    gas_left: int
+    locals: tuple[tuple[str, str], ...]
+
+
+class Watching:
+    """What `link` calls before each statement: keeps the first ENTRIES_MAX of them, and all gas by line."""
+
+    def __init__(self, codes: Mapping[str, Code], currencies: CurrencyTable) -> None:
+        self.steps: list[Watched] = []
+        self.cut = False
+        self.lines: dict[tuple[str, int], list[int]] = {}
+        """(contract, line) -> [times it ran, gas until the next statement]."""
+        self._codes = codes
+        self._currencies = currencies
+        self._names: dict[str, list[tuple[int, Slots]]] = {}
+        self._run: Run | None = None
+        self._seen: dict[int, str] = {}
+        self._last: tuple[list[int], int] | None = None
+
+    def begin(self) -> None:
+        """Forget everything, before another call."""
+        self.steps, self.lines, self.cut, self._run, self._last = [], {}, False, None, None
+        self._seen.clear()
+
+    def end(self, gas_left: int) -> None:
+        """Count what the last statement used."""
+        if self._last is not None:
+            self._last[0][1] += max(0, self._last[1] - gas_left)
+        self._last = None
+
+    def __call__(self, unit: Unit, statement: ir.Statement, frame: Frame) -> None:
         run: Run = frame[0]
-        if not last or last[0] is not run:
-            last[:] = [run]
-            seen.clear()
-        slots = _routine_slots(names[unit.name], statement.line)
-        changed = []
-        for slot, (local, kind) in slots.items():
-            if slot < len(frame) and frame[slot] is not None:
-                shown = _shown(kind, frame[slot], currencies)
-                if seen.get(slot) != local + shown:
-                    seen[slot] = local + shown
-                    changed.append((local, shown))
-        if len(found) < ENTRIES_MAX:
-            found.append(Entry(unit.name, statement.line, TX_GAS - run.gas, tuple(changed)))
+        if self._run is not run:
+            self._run, self._last = run, None
+            self._seen.clear()
+        if self._last is not None:
+            self._last[0][1] += self._last[1] - run.gas
+        line = self.lines.setdefault((unit.name, statement.line), [0, 0])
+        line[0] += 1
+        self._last = line, run.gas
+        if len(self.steps) >= ENTRIES_MAX:
+            self.cut = True
+            return
+        self.steps.append(Watched(unit.name, statement.line, run.gas, self._changed(unit.name, statement.line, frame)))
 
-    report = run_loaded(codes, name, chosen, link(codes, watch))
-    return report, tuple(found)
+    def _changed(self, contract: str, line: int, frame: Frame) -> tuple[tuple[str, str], ...]:
+        if contract not in self._names:
+            self._names[contract] = slot_names(self._codes[contract], self._codes)
+        changed = []
+        for slot, (local, kind) in _routine_slots(self._names[contract], line).items():
+            if slot < len(frame) and frame[slot] is not None:
+                shown = _shown(kind, frame[slot], self._currencies)
+                if self._seen.get(slot) != local + shown:
+                    self._seen[slot] = local + shown
+                    changed.append((local, shown))
+        return tuple(changed)
 
 
 def coverage(source: bytes, used: Sequence[tuple[str, bytes]], currencies: CurrencyTable) -> tuple[TestReport, Reached]:

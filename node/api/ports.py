@@ -17,9 +17,10 @@ from ledger.certificate import CommitCertificate
 from ledger.governance.follow import EpochEnd
 from ledger.receipt import ContractEvent, Receipt
 from ledger.state import StateView
-from ledger.transaction import Transaction
+from ledger.transaction import Transaction, TxBody
 from node.api.tokens import TokenStore
 from node.core.effects import SubmitResult
+from node.core.rehearsal import Rehearsal
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
 
 
@@ -362,6 +363,15 @@ class NodeService(Protocol):
         self, view: StateView, sources: Mapping[str, bytes], name: str
     ) -> Sequence[tuple[str, bytes, int]]:
         """Return (table, state key, line) of stored rows that the reviewed `sources` could not read or keep (L62)."""
+        ...
+
+    @property
+    def max_tx_gas(self) -> int:
+        """Most gas that one transaction may declare."""
+        ...
+
+    def rehearse(self, view: StateView, body: TxBody, wall_ms: int) -> Rehearsal:
+        """Run a call over `view` as the next block would, on a throw-away overlay (L65)."""
         ...
 
     @property

@@ -22,7 +22,20 @@ import msgspec
 import structlog
 from aiohttp import web
 
-from node.api import books, business, chain, entry, events, find, governance, intake, invoices, network, plans
+from node.api import (
+    books,
+    business,
+    chain,
+    entry,
+    events,
+    find,
+    governance,
+    intake,
+    invoices,
+    network,
+    plans,
+    rehearsals,
+)
 from node.api.call import ANONYMOUS, Answer, Call, Handler, Principal
 from node.api.engine import Engine, unauthenticated
 from node.api.limits import Buckets, LoginGuard, Verdict
@@ -37,6 +50,7 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     **network.HANDLERS,
     **governance.HANDLERS,
     **plans.HANDLERS,
+    **rehearsals.HANDLERS,
     **chain.HANDLERS,
     **invoices.HANDLERS,
     **business.HANDLERS,

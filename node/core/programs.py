@@ -126,10 +126,11 @@ class Linked:
 class StateHost:
     """Reads a state for somebody who only looks: no signers, no writes."""
 
-    def __init__(self, reader: Reader) -> None:
+    def __init__(self, reader: Reader, height: int = 0, day: int = 0) -> None:
         self._reader = reader
         self.tx_id = b""
-        self.height = self.day = 0
+        self.height = height
+        self.day = day
         self.signers: tuple[Signer, ...] = ()
 
     def get(self, key: bytes) -> bytes | None:

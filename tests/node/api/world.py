@@ -51,7 +51,7 @@ from ledger.registry.records import (
     node_id,
     user_id,
 )
-from ledger.state import MemoryState
+from ledger.state import MemoryState, StateView
 from ledger.transaction import SignerRef, Transaction, TxBody, check_expiry, decode_transaction, sign_transaction
 from ledger.transition import apply_block
 from node.access.feed import GOVERNANCE_FIELDS
@@ -64,12 +64,17 @@ from node.api.ports import (
     HeadData,
     MemberStatus,
     NotYet,
+    Step,
     TransactionData,
     TxState,
 )
 from node.api.tokens import DAY_MS, TokenStore
 from node.core.effects import SubmitResult
+from node.core.programs import Programs
+from node.core.rehearsal import Rehearsal, ask, rehearse
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
+from node.review.wire import Task, Verdict
+from node.review.worker import judge
 
 START_MS = 1_772_700_000_000
 """2026-03-05 08:40 UTC."""
@@ -89,6 +94,12 @@ ROLES = {
 @cache
 def library() -> Program:
     return program(sources(), dict(ISO_4217))
+
+
+@cache
+def programs() -> Programs:
+    """Links the contracts of every world; those of genesis are compiled once."""
+    return Programs(dict(ISO_4217))
 
 
 def seed(*parts: object) -> bytes:
@@ -308,7 +319,7 @@ class World:
         )
         raw = encode(header)
         identity = block_id(raw)
-        result = apply_block(view, header, transactions, self.program, self.document.utc_offset_min)
+        result = apply_block(view, header, transactions, programs(), self.document.utc_offset_min)
         self.states.append(view.apply(result.writes, result.nodes, result.height, result.state_root, result.exec_root))
         self.roots.append((result.state_root, result.receipts_root))
         block = BlockData(
@@ -320,7 +331,7 @@ class World:
             receipts=result.receipts,
         )
         self.blocks.append(block)
-        for position, (tx, receipt) in enumerate(zip(transactions, result.receipts, strict=True)):
+        for position, (tx, receipt) in enumerate(zip(transactions, result.receipts, strict=False)):
             self.places[tx.tx_id] = (height, position)
             self.pending.pop(tx.tx_id, None)
             self.log += [Row(height, position, index, tx.tx_id, event) for index, event in enumerate(receipt.events)]
@@ -408,17 +419,42 @@ class World:
 
     @property
     def interfaces(self) -> Mapping[str, Any]:
-        return self.program.interfaces
+        return programs().at(self.states[-1], self.states[-1].height + 1).interfaces
+
+    @property
+    def max_tx_gas(self) -> int:
+        return self.document.params.max_tx_gas
+
+    def steps(self, view: StateView) -> Sequence[Step]:
+        return programs().steps(view)
+
+    async def review(self, sources: Mapping[str, bytes]) -> Verdict:
+        """As the process does it, in this one."""
+        return judge(
+            Task(dict(ISO_4217), (*(dict(step.sources) for step in self.steps(self.states[-1])), dict(sources)))
+        )
+
+    def failing_rows(
+        self, view: StateView, sources: Mapping[str, bytes], name: str
+    ) -> Sequence[tuple[str, bytes, int]]:
+        return programs().failing_rows(view, sources, name, 200)
+
+    def rehearse(self, view: StateView, body: TxBody, wall_ms: int) -> Rehearsal:
+        linked = programs().at(view, view.height + 1)
+        if body.method in linked.interfaces[body.contract].queries:
+            return ask(linked, view, body.contract, body.method, body.args, wall_ms, self.utc_offset_min, ISO_4217)
+        return rehearse(linked, view, body, self.chain, wall_ms, self.utc_offset_min, ISO_4217)
 
     def event_fields(self, event: ContractEvent, height: int) -> Sequence[Field] | None:
         if event.contract == GOVERNANCE:
             return GOVERNANCE_FIELDS.get(event.name)
-        schema = self.program.interfaces[event.contract].events.get(event.name)
+        interface = programs().at(self.states[-1], height).interfaces.get(event.contract)
+        schema = None if interface is None else interface.events.get(event.name)
         return None if schema is None else schema.fields
 
     @property
     def sources(self) -> Mapping[str, bytes]:
-        return dict(sources())
+        return programs().at(self.states[-1], self.states[-1].height + 1).sources
 
     @property
     def names(self) -> Mapping[str, str]:

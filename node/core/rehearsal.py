@@ -1,0 +1,205 @@
+"""A dry run: what a transaction or a query would do to a state, and how, without doing it (L65).
+
+The transaction goes through the same execution of a block as a real one, alone, on a throw-away overlay; signatures are
+not asked for, everything else is. The contracts are linked once more with a watch before each statement, which changes
+neither results nor gas. What comes back says which rows were read and written, what each line cost, and why it ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from contracts.host import Host, Outcome
+from contracts.kit.observe import Watched, Watching
+from contracts.limits import QUERY_GAS
+from contracts.runtime import Program, link
+from ledger.block import EMPTY_LIST_ROOT, PROTOCOL_VERSION, Header
+from ledger.codec import encode
+from ledger.crypto.ed25519 import SIGNATURE_BYTES
+from ledger.crypto.hashing import Tag, signing_digest
+from ledger.governance.programs import Examined, Lineage
+from ledger.ids import ZERO_HASH
+from ledger.money import CurrencyTable
+from ledger.receipt import STATUS_FAILED, STATUS_OK, Receipt
+from ledger.registry.lookup import NONCE_PREFIX, read_user
+from ledger.state import StateView
+from ledger.transaction import TxBody, unsigned
+from ledger.transition import BlockExecution, day_number
+from node.core.programs import Linked, StateHost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """`reads` and `writes` in the order of the first one, by state key; `lines`: (contract, line) -> (times, gas).
+
+    `steps` are the first statements that ran, with the gas left before each; `cut`: there were more.
+    """
+
+    receipt: Receipt
+    reads: Mapping[bytes, bytes | None]
+    writes: Mapping[bytes, tuple[bytes | None, bytes | None]]
+    """State key -> (before, after)."""
+    lines: Mapping[tuple[str, int], tuple[int, int]]
+    steps: Sequence[Watched]
+    cut: bool
+
+
+class Recorder:
+    """A host that hands everything on and notes what is read through it."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self.tx_id, self.height, self.day, self.signers = host.tx_id, host.height, host.day, host.signers
+        self.reads: dict[bytes, bytes | None] = {}
+
+    def get(self, key: bytes) -> bytes | None:
+        value = self._host.get(key)
+        self.reads.setdefault(key, value)
+        return value
+
+    def put(self, key: bytes, value: bytes) -> None:
+        self._host.put(key, value)
+
+    def delete(self, key: bytes) -> None:
+        self._host.delete(key)
+
+    def scan(self, low: bytes, high: bytes, count: int) -> list[bytes]:
+        return self._host.scan(low, high, count)
+
+    def decide(self, signer: int, role: str, company: str | None, apart: tuple[str, ...]) -> str:
+        return self._host.decide(signer, role, company, apart)
+
+    def company_has(self, company: str, role: str) -> bool:
+        return self._host.company_has(company, role)
+
+
+class Stage:
+    """The contracts of one height, watched: the runtime of a rehearsal. It runs no schedules."""
+
+    def __init__(self, linked: Linked, currencies: CurrencyTable) -> None:
+        codes = linked.program.codes
+        self._linked = linked
+        self.watching = Watching(codes, currencies)
+        self.program: Program = link(codes, self.watching)
+        self.reads: Mapping[bytes, bytes | None] = {}
+
+    def execute(self, contract: str, method: str, args: tuple[Any, ...], host: Host, gas_limit: int) -> Outcome:
+        return self._watched(self.program.execute, contract, method, args, host, gas_limit)
+
+    def query(self, contract: str, method: str, args: tuple[Any, ...], host: Host, gas_limit: int) -> Outcome:
+        return self._watched(self.program.query, contract, method, args, host, gas_limit)
+
+    def uses(self, contract: str) -> tuple[str, ...]:
+        return self._linked.uses(contract)
+
+    def examine(self, planned: Sequence[Lineage]) -> Mapping[str, Examined] | str:
+        return self._linked.examine(planned)
+
+    def _watched(
+        self,
+        run: Callable[[str, str, tuple[Any, ...], Host, int], Outcome],
+        contract: str,
+        method: str,
+        args: tuple[Any, ...],
+        host: Host,
+        gas_limit: int,
+    ) -> Outcome:
+        recorder = Recorder(host)
+        outcome = run(contract, method, args, recorder, gas_limit)
+        self.watching.end(gas_limit - outcome.gas_used)
+        self.reads = recorder.reads
+        return outcome
+
+
+def rehearse(
+    linked: Linked,
+    view: StateView,
+    body: TxBody,
+    chain_id: bytes,
+    time_ms: int,
+    utc_offset_min: int,
+    currencies: CurrencyTable,
+) -> Rehearsal:
+    """Return what a transaction with this body would do in the block after `view`, at block time `time_ms`.
+
+    `linked` are the contracts of that block. Signatures are taken to be there, made with the registered keys.
+    """
+    raw = encode(body)
+    keys = [user.public_key if (user := read_user(view, ref.user_id)) else b"" for ref in body.signers]
+    tx = unsigned(body, signing_digest(Tag.SIG_TX, chain_id, raw), tuple((key, bytes(SIGNATURE_BYTES)) for key in keys))
+    stage = Stage(linked, currencies)
+    execution = BlockExecution(view, _header(view, chain_id, time_ms), stage, utc_offset_min)
+    execution.run((tx,))
+    result = execution.finish()
+    writes = {
+        key: (view.get(key), value)
+        for key, value in result.writes
+        if not key.startswith(NONCE_PREFIX) and view.get(key) != value
+    }
+    return _rehearsal(result.receipts[0], stage, writes)
+
+
+def ask(
+    linked: Linked,
+    view: StateView,
+    contract: str,
+    method: str,
+    args: tuple[Any, ...],
+    time_ms: int,
+    utc_offset_min: int,
+    currencies: CurrencyTable,
+) -> Rehearsal:
+    """Return what a query answers over `view` (L65)."""
+    stage = Stage(linked, currencies)
+    host = StateHost(view, view.height, day_number(time_ms, utc_offset_min))
+    outcome = stage.query(contract, method, args, host, QUERY_GAS)
+    receipt = Receipt(
+        tx_id=ZERO_HASH,
+        contract=contract,
+        version=outcome.version,
+        method=method,
+        status=STATUS_OK if outcome.abort is None else STATUS_FAILED,
+        gas_used=outcome.gas_used,
+        abort=() if outcome.abort is None else (outcome.abort,),
+        events=(),
+        result=outcome.result,
+    )
+    return _rehearsal(receipt, stage, {})
+
+
+def _rehearsal(receipt: Receipt, stage: Stage, writes: Mapping[bytes, tuple[bytes | None, bytes | None]]) -> Rehearsal:
+    watching = stage.watching
+    return Rehearsal(
+        receipt=receipt,
+        reads=stage.reads,
+        writes=writes,
+        lines={place: (times, gas) for place, (times, gas) in watching.lines.items()},
+        steps=tuple(watching.steps),
+        cut=watching.cut,
+    )
+
+
+def _header(view: StateView, chain_id: bytes, time_ms: int) -> Header:
+    """Return the header of a block that nobody makes: only what execution looks at is true."""
+    return Header(
+        version=PROTOCOL_VERSION,
+        chain_id=chain_id,
+        epoch=0,
+        height=view.height + 1,
+        parent_id=ZERO_HASH,
+        tx_root=EMPTY_LIST_ROOT,
+        tx_count=1,
+        size_bytes=0,
+        time_ms=time_ms,
+        proposer=0,
+        exec_height=view.height,
+        exec_root=view.exec_root,
+        members_hash=ZERO_HASH,
+        next_members_hash=ZERO_HASH,
+        evidence_root=EMPTY_LIST_ROOT,
+        last_cert_height=0,
+        last_cert_hash=ZERO_HASH,
+        params_hash=ZERO_HASH,
+    )

@@ -1,0 +1,463 @@
+"""The contracts of each height over real blocks: what begins, what is built and armed, what runs by itself (L53-L63)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from contracts.runtime import link
+from ledger.codec import encode
+from ledger.errors import InvariantViolated
+from ledger.genesis import ContractMeta, code_id, contract_key
+from ledger.governance.programs import Lineage, versions
+from ledger.governance.records import InstallContracts, PlannedContract, ResumeContract, SuspendContract
+from ledger.receipt import Receipt
+from ledger.state import MemoryState
+from ledger.transition import SCHEDULE_CALL_GAS, SCHEDULE_ENTRIES_MAX, SCHEDULE_GAS_MAX, schedule_id
+from node.core.programs import HISTORIES_KEPT, Programs
+from tests.ledger.governance.conftest import League, events, found_league, outcome
+
+CURRENCIES = {"CNY": 2, "EUR": 2}
+DAY_MS = 86_400_000
+BILLS = b"""contract bills version 1
+
+table Bill key id: text(20):
+    owner: party, state: int, due: date
+
+event Late: id: text(20), owner: party, version: int
+event Night: height: int
+
+action add(id: text(20), due: date, state: int) by role preparer of caller:
+    put Bill(id = id, owner = caller, due = due, state = state)
+
+schedule late on Bill.due where row.state != 0:
+    require row.state != 13 else unlucky "no thirteen"
+    update Bill[row.id] with state = 0
+    emit Late(id = row.id, owner = row.owner, version = 1)
+
+schedule nightly every day:
+    emit Night(height = height)
+"""
+BILLS_TWO = (
+    BILLS.replace(b"version 1\n", b"version 2 replaces 1\n", 1)
+    .replace(
+        b"due: date\n\n",
+        b"due: date, weight: int\n    index (owner, weight)\n\nmigrate Bill: weight = 100 / row.state\n\n",
+        1,
+    )
+    .replace(b"100 / row.state", b"floor_div(100, row.state)")
+    .replace(b"state = state)", b"state = state, weight = state)")
+    .replace(b"version = 1)", b"version = 2)")
+    + b"""
+query heavy(who: party, least: int) -> int:
+    var found = 0
+    for bill in Bill where bill.owner == who and bill.weight >= least limit 10:
+        found = found + 1
+    return found
+"""
+)
+READERS = b"""contract readers version 1
+uses bills@1
+
+action look(id: text(20)) by anyone:
+    require id != "" else empty "no id"
+"""
+
+
+@dataclass
+class Chain:
+    """A league whose blocks run what its state says."""
+
+    league: League
+    programs: Programs
+    calls: int = 0
+    scheduled: list[Receipt] = field(default_factory=list)
+
+    @staticmethod
+    def found(*sources: tuple[str, bytes]) -> Chain:
+        programs = Programs(CURRENCIES)
+        codes = programs.compiled([dict(sources)]) if sources else {}
+        league = found_league(
+            contracts=[(name, source, codes[name].version, codes[name].interface.ir_hash) for name, source in sources]
+        )
+        league.runtime = programs  # type: ignore[assignment]  # a linker gives the runtime of each height
+        return Chain(league, programs)
+
+    def planned(self, **sources: bytes) -> InstallContracts:
+        steps = [step.sources for step in self.programs.steps(self.league.state)]
+        codes = self.programs.compiled([*steps, sources])
+        items = (PlannedContract(name, sources[name], codes[name].interface.ir_hash) for name in sorted(sources))
+        return InstallContracts(tuple(items), 0)
+
+    def install(self, **sources: bytes) -> int:
+        """Agree on sources and return the height from which they run; the next block is the one before it."""
+        receipt = self.league.agree("contract", self.planned(**sources))
+        assert receipt.result == "accepted", receipt.events
+        begin = versions(self.league.state, sorted(sources)[0])[-1].active_from
+        self.league.advance(begin)
+        return begin
+
+    def add(self, id_: str, due: str, state: int, contract: str = "bills") -> Receipt:
+        league = self.league
+        call = league.call(league.firms[0], "add", id_, due, state, contract=contract, roles=("preparer", "approver"))
+        return self.block(call)[0]
+
+    def block(self, *calls: Any) -> tuple[Receipt, ...]:
+        receipts = self.league.block(*calls)
+        self.scheduled = list(receipts[len(calls) :])
+        return receipts[: len(calls)]
+
+    def night(self) -> None:
+        """The next block is one of the next day."""
+        self.league.time_ms += DAY_MS
+
+
+def today(league: League, shift: int = 0) -> str:
+    from contracts.values import date_text
+    from ledger.transition import day_number
+
+    return date_text(day_number(league.time_ms, 0) + shift)
+
+
+# -- what runs -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.control("L59", "L63")
+def test_l63_the_same_object_answers_for_every_height_and_another_one_answers_alike() -> None:
+    chain = Chain.found(("bills", BILLS))
+    begin = chain.install(bills=BILLS_TWO)
+    state = chain.league.state
+    fresh = Programs(CURRENCIES)
+    for programs in (chain.programs, fresh):
+        assert programs.at(state, begin - 1).program.codes["bills"].version == 1
+        assert programs.at(state, begin).program.codes["bills"].version == 2
+        assert programs.at(state, begin + 10**6) is programs.at(state, begin)
+        assert (programs.at(state, 0).since, programs.at(state, begin).since) == (0, begin)
+        assert (programs.next_activation(state, begin - 1), programs.next_activation(state, begin)) == (begin, 0)
+        assert programs.at(state, begin).sources["bills"] == BILLS_TWO
+
+
+def test_l44_a_plan_of_several_contracts_that_need_each_other_begins_as_one() -> None:
+    chain = Chain.found(("bills", BILLS), ("readers", READERS))
+    readers = READERS.replace(b"version 1", b"version 2 replaces 1").replace(b"bills@1", b"bills@2")
+    begin = chain.install(bills=BILLS_TWO, readers=readers)
+    codes = chain.programs.at(chain.league.state, begin).program.codes
+    assert [code.version for code in codes.values()] == [2, 2]
+    assert chain.programs.at(chain.league.state, begin).uses("readers") == ("bills",)
+    assert chain.programs.at(chain.league.state, begin).uses("nothing") == ()
+
+
+@pytest.mark.control("L44")
+def test_l44_a_user_is_compiled_again_and_one_that_no_longer_fits_stops_the_plan() -> None:
+    asks = READERS.replace(b"bills@1", b"bills@1").replace(b'require id != ""', b'require bills.kind_of(id) != ""')
+    asked = BILLS + b"\nquery kind_of(id: text(20)) -> text(20):\n    return id\n"
+    chain = Chain.found(("bills", asked), ("readers", asks))
+    kept = BILLS_TWO + b'\nquery kind_of(id: text(20)) -> text(20):\n    return "x"\n'
+    before = chain.programs.at(chain.league.state, 1).program.codes["readers"]
+    begin = chain.install(bills=kept)
+    after = chain.programs.at(chain.league.state, begin).program.codes["readers"]
+    assert before.used != after.used and after.source == before.source
+    three = BILLS_TWO.replace(b"version 2 replaces 1", b"version 3 replaces 2").replace(
+        b"\nmigrate Bill: weight = floor_div(100, row.state)\n", b""
+    )
+    verdict = chain.programs.examine(
+        [
+            Lineage("bills", ((0, asked), (begin, kept), (begin + 50, three))),
+            Lineage("readers", ((0, asks),)),
+        ]
+    )
+    assert isinstance(verdict, str) and "readers: it no longer fits version 3 of bills" in verdict
+
+
+@pytest.mark.control("L59")
+def test_l59_a_node_whose_compiler_differs_stops() -> None:
+    chain = Chain.found(("bills", BILLS))
+    state = chain.league.state
+    wrong = ContractMeta("bills", 1, 1, code_id(BILLS), bytes(32), 0, "active")
+    altered = state.apply([(contract_key("bills"), encode(wrong))], {}, 0, state.state_root, state.exec_root)
+    with pytest.raises(InvariantViolated, match=r"run the version of this program that they run \(L59\)"):
+        Programs(CURRENCIES).at(altered, 1)
+
+
+def test_l59_a_broken_source_in_the_state_stops_the_node() -> None:
+    chain = Chain.found(("bills", BILLS))
+    broken = found_league(contracts=[("bills", b"contract bills version 1\n???\n", 1, bytes(32))])
+    with pytest.raises(InvariantViolated, match="do not compile here"):
+        chain.programs.at(broken.state, 1)
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        (b"contract bills version 1\n\n???\n", "bills: 3:1"),
+        (b"tests for bills\n", "file of tests"),
+        (BILLS.replace(b"contract bills", b"contract others"), "the source calls itself others"),
+        (BILLS_TWO, "no version is active, and it replaces another"),
+        (READERS.replace(b"contract readers", b"contract bills").replace(b"uses bills", b"uses gone"), "gone"),
+        (b"\xff\xfe", "bills: "),
+        (b"contract bills version 1\n" * 3000, "bills: "),
+    ],
+)
+def test_l58_examining_any_bytes_gives_a_text(source: bytes, said: str) -> None:
+    verdict = Programs(CURRENCIES).examine([Lineage("bills", ((0, source),))])
+    assert isinstance(verdict, str) and said in verdict
+
+
+def test_examining_many_plans_keeps_a_bounded_number_of_them() -> None:
+    programs = Programs(CURRENCIES)
+    for number in range(HISTORIES_KEPT + 8):
+        source = BILLS.replace(b"!= 13", b"!= %d" % (100 + number))
+        verdict = programs.examine([Lineage("bills", ((0, source),))])
+        assert isinstance(verdict, Mapping) and verdict["bills"].code_id == code_id(source)
+    assert len(programs._codes) == HISTORIES_KEPT
+
+
+def test_compiling_begins_after_the_longest_known_part(monkeypatch: pytest.MonkeyPatch) -> None:
+    programs = Programs(CURRENCIES)
+    programs.compiled([{"bills": BILLS}])
+    import node.core.programs as place
+
+    asked: list[list[str]] = []
+
+    def counting(codes: Any, sources: Any, currencies: Any) -> Any:
+        asked.append(sorted(sources))
+        return link_install(codes, sources, currencies)
+
+    link_install = place.install
+    monkeypatch.setattr(place, "install", counting)
+    programs.compiled([{"bills": BILLS}, {"readers": READERS}])
+    programs.compiled([{"bills": BILLS}, {"readers": READERS}])
+    assert asked == [["readers"]]
+
+
+# -- what begins ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.control("L62")
+def test_l62_a_new_index_holds_the_rows_of_before_and_a_row_that_cannot_be_lifted_is_left_out() -> None:
+    chain = Chain.found(("bills", BILLS))
+    later = today(chain.league, 1000)
+    for id_, state in (("a", 5), ("b", 5), ("c", 4), ("zero", 0)):
+        assert outcome(chain.add(id_, later, state))[0] == "ok"
+    begin = chain.install(bills=BILLS_TWO)
+    assert chain.league.state.scan(b"x", b"y", 10) == []
+    root = chain.league.state.state_root
+    chain.block()  # the first one of version 2
+    assert chain.league.height == begin + 1
+    entries = chain.league.state.scan(b"x", b"y", 10)
+    assert len(entries) == 3, "floor_div(100, 0) aborts, so that row is readable by nobody"
+    linked = chain.programs.at(chain.league.state, begin + 1)
+    assert sorted(key for key, _ in linked.index_entries(chain.league.state)) == entries
+    owner = chain.league.firms[0].company_id
+    from node.core.programs import StateHost
+
+    host = StateHost(chain.league.state)
+    assert linked.program.query("bills", "heavy", (owner, 20), host, 100_000).result == 3
+    assert chain.programs.failing_rows(chain.league.state, {"bills": BILLS_TWO}, "nothing", 10) == ()
+    assert root == chain.league.state.state_root, "index entries stand outside the root (H6)"
+
+
+@pytest.mark.control("L62")
+def test_l62_a_review_names_the_stored_rows_that_do_not_fit() -> None:
+    chain = Chain.found(("bills", BILLS))
+    chain.add("good", today(chain.league, 1000), 5)
+    chain.add("zero", today(chain.league, 1000), 0)
+    ((table, key, line),) = chain.programs.failing_rows(chain.league.state, {"bills": BILLS_TWO}, "bills", 10)
+    assert (table, line) == ("Bill", 7) and b"zero" in key
+    fresh = BILLS.replace(b"contract bills", b"contract more")
+    assert chain.programs.failing_rows(chain.league.state, {"more": fresh}, "more", 10) == ()
+
+
+# -- what runs by itself -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.control("L53", "L54")
+def test_l54_entries_run_before_the_transactions_with_receipts_after_theirs() -> None:
+    chain = Chain.found(("bills", BILLS))
+    assert chain.scheduled == []
+    assert outcome(chain.add("a", today(chain.league), 1))[0] == "ok"
+    league = chain.league
+    receipt = chain.add("a", today(league, 5), 7)  # runs first, then this call gives it a new date
+    (late,) = chain.scheduled
+    assert (late.contract, late.method, late.version, late.status) == ("bills", "late", 1, 0)
+    assert late.events[0].fields == ("a", league.firms[0].company_id, 1)
+    key = chain.programs.at(league.state, 1).interfaces["bills"].row_key("Bill", ("a",))
+    prefix = chain.programs.at(league.state, 1).interfaces["bills"].table_range("Bill")[0]
+    assert late.tx_id == schedule_id(league.state.height, "bills", "late", key[len(prefix) :])
+    assert receipt.tx_id != late.tx_id and late.gas_used > 0
+    assert league.last is not None and len(league.last.receipts) == 2
+    chain.block()
+    assert chain.scheduled == [], "it waits for its new date"
+
+
+@pytest.mark.control("L54")
+def test_l54_what_runs_every_day_is_armed_when_it_begins_and_runs_once_for_missed_days() -> None:
+    chain = Chain.found(("bills", BILLS))
+    chain.block()
+    chain.night()
+    chain.block()
+    assert [receipt.method for receipt in chain.scheduled] == ["nightly"]
+    assert chain.scheduled[0].events[0].fields == (chain.league.state.height,)
+    for _ in range(3):
+        chain.night()
+    chain.block()
+    assert [receipt.method for receipt in chain.scheduled] == ["nightly"]
+    chain.block()
+    assert chain.scheduled == []
+
+
+@pytest.mark.control("L55")
+def test_l55_an_abort_is_a_failed_receipt_undoes_everything_and_is_not_repeated() -> None:
+    chain = Chain.found(("bills", BILLS))
+    chain.add("bad", today(chain.league), 13)
+    before = chain.league.state
+    chain.block()
+    (receipt,) = chain.scheduled
+    assert (receipt.status, receipt.abort[0].reason, receipt.events) == (1, "unlucky", ())
+    assert chain.league.last is not None
+    assert {key[:1] for key, _ in chain.league.last.writes} == {
+        b"s",
+        b"p",
+    } and before.height + 1 == chain.league.state.height
+    chain.night()
+    chain.block()
+    assert [receipt.method for receipt in chain.scheduled] == ["nightly"]
+    chain.add("bad", today(chain.league, 1), 1)
+    chain.night()
+    chain.block()
+    assert {receipt.method for receipt in chain.scheduled} == {"nightly", "late"}
+
+
+@pytest.mark.control("L60")
+def test_l60_schedules_of_a_suspended_contract_wait_and_others_go_on() -> None:
+    others = BILLS.replace(b"contract bills", b"contract acts")
+    chain = Chain.found(("bills", BILLS), ("acts", others))
+    league = chain.league
+    assert league.agree("suspend_contract", SuspendContract("acts")).result == "accepted"
+    assert outcome(chain.add("x", today(league), 1, "acts")) == ("suspended", "L60")
+    assert league.agree("resume_contract", ResumeContract("acts")).result == "accepted"
+    first, second = (
+        league.call(league.firms[0], "add", "x", today(league), 1, contract=name, roles=("preparer", "approver"))
+        for name in ("acts", "bills")
+    )
+    proposal = league.propose(league.firms[0], "suspend_contract", SuspendContract("acts")).tx_id
+    league.do(league.firms[1], "vote", proposal, True)
+    assert [
+        outcome(item)[0] for item in chain.block(first, second, league.call(league.firms[2], "vote", proposal, True))
+    ] == ["ok"] * 3
+    chain.block()
+    assert [receipt.contract for receipt in chain.scheduled] == ["bills"]
+    league.agree("resume_contract", ResumeContract("acts"))
+    chain.block()
+    assert [receipt.contract for receipt in chain.scheduled] == ["acts"]
+
+
+@pytest.mark.control("L54")
+def test_l54_one_block_runs_a_bounded_number_of_entries_in_order() -> None:
+    chain = Chain.found(("bills", BILLS))
+    league, count = chain.league, SCHEDULE_ENTRIES_MAX + 30
+    due = today(league)
+    calls = [
+        league.call(league.firms[0], "add", f"b{number:03d}", due, 1, contract="bills", roles=("preparer", "approver"))
+        for number in range(count)
+    ]
+    for begin in range(0, count, 65):
+        chain.block(*calls[begin : begin + 65])
+    ran = [receipt.events[0].fields[0] for receipt in chain.scheduled]
+    while True:
+        chain.block()
+        if not chain.scheduled:
+            break
+        assert len(chain.scheduled) <= SCHEDULE_ENTRIES_MAX
+        ran += [receipt.events[0].fields[0] for receipt in chain.scheduled]
+    assert sorted(ran) == [f"b{number:03d}" for number in range(count)] and len(set(ran)) == count
+
+
+DEAR = b"""contract dear version 1
+
+table Row key id: text(20):
+    due: date, n: int
+
+action add(id: text(20), due: date, state: int) by role preparer of caller:
+    put Row(id = id, due = due, n = state)
+
+schedule spend on Row.due:
+    var n = 0
+    for i in range(600):
+        for k in range(40):
+            n = n + row.n
+    require n < 0 else dear "all of it"
+"""
+
+
+@pytest.mark.control("L54", "G6")
+def test_l54_the_gas_of_one_block_is_bounded_and_the_rest_waits() -> None:
+    programs = Programs(CURRENCIES)
+    worst = programs.compiled([{"dear": DEAR}])["dear"].interface.schedules["spend"].worst_gas
+    assert SCHEDULE_CALL_GAS // 2 < worst <= SCHEDULE_CALL_GAS
+    chain = Chain.found(("dear", DEAR))
+    league, due = chain.league, today(chain.league)
+    chain.block(
+        *[
+            league.call(league.firms[0], "add", f"r{n}", due, 1, contract="dear", roles=("preparer", "approver"))
+            for n in range(20)
+        ]
+    )
+    per_block = []
+    while not per_block or per_block[-1]:
+        chain.block()
+        assert sum(receipt.gas_used for receipt in chain.scheduled) <= SCHEDULE_GAS_MAX
+        assert all(receipt.abort[0].reason == "dear" for receipt in chain.scheduled)
+        per_block.append(len(chain.scheduled))
+    assert sum(per_block) == 20 and 5 <= per_block[0] < 20
+
+
+def test_l55_an_entry_whose_schedule_is_gone_is_dropped() -> None:
+    chain = Chain.found(("bills", BILLS))
+    without = BILLS.replace(b"version 1\n", b"version 2 replaces 1\n", 1)
+    head, _, tail = without.partition(b"schedule late")
+    without = head + b"schedule nightly" + tail.partition(b"schedule nightly")[2]
+    chain.add("a", today(chain.league, 1), 1)
+    chain.install(bills=without)
+    chain.night()
+    chain.block()
+    gone = next(receipt for receipt in chain.scheduled if receipt.method == "late")
+    assert (gone.abort[0].code, gone.abort[0].reason) == ("unknown_method", "schedule")
+    assert not [key for key in chain.league.state.scan(b"p", b"q", 10) if b"late" in key]
+
+
+@pytest.mark.control("L63", "D10")
+def test_l63_running_all_blocks_again_gives_the_same_roots() -> None:
+    """A node that starts from genesis with the blocks alone, and links as it goes."""
+    chain = Chain.found(("bills", BILLS))
+    league = chain.league
+    blocks: list[tuple[Any, tuple[Any, ...], bytes]] = []
+    from ledger import transition
+
+    plain = transition.apply_block
+    genesis = league.state
+
+    def kept(state: MemoryState, header: Any, transactions: Any, *rest: Any, **more: Any) -> Any:
+        result = plain(state, header, transactions, *rest, **more)
+        blocks.append((header, transactions, result.exec_root))
+        return result
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.ledger.governance.conftest.apply_block", kept)
+        chain.add("a", today(league), 1)
+        chain.block()
+        chain.install(bills=BILLS_TWO)
+        chain.add("b", today(league), 4)
+        chain.night()
+        chain.block()
+        assert {receipt.method for receipt in chain.scheduled} == {"nightly", "late"}
+    state, programs = genesis, Programs(CURRENCIES)
+    for header, transactions, root in blocks:
+        result = plain(state, header, transactions, programs, 0, epochs=True)
+        assert result.exec_root == root, header.height
+        state = state.apply(result.writes, result.nodes, result.height, result.state_root, result.exec_root)
+    assert link(programs.at(state, state.height).program.codes).codes["bills"].version == 2
+    assert events(chain.scheduled[-1]) != []
