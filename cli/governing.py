@@ -23,6 +23,7 @@ from ledger.governance.records import Leave, RotateConsensus
 from ledger.registry.records import node_id
 
 if TYPE_CHECKING:
+    from cli.acting import Actor
     from cli.client import Client
     from cli.wallet import Wallet
     from node.identity.founding import Card
@@ -121,11 +122,11 @@ def join_request(home: Home, wallet: Wallet, invite: InviteFile) -> RequestFile:
     return request_to_join(home.card, invite, consensus, users, home.officers())
 
 
-def rotation(home: Home, chain: bytes, voting: bytes, *, keep: bool) -> RotateConsensus:
+def rotation(home: Home, chain: bytes, voting: bytes, *, keep: bool, by_officers: bool = False) -> RotateConsensus:
     """Return the change from the key `voting` to the next one, signed by both (S23).
 
     The next key and its journal are made now, unless an earlier proposal made them already. Without `keep` the key is
-    drawn for the question only.
+    drawn for the question only. After a compromise the root policy signs instead of the old key, `by_officers`.
     """
     from node.home import consensus_keys, next_consensus_key
 
@@ -144,12 +145,22 @@ def rotation(home: Home, chain: bytes, voting: bytes, *, keep: bool) -> RotateCo
     finally:
         keystore.close()
     new = later[-1] if later else drawn or SigningKey(secrets.token_bytes(32))
+    digest = rotate_digest(chain, node, new.public_key)
     return RotateConsensus(
         node_id=node,
         public_key=new.public_key,
         proof=new.sign(possession_digest(chain, "consensus", node, new.public_key)),
-        signatures=((old.public_key, old.sign(rotate_digest(chain, node, new.public_key))),),
+        signatures=home.root_signatures(digest) if by_officers else ((old.public_key, old.sign(digest)),),
     )
+
+
+async def voting_key(actor: Actor) -> bytes:
+    """Return the consensus key of the company in the epoch that was decided last."""
+    last = (await actor.client.get("v1/epochs"))["items"][-1]
+    mine = [one for one in last["members"] if one["company"]["id"] == actor.wallet.company_id]
+    if not mine:
+        raise CommandFailed(Exit.CONFLICT, "this company has no vote in the last epoch", "hansa company epochs")
+    return bytes.fromhex(mine[0]["consensus_key"])
 
 
 def leave(home: Home, chain: bytes, company: str) -> Leave:

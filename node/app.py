@@ -25,10 +25,11 @@ from getpass import getpass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import structlog
 
 from consensus.effects import Halt, Report, SignatureItem, Silence
-from consensus.events import Mode, ReplicaConfig
+from consensus.events import EpochSpec, Member, Mode, ReplicaConfig
 from consensus.records import Anchor
 from consensus.validate import signing_digest_of
 from contracts.limits import PYTHON_FRAMES
@@ -44,10 +45,12 @@ from ledger.genesis import (
     genesis_file_codec,
     genesis_state,
 )
+from ledger.governance.follow import follow, trust_genesis
 from ledger.governance.programs import next_activation
 from ledger.registry.epochs import EpochRecord, epoch_at, last_epoch, read_epoch
 from ledger.registry.epochs import members as epoch_members
 from ledger.registry.lookup import ACTIVE, companies, nodes, read_key, read_node, read_registry
+from ledger.registry.records import ConsensusKey, members_hash
 from ledger.registry.records import node_id as node_id_of
 from ledger.state import StateView
 from ledger.transition import BlockResult
@@ -71,7 +74,7 @@ from node.identity.tls import CERTIFICATE_FILE, KEY_FILE, TlsFiles, api_context,
 from node.identity.unlock import UnlockFailed, UnlockSecret, find_secret
 from node.service import Identity, Service
 from node.store import swap
-from node.store.ends import EpochEnds
+from node.store.ends import EPOCHS, EpochEnds
 from node.store.errors import StoreError
 from node.store.journal import Journal, JournalImage
 from node.store.ledger import ChainStore
@@ -438,6 +441,7 @@ class Daemon:
         view = parts.store.view()
         self._epoch = epoch_at(view, parts.store.tip.height + 1)
         self._own = own_index(self._epoch, parts)
+        self._trusted = trusted_epoch(parts)
         self._registry_version = read_registry(view).version
 
     def _new_core(self) -> NodeCore:
@@ -462,6 +466,7 @@ class Daemon:
             self._take_faults()
         epoch = self._epoch
         log.info("epoch_began", epoch=epoch.epoch, height=epoch.first_height, n=len(epoch.members), member=self._own)
+        self._warn_without_vote()
         return Beginning(
             core=core,
             journal=parts.journal,
@@ -469,6 +474,22 @@ class Daemon:
             moved=moved,
             connected=self.links.connected,
         )
+
+    def _vote_problem(self) -> str:
+        """Return in words why this node does not vote although its company is a member; "" if it does, or is none."""
+        member = self._epoch.member(self._parts.company_id)
+        if member is None:
+            return ""
+        if self._own is None:
+            return (
+                f"epoch {self._epoch.epoch} names the consensus key {member.consensus_key.hex()[:16]}…, "
+                "which is not in the keystore; put it there and restart the node"
+            )
+        return self._parts.image.problem
+
+    def _warn_without_vote(self) -> None:
+        if problem := self._vote_problem():
+            log.error("node_does_not_vote", detail=problem, next=SILENCED_NEXT)
 
     def _linked_nodes(self) -> list[PeerMember]:
         """Return every node that has a link here, with its index in the epoch of the core (P117, S27).
@@ -481,6 +502,7 @@ class Daemon:
         recent = epoch.companies
         if epoch.epoch and parts.store.tip.height < epoch.first_height + parts.document.params.window:
             recent += tuple(member.company_id for member in epoch_members(view, epoch.epoch - 1))
+        later = {} if self._trusted is None else {one.company_id: one.consensus_key for one in self._trusted.members}
         addresses: dict[str, Address] = {}
         for company, text in parts.directory.addresses.items():
             addresses[company] = parse_address(text)
@@ -494,6 +516,9 @@ class Daemon:
                 index = self._guests.setdefault(node.node_id, GUEST_FIRST + len(self._guests))
             else:
                 continue
+            if later.get(node.company_id, b""):  # the state is behind what the ends of epochs show
+                key = ConsensusKey(later[node.company_id], epoch.epoch + 1)
+                node = msgspec.structs.replace(node, consensus=(*node.consensus, key))
             found.append(PeerMember(index=index, node=node, address=addresses.get(node.company_id)))
         return found
 
@@ -563,8 +588,7 @@ class Daemon:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         log.info("node_started", node=self._parts.node_id, height=replayed, peer=str(peers_at), api=config.api.listen)
-        if self._parts.image.problem:
-            log.error("node_does_not_vote", detail=self._parts.image.problem, next=SILENCED_NEXT)
+        self._warn_without_vote()
         try:
             await self.driver.run(lambda now, wall: start_event(self._parts, now, wall))
         finally:
@@ -641,6 +665,8 @@ class Daemon:
         known = self._electorates.get(epoch)
         if known is None:
             known = tuple(member.consensus_key for member in epoch_members(self._parts.store.view(), epoch))
+            if not known and self._trusted is not None and self._trusted.epoch == epoch:
+                known = tuple(member.consensus_key for member in self._trusted.members)
             if known:
                 self._electorates[epoch] = known
         return known
@@ -748,7 +774,7 @@ class Daemon:
             target_view=picture.view,
             mode=picture.mode.name.lower(),
             halt_reason="" if halted is None else f"{halted.reason.value}: {halted.detail}",
-            vote_problem=picture.silenced or self._parts.image.problem,
+            vote_problem=picture.silenced or self._vote_problem(),
             height=picture.height,
             block_id=self._parts.store.tip.block_id,
             executed_height=picture.executed,
@@ -804,6 +830,26 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
         recent=parts.store.recent_ids(),
         voting=parts.image.voting and own is not None,
         collected=parts.snapshots.collected,
+        trusted=trusted_epoch(parts),
+    )
+
+
+def trusted_epoch(parts: Prepared) -> EpochSpec | None:
+    """Return the last epoch that the kept ends lead to, if the state does not know it: the state may be taken there."""
+    ends = parts.ends.all
+    if len(ends) <= last_epoch(parts.store.view()).epoch:
+        return None
+    found = follow(trust_genesis(parts.document), ends)
+    if isinstance(found, str):
+        log.error("epoch_ends_refused", detail=found, path=str(parts.data.path / EPOCHS))
+        return None
+    return EpochSpec(
+        epoch=found.epoch,
+        first_height=found.first_height,
+        members=tuple(
+            Member(company_id=name, consensus_key=key, in_rotation=proposes) for name, key, proposes in found.members
+        ),
+        members_hash=members_hash(found.members),
     )
 
 

@@ -7,6 +7,7 @@ members and quorum, and sends nothing (P116).
 from __future__ import annotations
 
 import secrets
+from base64 import b64decode
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from cli.profile import Session, command_options, run
 from cli.writing import Writing, event_of, write_options
 from ledger.codec import encode
 from ledger.errors import LedgerError
-from ledger.governance.records import Expel, Resume, Suspend
+from ledger.governance.records import Expel, Resume, Rotation, Suspend
 
 dry_option: Callable[[Any], Any] = click.option(
     "--dry-run", is_flag=True, help="Show what it would do to members and quorum; send nothing."
@@ -106,18 +107,22 @@ def proposals(session: Session) -> None:
 
 
 @command.command()
+@click.option("--save", type=click.Path(dir_okay=False), help="Write how they ended to a file for a newcomer.")
 @command_options
-def epochs(session: Session) -> None:
+def epochs(session: Session, save: str | None) -> None:
     """List the epochs: from which height on who decides.
 
     \b
     hansa company epochs
+    hansa company epochs --save league.epochs
     """
 
     async def work(client: Client) -> dict[str, Any]:
         return await client.get("v1/epochs")
 
     found = run(work, session)
+    if save:
+        _save_ends(found, Path(save))
     rows = [
         [
             str(item["epoch"]),
@@ -131,6 +136,33 @@ def epochs(session: Session) -> None:
     output.emit(found, session.output, rows, ["EPOCH", "FROM HEIGHT", "MEMBERS", "QUORUM", "COMPANIES"])
     if session.talks:
         output.say(f"epoch {found['epoch']} decides now")
+
+
+@command.command()
+@click.argument("file", metavar="EPOCHS", type=click.Path(dir_okay=False))
+@click.option("--home", type=click.Path(file_okay=False), help="Company home; HANSA_HOME or the profile's if left out.")
+def trust(file: str, home: str | None) -> None:
+    """Take the way from the genesis file of this home to the present members, checked step by step.
+
+    A node that is far behind may then take the state of a later epoch instead of every block before it.
+
+    \b
+    hansa company trust league.epochs
+    """
+    from cli import place
+    from cli.trust import require
+    from ledger.governance.follow import follow, trust_genesis
+    from node.identity.joining import epochs_file_codec
+    from node.store.ends import EpochEnds
+
+    folder = place.existing_home(home)
+    given = _decode(file, epochs_file_codec.decode, "a file of epoch ends")
+    reached = follow(trust_genesis(require(None, str(folder)).document), given.ends)
+    if isinstance(reached, str):
+        raise CommandFailed(Exit.FINDINGS, f"{file}: {reached}", "ask another company for the file")
+    kept = EpochEnds(place.load_node(folder / place.NODE_FILE).config.data_dir).adopt(given.ends)
+    click.echo(f"epoch {reached.epoch} from height {reached.first_height} on, {len(reached.members)} members")
+    output.say(f"{kept} epoch ends are kept; a node that runs reads them at its next start")
 
 
 # -- joining -------------------------------------------------------------------------------------------------------
@@ -366,15 +398,17 @@ def leave_(writing: Writing, dry_run: bool) -> None:
 
 
 @command.command()
+@click.option("--by-officers", is_flag=True, help="The old key is compromised: the officers' keys sign instead of it.")
 @dry_option
 @blocks_option
 @key_file_option
 @write_options
-def rotate(writing: Writing, dry_run: bool, blocks: int, key_file: str | None) -> None:
+def rotate(writing: Writing, by_officers: bool, dry_run: bool, blocks: int, key_file: str | None) -> None:
     """Replace the consensus key of this node: makes the next key and its journal, and proposes it.
 
     The old key votes up to the last block of its epoch, the new one from the next block on (S24). The node takes the
     key from its keystore when the companies agreed; one whose keystore is opened by a prompt is restarted before.
+    With --by-officers the new key counts after hansa company ready.
 
     \b
     hansa company rotate --dry-run
@@ -382,14 +416,29 @@ def rotate(writing: Writing, dry_run: bool, blocks: int, key_file: str | None) -
     """
 
     async def payload(actor: Actor) -> bytes:
-        last = (await actor.client.get("v1/epochs"))["items"][-1]
-        mine = [one for one in last["members"] if one["company"]["id"] == actor.wallet.company_id]
-        if not mine:
-            raise CommandFailed(Exit.CONFLICT, "this company has no vote in the last epoch", "hansa company epochs")
-        voting = bytes.fromhex(mine[0]["consensus_key"])
-        return encode(governing.rotation(Home(writing.home, key_file), actor.chain_id, voting, keep=not dry_run))
+        voting, home = await governing.voting_key(actor), Home(writing.home, key_file)
+        return encode(governing.rotation(home, actor.chain_id, voting, keep=not dry_run, by_officers=by_officers))
 
     _propose(writing, "rotate_consensus", payload, blocks, dry_run)
+
+
+@command.command()
+@click.argument("name", metavar="COMPANY")
+@click.option("--end", is_flag=True, help="Let it propose blocks again.")
+@dry_option
+@blocks_option
+@write_options
+def rest(writing: Writing, name: str, end: bool, dry_run: bool, blocks: int) -> None:
+    """Propose that a company no longer proposes blocks; it goes on voting (P80). For a node at fault, or a slow one.
+
+    \b
+    hansa company rest "Qiming Parts" --dry-run
+    """
+
+    async def payload(actor: Actor) -> bytes:
+        return encode(Rotation((await companies.fetch(actor.client)).id_of(name), end))
+
+    _propose(writing, "rotation", payload, blocks, dry_run)
 
 
 @command.command()
@@ -447,6 +496,19 @@ def _propose(
         return kind, await payload(actor), await _until(actor.client, blocks)
 
     writing.carry_out(governing.act("propose", writing.session.wallet()), arguments, _decided)
+
+
+def _save_ends(found: dict[str, Any], path: Path) -> None:
+    """Write the epoch ends of an answer to a file; they prove themselves, whoever reads them checks."""
+    from ledger.block import header_codec
+    from ledger.governance.follow import epoch_end_codec
+    from node.identity.joining import EpochsFile
+
+    raw = [b64decode(item["end"]) for item in found["items"] if item["end"]]
+    ends = tuple(epoch_end_codec.decode(item) for item in raw)
+    if not ends:
+        raise CommandFailed(Exit.NOT_FOUND, "no epoch has ended: the genesis file alone is enough", "leave --save out")
+    write_file(path, encode(EpochsFile(header_codec.decode(ends[0].header).chain_id, ends)))
 
 
 def _show_effect(found: dict[str, Any], session: Session) -> None:

@@ -68,6 +68,8 @@ class NodeStart(Event):
     recent: tuple[tuple[bytes, int, int], ...]
     voting: bool
     collected: Collected | None = None
+    trusted: EpochSpec | None = None
+    """A later epoch than the state knows, whose members the ones before vouch for: a snapshot of it may be taken."""
     waiting: tuple[tuple[Transaction, int | None], ...] = ()
     """Verified transactions that waited when the epoch before ended, and the member each came from; None: from here."""
 

@@ -135,7 +135,7 @@ class NodeCore:
         self.sync = Sync(config.chain_id, config.epoch, config.index, self._next_token, patience_ns)
         self.taking = Taking(
             chain_id=config.chain_id,
-            epoch=config.epoch,
+            epoch=event.trusted or config.epoch,
             own=config.index,
             next_token=self._next_token,
             patience_ns=patience_ns,

@@ -426,7 +426,13 @@ class Taking:
 
     def _of_another_epoch(self, manifest: SnapshotManifest) -> bool:
         own = _header(manifest.header, manifest.height, self.chain_id)
-        return own is not None and own.epoch != self.epoch.epoch
+        if own is None:
+            return False
+        try:
+            later = header_codec.decode(manifest.proof_header)
+        except LedgerError:
+            return False
+        return (own.epoch, later.epoch) != (self.epoch.epoch, self.epoch.epoch)
 
     def _certifies(self, certificate: CommitCertificate, header: Header, raw: bytes) -> bool:
         vote, n = certificate.vote, len(self.epoch.members)

@@ -12,6 +12,7 @@ from typing import Final
 
 from ledger.codec import Codec, Wire, encode
 from ledger.crypto.ed25519 import SigningKey
+from ledger.governance.follow import EpochEnd
 from ledger.governance.keys import join_digest, prove_possession
 from ledger.governance.records import AddCompany, FirstUser, JoinRequest
 from ledger.registry.records import node_id, user_id
@@ -45,6 +46,14 @@ class RequestFile(Wire, frozen=True):
     entry: Entry
 
 
+class EpochsFile(Wire, frozen=True):
+    """How the epochs of a network ended, from the first on: the way from its genesis file to present members (P85)."""
+
+    chain_id: bytes
+    ends: tuple[EpochEnd, ...]
+
+
+epochs_file_codec: Codec[EpochsFile] = Codec(EpochsFile, "epoch ends", 64 * 1024 * 1024)
 invite_file_codec: Codec[InviteFile] = Codec(InviteFile, "invite", 4 * 1024)
 request_file_codec: Codec[RequestFile] = Codec(RequestFile, "join request", ENVELOPE_LIMIT_BYTES + 64 * 1024)
 

@@ -8,6 +8,7 @@ missing unless the folder is lost; then it is made again from the blocks that ar
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -36,6 +37,13 @@ class EpochEnds:
     @property
     def all(self) -> tuple[EpochEnd, ...]:
         return tuple(self._ends)
+
+    def adopt(self, ends: Sequence[EpochEnd]) -> int:
+        """Keep what somebody else gave and was checked, beyond what is kept already; return how many there are then."""
+        for number in range(len(self._ends), len(ends)):
+            self._write(number, encode(ends[number]))
+            self._ends.append(ends[number])
+        return len(self._ends)
 
     def follow(self, store: ChainStore) -> None:
         """Keep the end of every epoch that is over in the state and is not kept yet; all must be in the store."""

@@ -421,6 +421,8 @@ class Peers:
             shown = {pin.spki_sha256 for pin in peer.node.tls} <= {pin.spki_sha256 for pin in member.node.tls}
             if peer.link is not None and not shown:
                 peer.link.close("its TLS key is not registered any more")
+            if peer.node.consensus != member.node.consensus:
+                peer.demerits = Demerits()  # its hello was refused for a key that is known now
             peer.index, peer.node, peer.address = member.index, member.node, member.address
         for gone in known.values():
             if gone.dialler is not None:

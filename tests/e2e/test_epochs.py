@@ -232,6 +232,14 @@ def test_a_company_is_removed(cluster: Cluster, newcomer: Newcomer) -> None:  # 
         await_ready(cluster, who)
 
 
+def test_a_local_cluster_rotates_a_key_by_one_command(cluster: Cluster, newcomer: Newcomer) -> None:  # C18, S23
+    done = cluster.hansa("cluster", "rotate-key", "qiming", "--dir", str(cluster.directory))
+    assert done.returncode == 0 and "epoch 4 with 4 members begins at height" in done.stdout, done.stderr
+    await_epoch(cluster, 4, ["lifeng", "chenghu", "qiming", "delta"])
+    assert (cluster.nodes["qiming"].home / "data" / "journal-2").exists()
+    await_ready(cluster, "qiming")
+
+
 def test_a_genesis_file_is_enough_for_all_epochs(cluster: Cluster, newcomer: Newcomer) -> None:  # P85, S20, F78
     genesis = cluster.directory / "lifeng" / "genesis.hansa"
     height = status(cluster, "lifeng")["height_committed"]
@@ -245,7 +253,7 @@ def test_a_genesis_file_is_enough_for_all_epochs(cluster: Cluster, newcomer: New
         )  # fmt: skip
         assert alone.returncode == 0, alone.stderr
         found = json.loads(alone.stdout)
-        assert found["epoch"] == 3 and found["members"] == 4
+        assert found["epoch"] == 4 and found["members"] == 4
     for number in (1, height):
         proof = newcomer.home / f"block-{number}.proof"
         told(cluster, "delta", "block", "show", str(number), "--save", str(proof), "--genesis", str(genesis))
