@@ -23,7 +23,7 @@ _GROUPS: Final = {
     "bench": ("cli.commands.bench", "Measure a four-company network on this machine."),
     "cluster": ("cli.commands.cluster", "Run several companies on this machine."),
     "company": ("cli.commands.company", "Companies of the network."),
-    "contract": ("cli.commands.contract", "Check and test contracts."),
+    "contract": ("cli.commands.contract", "Write, check, test and vote for contracts."),
     "demo": ("cli.commands.demo", "Four companies, real invoices, the whole story."),
     "block": ("cli.commands.block", "Look at a block, and check or save its certificate."),
     "doctor": ("cli.commands.doctor", "Look for what could be wrong on this machine."),

@@ -224,7 +224,7 @@ def prepare(loaded: LoadedConfig) -> Prepared:
     password = keystore.load(TLS_PASSWORD_KEY, KeyKind.TLS_PASSWORD).private.hex().encode()
     own_api = not (config.node.development or config.api.tls_certificate)
     api_tls = keep_api_certificate(home, password, time.time_ns() // 1_000_000) if own_api else None
-    programs = Programs(dict(document.currencies))
+    programs = programs_of(document)
     meta = genesis_meta(document, programs)
     data = DataDirectory(config.data_dir)
     try:
@@ -360,14 +360,20 @@ def read_genesis(path: Path) -> tuple[GenesisDocument, bytes]:
 
 
 def compile_programs(document: GenesisDocument) -> Program:
-    """Compile and link the contracts of a genesis document; equal documents share one result in a process."""
-    sources = tuple((item.name, item.source) for item in document.contracts)
-    return _compiled(sources, document.currencies)
+    """Compile and link the contracts of a genesis document."""
+    return link(programs_of(document).compiled([{item.name: item.source for item in document.contracts}]))
+
+
+def programs_of(document: GenesisDocument) -> Programs:
+    """Return what links the contracts of a chain, those of genesis compiled; equal ones share it in a process."""
+    return _programs(tuple((item.name, item.source) for item in document.contracts), document.currencies)
 
 
 @lru_cache(maxsize=4)
-def _compiled(sources: tuple[tuple[str, bytes], ...], currencies: tuple[tuple[str, int], ...]) -> Program:
-    return link(Programs(dict(currencies)).compiled([dict(sources)]))
+def _programs(sources: tuple[tuple[str, bytes], ...], currencies: tuple[tuple[str, int], ...]) -> Programs:
+    programs = Programs(dict(currencies))
+    programs.compiled([dict(sources)])
+    return programs
 
 
 class Daemon:

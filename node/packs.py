@@ -26,7 +26,7 @@ from ledger.governance.follow import EpochEnd
 from ledger.merkle import prove
 from ledger.money import CurrencyTable
 from ledger.receipt import ContractEvent
-from node.access.feed import GOVERNANCE_FIELDS, named, parties_of
+from node.access.feed import GOVERNANCE_FIELDS, named, readers_of_row
 from node.api.ports import Field, NotYet
 from node.api.shapes import ledger_day
 from node.documents.intake import Upload, parse_files
@@ -121,7 +121,7 @@ class PackRoom:
                     if value is None:
                         raise InvariantViolated("a state lists a key that it does not hold")
                     fields = program.decode_row(table, value)
-                    if self._company not in parties_of(schema.fields, fields):
+                    if self._company not in readers_of_row(schema, fields):
                         continue
                     proof = prove(view, key)
                     levels = tuple((level.bitmap, level.siblings) for level in proof.levels)

@@ -34,6 +34,26 @@ GOVERNANCE_FIELDS: Final[Mapping[str, tuple[DeclaredField, ...]]] = {
 """Events of the reserved contract `governance` and their fields."""
 
 
+class Table(Protocol):
+    """`readers`: names of the party fields whose companies may read a row, empty for everyone, None for all (L41)."""
+
+    @property
+    def fields(self) -> Sequence[Field]: ...
+    @property
+    def readers(self) -> tuple[str, ...] | None: ...
+
+
+def readers_of_row(table: Table, values: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the companies that a row names as its readers, sorted and unique; empty if it names none."""
+    chosen = [field for field in table.fields if table.readers is None or field.name in table.readers]
+    return parties_of(chosen, values)
+
+
+def is_open(table: Table) -> bool:
+    """Tell whether everyone may read the rows of a table (L41)."""
+    return table.readers == ()
+
+
 def named(fields: Sequence[Field], values: Sequence[Any]) -> dict[str, Any]:
     """Return the values of an event by the names of its fields; another number of them is damaged state."""
     if len(fields) != len(values):

@@ -163,7 +163,7 @@ async def why_nothing(call: Call) -> Answer:
 
 
 async def contracts(call: Call) -> Answer:
-    """The programs of this network, in genesis order."""
+    """The programs of the next block, each after those it uses."""
     return Answer(content={"items": [_program(program) for program in call.service.interfaces.values()]})
 
 

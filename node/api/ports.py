@@ -206,6 +206,10 @@ class TableSchema(Protocol):
     def key(self) -> Sequence[Field]: ...
     @property
     def fields(self) -> Sequence[Field]: ...
+    @property
+    def readers(self) -> tuple[str, ...] | None:
+        """Names of the party fields whose companies may read a row; empty for everyone, None for all of them (L41)."""
+        ...
 
 
 class EventSchema(Protocol):

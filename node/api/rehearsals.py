@@ -19,7 +19,7 @@ from ledger.codec import Codec
 from ledger.errors import LedgerError
 from ledger.receipt import STATUS_OK
 from ledger.transaction import CAPACITIES, ENVELOPE_LIMIT_BYTES, SIGNERS_MAX, TxBody
-from node.access.feed import named, parties_of
+from node.access.feed import is_open, named, parties_of, readers_of_row
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
 from node.api.problems import Problem, invalid
@@ -147,11 +147,11 @@ def _row(call: Call, tables: Tables, key: bytes, value: bytes | None) -> dict[st
     if value is None or place is None:
         return None
     interface = call.service.interfaces[place[0]]
-    schema, values = interface.tables[place[1]].fields, interface.decode_row(place[1], value)
-    parties = parties_of(schema, values)
+    schema, values = interface.tables[place[1]], interface.decode_row(place[1], value)
+    readers = readers_of_row(schema, values)
     shown = None
-    if not parties or call.gate.sees(parties):
-        shown = shapes.typed(schema, values, call.service.currencies, call.service.names)
+    if is_open(schema) or not readers or call.gate.sees(readers):
+        shown = shapes.typed(schema.fields, values, call.service.currencies, call.service.names)
     return {"contract": place[0], "table": place[1], "key": key.hex(), "fields": shown}
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from ledger.state import StateView
 from node.access.enforce import Gate
-from node.access.feed import parties_of
+from node.access.feed import is_open, readers_of_row
 from node.api.ports import Interface
 
 SCAN_STEP: Final = 128
@@ -122,8 +122,9 @@ class Tables:
         if value is None:
             return None
         values = self._decoded.read(program, table, value)
-        parties = parties_of(program.tables[table].fields, values) or self._borrowed(values, contract, table)
-        return Row(key, values, parties) if self._gate.sees(parties) else None
+        schema = program.tables[table]
+        parties = readers_of_row(schema, values) or self._borrowed(values, contract, table)
+        return Row(key, values, parties) if is_open(schema) or self._gate.sees(parties) else None
 
     def _borrowed(self, values: Mapping[str, Any], contract: str, table: str) -> tuple[str, ...]:
         for field, owner, owner_table in _OWNERS:
@@ -135,5 +136,5 @@ class Tables:
             program = self._interfaces[owner]
             value = self.view.get(program.row_key(owner_table, (reference,)))
             if value is not None:
-                return parties_of(program.tables[owner_table].fields, self._decoded.read(program, owner_table, value))
+                return readers_of_row(program.tables[owner_table], self._decoded.read(program, owner_table, value))
         return ()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cli.amounts import parse_amount, parse_argument, parse_date, show_amount
+from cli.amounts import parse_amount, parse_argument, parse_date, parse_rate, show_amount
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 
@@ -70,3 +70,26 @@ def test_arguments_take_the_type_of_the_contract() -> None:
     for text, kind in (("1.5", "int"), ("007", "int"), ("yes", "bool"), ("1", "money"), ("soon", "date")):
         with pytest.raises(CommandFailed):
             parse_argument(text, kind, CURRENCIES)
+
+
+@pytest.mark.parametrize(
+    ("text", "places", "parts"),
+    [("7.5%", 4, 750), ("0.075", 4, 750), ("-0.5%", 4, -50), ("100%", 4, 10_000), ("250%", 4, 25_000), ("12", 2, 1200),
+     ("0%", 6, 0), ("0.0750%", 6, 750), ("3", 0, 3)],
+)  # fmt: skip
+def test_a_rate_is_a_whole_number_of_its_smallest_parts(text: str, places: int, parts: int) -> None:
+    assert parse_rate(text, places) == parts
+    assert parse_argument(text, f"rate({places})", CURRENCIES) == parts
+
+
+@pytest.mark.parametrize("text", ["", "%", "7,5%", "0.00001", "1e2", "٣%", "07%", ".5", "5 %", "7.5%%", "+1%"])
+def test_what_is_no_rate_of_four_places_is_refused(text: str) -> None:
+    with pytest.raises(CommandFailed) as refused:
+        parse_rate(text, 4)
+    assert refused.value.code is Exit.USAGE and refused.value.next_step
+
+
+def test_an_optional_argument_may_be_none() -> None:
+    assert parse_argument("none", "date?", CURRENCIES) is None
+    assert parse_argument("2026-03-31", "date?", CURRENCIES) == "2026-03-31"
+    assert parse_argument("8%", "rate(4)?", CURRENCIES) == 800

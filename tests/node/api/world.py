@@ -222,6 +222,7 @@ class World:
         self.originals: dict[bytes, SealedOriginal] = {}
         self.pack: tuple[int, bytes] | None = None
         self.durable_lag = 0
+        self.kept_heights = 0
         self.auto = True
         self.nonces: dict[str, int] = {}
         self.reasons: tuple[str, ...] = ()
@@ -480,10 +481,10 @@ class World:
         return self.now_ms
 
     def view_at(self, height: int) -> MemoryState | None:
-        return self.view() if height == self.view().height else None
+        return self.states[height] if self.oldest_state_height() <= height <= self.view().height else None
 
     def oldest_state_height(self) -> int:
-        return self.view().height
+        return self.view().height - self.kept_heights
 
     def view(self) -> MemoryState:
         return self.states[-1]

@@ -102,8 +102,15 @@ def block(store: ChainStore, envelopes: tuple[bytes, ...], exec_height: int | No
     )
 
 
-def result(store: ChainStore, effect: StoreBlock, writes: Mapping[bytes, bytes | None], events: int = 1) -> Result:
-    """Return the result of executing `effect` with these writes and `events` events a transaction."""
+def result(
+    store: ChainStore,
+    effect: StoreBlock,
+    writes: Mapping[bytes, bytes | None],
+    events: int = 1,
+    more: tuple[Receipt, ...] = (),
+) -> Result:
+    """Return the result of executing `effect` with these writes and `events` events a transaction, and `more` receipts
+    behind theirs."""
     view = store.view()
     proven = [(key, value) for key, value in writes.items() if not key.startswith(b"x")]
     root, nodes = update(view.tree_node, view.state_root, proven)
@@ -121,6 +128,7 @@ def result(store: ChainStore, effect: StoreBlock, writes: Mapping[bytes, bytes |
         )
         for position, tx_id in enumerate(effect.tx_ids)
     )
+    receipts += more
     listed = receipts_root(receipts)
     return Result(
         height=effect.ref.height,

@@ -9,6 +9,7 @@ import pytest
 
 from ledger.errors import InvariantViolated
 from ledger.merkle import prove, verify_proof
+from ledger.receipt import ContractEvent, Receipt
 from node.store import ledger
 from node.store.errors import StoreCorrupt, StoreError, StoreFailed, StoreMissing, cause_of
 from node.store.ledger import ChainStore
@@ -215,6 +216,41 @@ def test_events_in_order_by_cursor_and_by_company(maker: SimpleNamespace, tmp_pa
     assert store.events(None, 1_000, company="c?") == []
     assert [row.height for row in store.events(None, 99, up_to=2)] == [1, 1, 2, 2]
     assert [row.height for row in store.events(None, 99, up_to=5, company=maker.ACME)][-1] == 5
+
+
+@pytest.mark.control("S70", "L54")
+def test_events_of_governance_are_everybodys_and_those_of_schedules_are_found(
+    maker: SimpleNamespace, tmp_path: Path
+) -> None:
+    store = maker.make(tmp_path / "chain")
+    for number in range(1, 5):
+        effect = maker.block(store, (maker.envelope(number),))
+        store.add_block(effect)
+        behind = tuple(
+            Receipt(bytes([number]) * 32, contract, 1, "m", 0, 1, (), (ContractEvent(contract, "E", fields),), None)
+            for contract, fields in (
+                ("governance", (maker.BOLT, True)),
+                ("governance", (b"x",)),
+                ("c", (maker.BOLT, 1)),
+            )
+        )
+        store.apply(maker.result(store, effect, {b"t%d" % number: b"1"}, more=behind))
+        if number == 2:
+            store.flush()
+
+    def places(company: str, after: tuple[int, int, int] | None = None, **how: object) -> list[tuple[int, int]]:
+        return [(row.height, row.position) for row in store.events(after, 100, company=company, **how)]
+
+    for _ in range(2):
+        assert places(maker.ACME) == [(height, 0) for height in range(1, 5)]
+        assert places(maker.ACME, shared=True) == [(height, at) for height in range(1, 5) for at in range(3)]
+        assert places(maker.BOLT) == [(height, at) for height in range(1, 5) for at in (1, 3)]
+        assert places(maker.BOLT, shared=True) == [(height, at) for height in range(1, 5) for at in (1, 2, 3)]
+        assert places(maker.BOLT, (2, 2, 0), shared=True, up_to=3) == [(2, 3), (3, 1), (3, 2), (3, 3)]
+        store.flush()
+    assert store.find_transaction(bytes([1]) * 32) is None, "an entry of a schedule is no transaction"
+    receipts = store.receipts(2)
+    assert receipts is not None and len(receipts) == 4
 
 
 def test_the_certifying_header_is_the_first_that_names_the_height(maker: SimpleNamespace, tmp_path: Path) -> None:
