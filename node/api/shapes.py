@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from ledger.money import CurrencyTable, format_minor
 from node.access.feed import PARTY
+
+_RATE: Final = "rate("
+"""How the name of a rate's type begins; the places follow."""
 
 
 class Field(Protocol):
@@ -29,6 +32,16 @@ def money(value: Sequence[Any], currencies: CurrencyTable) -> dict[str, str]:
 def amount(minor: int, code: str, currencies: CurrencyTable) -> dict[str, str]:
     """Return minor units of a currency in the same form."""
     return money((code, minor), currencies)
+
+
+def rate(parts: int, places: int) -> str:
+    """Return a rate, kept as whole parts of 10**-places, in percent: 750 with four places is "7.50%".
+
+    Commands take this form as an argument.
+    """
+    if places < 2:
+        parts, places = parts * 10 ** (2 - places), 2
+    return f"{format_minor(parts, places - 2)}%"
 
 
 def instant(milliseconds: int) -> str | None:
@@ -79,15 +92,17 @@ def plain(value: Any) -> Any:
 def typed(
     fields: Sequence[Field], values: Mapping[str, Any], currencies: CurrencyTable, names: Mapping[str, str]
 ) -> dict[str, Any]:
-    """Return named wire values by the declared types: money and companies get their public form."""
+    """Return named wire values by the declared types: money, rates and companies get their public form."""
     shown: dict[str, Any] = {}
     for field in fields:
         value = values.get(field.name)
-        kind = str(field.type)
+        kind = str(field.type).removesuffix("?")
         if kind == "money" and isinstance(value, list | tuple):
             shown[field.name] = money(value, currencies)
         elif kind == PARTY and isinstance(value, str):
             shown[field.name] = company(value, names)
+        elif kind.startswith(_RATE) and isinstance(value, int):
+            shown[field.name] = rate(value, int(kind[len(_RATE) : -1]))
         else:
             shown[field.name] = plain(value)
     return shown
