@@ -15,7 +15,7 @@ from dataclasses import replace
 from consensus.events import EpochSpec, Mode
 from consensus.membership import membership
 from consensus.state import Peer, Picture, ReplicaState
-from consensus.step import Step
+from consensus.step import Step, trim_verified
 from ledger.errors import InvariantViolated
 
 
@@ -113,3 +113,4 @@ def _forget(state: ReplicaState) -> None:
     state.suspecting = state.censored = state.silent_primary = False
     state.build, state.barren = None, b""
     state.restart_progress = True
+    trim_verified(state)

@@ -105,9 +105,14 @@ class Step:
 
 def remember(state: ReplicaState, item: SignatureItem) -> None:
     """Keep a verified signature; the oldest leave when there are more than the cap (P18)."""
-    verified = state.verified
-    verified[item] = None
-    if len(verified) > 64 + 16 * state.members.n:
+    state.verified[item] = None
+    trim_verified(state)
+
+
+def trim_verified(state: ReplicaState) -> None:
+    """Let the oldest verified signatures go; an epoch with fewer members keeps fewer (P18)."""
+    verified, cap = state.verified, 64 + 16 * state.members.n
+    while len(verified) > cap:
         del verified[next(iter(verified))]
 
 

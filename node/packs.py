@@ -133,7 +133,7 @@ class PackRoom:
     def _events(self, height: int) -> list[EventRow]:
         found: list[EventRow] = []
         after: tuple[int, int, int] | None = None
-        while part := self._store.events(after, EVENTS_STEP, company=self._company, up_to=height, shared=True):
+        while part := self._store.events(after, EVENTS_STEP, company=self._company, up_to=height):
             found += part
             after = (part[-1].height, part[-1].position, part[-1].index)
         return found

@@ -252,15 +252,9 @@ class Service:
         return self._ends.all
 
     def events(
-        self,
-        after: tuple[int, int, int] | None,
-        limit: int,
-        *,
-        company: str | None = None,
-        up_to: int | None = None,
-        shared: bool = False,
+        self, after: tuple[int, int, int] | None, limit: int, *, company: str | None = None, up_to: int | None = None
     ) -> Sequence[EventRow]:
-        return self._store.events(after, limit, company=company, up_to=up_to, shared=shared)
+        return self._store.events(after, limit, company=company, up_to=up_to)
 
     def document_facts(self, root: str) -> DocumentFacts | None:
         card = self._vault.card(bytes.fromhex(root)) if _ROOT.fullmatch(root) else None

@@ -1,5 +1,5 @@
 """`python -m simulator --seed 1` prints a chain. Also: `run`, `list`, `explore`, `mutants`, `systematic`, `bench`,
-`abstract`, `verify`, `transcript`.
+`coverage`, `abstract`, `verify`, `transcript`.
 
 Exit codes: 0 all held, 10 a property is broken, 2 the scenario or the arguments are wrong (M34).
 """
@@ -20,6 +20,8 @@ from simulator.report.transcript import rewrite
 from simulator.scenario.load import catalogue, shipped
 from simulator.scenario.schema import Scenario
 from simulator.search.abstract import MUTANTS, explore_abstract
+from simulator.search.branches import available, listing
+from simulator.search.branches import measure as measure_branches
 from simulator.search.explore import command_of, explore, parse_seeds, scenario_of
 from simulator.search.mutants import Fate, hunt, line, table
 from simulator.search.mutants import write as write_table
@@ -53,6 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _mutants(options)
         if options.command == "systematic":
             return _systematic(options)
+        if options.command == "coverage":
+            return _coverage(options)
         if options.command == "bench":
             return _bench(options)
         return _run(options)
@@ -131,6 +135,16 @@ def _systematic(options: argparse.Namespace) -> int:
     return 0 if gathered.ok else FAILED
 
 
+def _coverage(options: argparse.Namespace) -> int:
+    if not available():
+        sys.stderr.write(
+            "the library `coverage` is not installed; run this in the environment of `scripts/environment test`\n"
+        )
+        return INVALID
+    sys.stdout.write(f"{listing(measure_branches(parse_seeds(options.seeds), options.workers))}\n")
+    return 0
+
+
 def _bench(options: argparse.Namespace) -> int:
     for figure in measure(tuple(options.only)):
         sys.stdout.write(f"{figure}\n")
@@ -184,6 +198,9 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("--workers", type=int, default=1)
     every.add_argument("--budget", type=float, default=0, metavar="SECONDS")
     every.add_argument("--save", default="", metavar="FOLDER")
+    branches = commands.add_parser("coverage", help="branches of consensus that no simulated run takes (GO6)")
+    branches.add_argument("--seeds", default="0..40", help="of the swarm, beside the whole catalogue")
+    branches.add_argument("--workers", type=int, default=1)
     speed = commands.add_parser("bench", help="measure the speed of the simulator (M60)")
     speed.add_argument("--only", action="append", default=[], choices=FIGURES)
     rules = commands.add_parser("abstract", help="explore quorums and view change without replicas (P61)")

@@ -15,15 +15,17 @@ from typing import Any, Final, Protocol
 from consensus.effects import Halt, Report, Silence
 from consensus.events import Member, ReplicaConfig
 from consensus.state import ReplicaState
-from consensus.validate import signing_digest_of
+from consensus.validate import NUMBER_MAX, signing_digest_of
 from ledger.certificate import CommitCertificate
 from ledger.codec import encode
 from ledger.errors import InvariantViolated, LedgerError
+from ledger.registry.epochs import read_epoch
 from ledger.state import MemoryState
+from ledger.transaction import Transaction
 from node.core import effects as ne
 from node.core import events as nv
 from node.core.epochs import epoch_spec
-from node.core.machine import NodeContext, NodeCore
+from node.core.machine import OBSERVER, NodeContext, NodeCore
 from node.core.messages import FRAME_LIMIT_BYTES, Blocks, CertifiedBlock, Held, PeerMessage, peer_codec
 from simulator.clock import NodeClock
 from simulator.cpu import CostTable, Server
@@ -47,6 +49,10 @@ INSIDE: Final = ("inside", "kept", "torn")
 DISORDER_NS: Final = 20_000_000
 """With `shell.disorder` an answer of a verifier is late by up to this much, and stale timers fire."""
 SERVE_BYTES: Final = FRAME_LIMIT_BYTES - 64 * 1024
+GUEST_FIRST: Final = OBSERVER + 1
+"""What a core calls a node without a vote: this and the index of its company in the league."""
+Waiting = tuple[tuple[tuple[Transaction, int | None], ...], tuple[bytes, ...]]
+"""Transactions and evidence that outlive the core of an epoch."""
 Wait = tuple[int, Any]
 
 
@@ -87,13 +93,15 @@ class Surroundings:
     config: Callable[[int], ReplicaConfig]
     """Of epoch 0, by member index."""
     config_at: Callable[[int, MemoryState, int], ReplicaConfig]
-    """The same for a later start: from the state and the height of the stored tip (S20)."""
+    """For a start: by index in the league, from the state and the height of the stored tip (S20)."""
     genesis_certificate: CommitCertificate
     chain_id: bytes
     keys: tuple[bytes, ...]
-    """Consensus keys by member index."""
+    """Consensus keys of epoch 0 by member index."""
+    companies: tuple[str, ...]
+    """Company ids by index in the league."""
     slots_of: dict[int, tuple[int, ...]]
-    """Slots by member index; more than one for twins."""
+    """Slots by index of the company in the league; more than one for twins."""
     encode_messages: bool
     decode_messages: bool
     journal_encoded: bool
@@ -115,14 +123,18 @@ class Signer:
 
 
 class Daemon:
-    """One process of one company: `slot` is its address, `index` the member it speaks for."""
+    """One process of one company: `slot` is its address, `firm` the index of the company in the league.
+
+    `index` is the member it speaks for in the epoch that its core lives in, or its number as a guest. A core ends with
+    its epoch, so what is an index to it means one company as long as it lives (P114).
+    """
 
     def __init__(
         self,
         world: Surroundings,
         *,
         slot: int,
-        index: int,
+        firm: int,
         name: str,
         clock: NodeClock,
         signer: Signer,
@@ -134,7 +146,8 @@ class Daemon:
     ) -> None:
         self.world = world
         self.slot = slot
-        self.index = index
+        self.firm = firm
+        self.index = GUEST_FIRST + firm
         self.name = name
         self.clock = clock
         self.signer = signer
@@ -173,7 +186,11 @@ class Daemon:
         self._timers: dict[nv.AnyTimer, int] = {}
         self._flush_at = 0
         self._electorates: dict[int, tuple[Member, ...]] = {}
-        """Members by epoch, as far as this process knows them; votes name their epoch (P115)."""
+        """Members by epoch, as far as this process looked them up; votes name their epoch (P115)."""
+        self._peers: tuple[int, ...] = ()
+        """What the core calls each company, by index in the league: a member index, or a number as a guest."""
+        self._firms: dict[int, int] = {}
+        """The other way round."""
         self._ending = False
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -194,8 +211,17 @@ class Daemon:
         state = self.replica_state
         return state is not None and bool(state.silenced)
 
-    def start(self) -> None:
-        """Start the process from its disks."""
+    def firm_of(self, peer: int) -> int:
+        """Return the index in the league of whom the core calls `peer`."""
+        return self._firms[peer]
+
+    @property
+    def votes(self) -> bool:
+        """The company is a member of the epoch that the core lives in."""
+        return self.index < GUEST_FIRST
+
+    def start(self, waiting: Waiting = ((), ())) -> None:
+        """Start the process from its disks; `waiting` is what the core of the epoch before hands on."""
         world = self.world
         self.incarnation += 1
         self.paused = False
@@ -206,11 +232,13 @@ class Daemon:
         self.verifier.reset(world.heap.now)
         self.executor.reset(world.heap.now)
         tip = self.store.blocks[self.store.durable_height]
-        config = world.config_at(self.index, self.store.view, tip.ref.height)
+        config = world.config_at(self.firm, self.store.view, tip.ref.height)
         self._ending = False
-        self._electorates = {
-            spec.epoch: spec.members for spec in (config.former, config.epoch, config.coming) if spec is not None
-        }
+        self._electorates = {}
+        places = {member.company_id: index for index, member in enumerate(config.epoch.members)}
+        self._peers = tuple(places.get(company, GUEST_FIRST + firm) for firm, company in enumerate(world.companies))
+        self._firms = {peer: firm for firm, peer in enumerate(self._peers)}
+        self.index = self._peers[self.firm]
         low = max(0, tip.ref.height - config.params.exec_lag)
         recent = tuple(
             (tx_id, height, valid_until)
@@ -228,6 +256,8 @@ class Daemon:
             bodies=self.journal.bodies(),
             recent=recent,
             voting=self.voting,
+            waiting=waiting[0],
+            evidence=waiting[1],
         )
         world.monitor.started(self)
         self.wake()
@@ -313,8 +343,8 @@ class Daemon:
 
     # -- input ---------------------------------------------------------------------------------------------------
 
-    def deliver(self, peer: int, parcel: Parcel) -> None:
-        """A message of member `peer` arrives."""
+    def deliver(self, firm: int, parcel: Parcel) -> None:
+        """A message of a company's node arrives."""
         if self.core is None or len(self._inbox) >= INBOX_MAX:
             return
         message = parcel.message
@@ -323,6 +353,7 @@ class Daemon:
                 message = peer_codec.decode(parcel.encoded)
             except LedgerError:
                 return  # the transport refuses such bytes before the core sees them (S33)
+        peer = self._peers[firm]
         if self.behaviour is not None and not self.behaviour.incoming(peer, message):
             return
         self._enqueue(nv.PeerReceived, peer=peer, message=message)
@@ -336,9 +367,9 @@ class Daemon:
         self.wake()
         return True
 
-    def connected(self, peer: int, up: bool) -> None:
+    def connected(self, firm: int, up: bool) -> None:
         if self.core is not None:
-            self._enqueue(nv.PeerConnected if up else nv.PeerLost, peer=peer)
+            self._enqueue(nv.PeerConnected if up else nv.PeerLost, peer=self._peers[firm])
             self.wake()
 
     def wake(self) -> None:
@@ -527,10 +558,15 @@ class Daemon:
         if self.store.durable_height < top:
             self._begin_flush()
             return
+        pool = self.core.mempool
+        waiting = (
+            tuple((one.tx, None if one.origin == pool.own else OBSERVER) for one in pool.waiting.values()),
+            self.core.evidence.waiting(),
+        )
         self.last_digest = b""
         self._forget()
         self.world.monitor.stopped(self)
-        self.start()
+        self.start(waiting)
 
     def send(self, message: PeerMessage, to: int | None) -> None:
         """Send to one member, or to all others; an attacker's wrapper may rewrite it."""
@@ -562,8 +598,8 @@ class Daemon:
 
     def _targets(self, to: int | None) -> list[int]:
         if to is not None:
-            return list(self.world.slots_of.get(to, ()))
-        return [slot for index, slots in self.world.slots_of.items() if index != self.index for slot in slots]
+            return list(self.world.slots_of[self.firm_of(to)])
+        return [slot for firm, slots in self.world.slots_of.items() if firm != self.firm for slot in slots]
 
     def _store(self, effect: ne.StoreBlock) -> None:
         block = StoredBlock(
@@ -600,8 +636,6 @@ class Daemon:
             next_epoch=None if result.next_epoch is None else epoch_spec(result.next_epoch),
             awaited=result.next_activation,
         )
-        if result.next_epoch is not None:
-            self._electorates[result.next_epoch.epoch] = epoch_spec(result.next_epoch).members
         self._plan_flush()
         self._end_epoch()
         self.wake()
@@ -661,13 +695,23 @@ class Daemon:
         world = self.world
         valid = 0
         for position, item in enumerate(effect.items):
-            members = self._electorates.get(item.epoch, ())
+            members = self._members_of(item.epoch)
             if 0 <= item.signer < len(members):
                 digest = signing_digest_of(item.kind, world.chain_id, item.body)
                 if world.oracle.verify(members[item.signer].consensus_key, item.signature, digest):
                     valid |= 1 << position
         done = self.verifier.take(world.heap.now, world.costs.verify * len(effect.items)) + self._late()
         world.heap.at(done, self._answer, (self.incarnation, nv.VotesVerified, {"token": effect.token, "valid": valid}))
+
+    def _members_of(self, epoch: int) -> tuple[Member, ...]:
+        """Return the members of an epoch by index; none while it is not decided here (P115)."""
+        known = self._electorates.get(epoch)
+        if known is None:
+            record = read_epoch(self.store.view, epoch) if 0 <= epoch < NUMBER_MAX else None
+            if record is None:
+                return ()
+            known = self._electorates[epoch] = epoch_spec(record).members
+        return known
 
     def _verify_transactions(self, effect: ne.VerifyTransactions) -> None:
         world = self.world

@@ -415,7 +415,7 @@ class Faults:
         return out
 
     def _paths(self, source: str, target: str) -> list[tuple[int, int]]:
-        return [(a.slot, b.slot) for a in self._daemons(source) for b in self._daemons(target) if a.index != b.index]
+        return [(a.slot, b.slot) for a in self._daemons(source) for b in self._daemons(target) if a.firm != b.firm]
 
     def _jump(self, name: str, by_ms: int) -> None:
         for daemon in self._daemons(name):

@@ -1,7 +1,9 @@
 """The companies of a simulated network: keys, genesis document, block 0 and the state it opens with.
 
-Identities are a function of the company's name, not of the seed of a run, so every run with the same size,
-parameters and contracts shares one genesis, and the process builds it once.
+Identities are a function of a running number, not of the seed of a run, so every run with the same size, parameters and
+contracts shares one genesis, and the process builds it once. Names are places: the company called first proposes in
+view 0, the next one in view 1, and so on. So a scenario that names a company means the same whatever the chain id, on
+which the rotation depends (P76), though parameters and the texts of contracts change it.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from importlib.resources import files
 from typing import Final
 
 from consensus.events import EpochSpec, ReplicaConfig
+from consensus.membership import membership
 from contracts.library import sources
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate, genesis_certificate
@@ -75,13 +78,14 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Firm:
-    """A company of the league: `index` is its member index, sorted by company id (P5)."""
+    """A company: `index` is its member index in epoch 0, by company id (P5); joiners go on from n."""
 
     name: str
     company_id: str
     index: int
     consensus_key: SigningKey
     staff: dict[str, Person]
+    root_key: SigningKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,21 +101,30 @@ class League:
     certificate: CommitCertificate
     state: MemoryState
     runtime: Programs | StubRuntime
+    joiners: tuple[Firm, ...] = ()
+    """Companies that genesis does not know: their nodes run from the start and follow as guests until they join."""
+
+    @property
+    def everyone(self) -> tuple[Firm, ...]:
+        """All companies by index, those of genesis first."""
+        return self.firms + self.joiners
 
     def config_at(self, index: int, view: MemoryState, height: int) -> ReplicaConfig:
         """Return the configuration of a company's node whose highest durable block is `height`, from its state."""
-        company = self.firms[index].company_id
+        company = self.everyone[index].company_id
         now = epoch_at(view, height + 1)
         last = last_epoch(view)
         before = read_epoch(view, now.epoch - 1) if now.epoch else None
+        member = now.member(company)
         return replace(
             self.config(index),
-            index=now.companies.index(company) if company in now.companies else None,
+            index=None if member is None else now.companies.index(company),
             epoch=epoch_spec(now),
             company_id=company,
             former=None if before is None else epoch_spec(before),
             coming=epoch_spec(last) if last.epoch > now.epoch else None,
             awaited=next_activation(view, height),
+            fresh_key=member is not None and before is not None and before.member(company) is None,
         )
 
     @property
@@ -121,19 +134,19 @@ class League:
 
     def config(self, index: int) -> ReplicaConfig:
         return ReplicaConfig(
-            index=index,
+            index=index if index < len(self.firms) else None,
             chain_id=self.chain_id,
             genesis_id=self.genesis.ref.block_id,
             epoch=self.epoch,
             params=self.params,
-            journal_id=sha256(self.firms[index].name.encode()).digest()[:16],
+            journal_id=sha256(self.everyone[index].company_id.encode()).digest()[:16],
         )
 
     def by_name(self, name: str) -> Firm:
-        for firm in self.firms:
+        for firm in self.everyone:
             if firm.name == name:
                 return firm
-        known = ", ".join(firm.name for firm in self.firms)
+        known = ", ".join(firm.name for firm in self.everyone)
         raise InvalidScenario("node", f"no company is called {name!r}; there are {known}")
 
 
@@ -160,10 +173,14 @@ def notes_source() -> bytes:
 
 
 @lru_cache(maxsize=16)
-def found(names: tuple[str, ...], params: Params, stub: bool, governed: bool = False) -> League:
+def found(
+    names: tuple[str, ...], params: Params, stub: bool, governed: bool = False, joiners: tuple[str, ...] = ()
+) -> League:
     """Build the league of `names`; `stub` leaves the contracts out (fidelity `abstract`), `governed` brings people who
-    vote on members."""
-    made = sorted((_found_company(name, governed) for name in names), key=lambda firm: firm[1].company_id)
+    vote on members. `joiners` have nodes, and no place in genesis."""
+    made = sorted(
+        (_found_company(number, governed) for number in range(len(names))), key=lambda firm: firm[0].company_id
+    )
     contracts = () if stub else contract_sources()
     document = GenesisDocument(
         version=1,
@@ -173,9 +190,9 @@ def found(names: tuple[str, ...], params: Params, stub: bool, governed: bool = F
         utc_offset_min=0,
         params=params,
         currencies=CURRENCIES,
-        companies=tuple(company for _, company, *_ in made),
-        nodes=tuple(node for _, _, node, *_ in made),
-        users=tuple(sorted((user for *_, users, _, _ in made for user in users), key=lambda user: user.user_id)),
+        companies=tuple(company for company, *_ in made),
+        nodes=tuple(node for _, node, *_ in made),
+        users=tuple(sorted((user for _, _, users, *_ in made for user in users), key=lambda user: user.user_id)),
         proofs=(),
         contracts=tuple(ContractSource(name, source) for name, source in contracts),
     )
@@ -193,9 +210,15 @@ def found(names: tuple[str, ...], params: Params, stub: bool, governed: bool = F
     epoch = epoch_spec(epoch_at(state, 1))
     certificate = genesis_certificate(identity)
     ref = BlockRef(0, identity, header.time_ms, 0, 0)
+    places = membership(epoch, identity_of_chain, params.rotate_every).rotation
     firms = tuple(
-        Firm(name, company.company_id, index, key, staff)
-        for index, (name, company, _, _, key, staff) in enumerate(made)
+        Firm(names[places.index(index)], company.company_id, index, key, staff, root)
+        for index, (company, _, _, key, root, staff) in enumerate(made)
+    )
+    newcomers = tuple(
+        Firm(name, company.company_id, index, key, staff, root)
+        for index, name in enumerate(joiners, len(firms))
+        for company, _, _, key, root, staff in (_found_company(index, governed),)
     )
     return League(
         document=document,
@@ -207,6 +230,7 @@ def found(names: tuple[str, ...], params: Params, stub: bool, governed: bool = F
         certificate=certificate,
         state=state,
         runtime=runtime,
+        joiners=newcomers,
     )
 
 
@@ -228,8 +252,10 @@ _CONSENSUS_KEYS: dict[bytes, SigningKey] = {}
 
 @lru_cache(maxsize=1024)
 def _found_company(
-    name: str, governed: bool
-) -> tuple[str, Company, Node, tuple[User, ...], SigningKey, dict[str, Person]]:
+    number: int, governed: bool
+) -> tuple[Company, Node, tuple[User, ...], SigningKey, SigningKey, dict[str, Person]]:
+    """Return a company with its node, users, consensus key, root key and people."""
+    name = company_names(number + 1)[number]
     root = _key(name, "root")
     policy = RootPolicy(1, (root.public_key,))
     identity = company_id(policy)
@@ -253,4 +279,4 @@ def _found_company(
         may = GOVERNOR if role == DEPUTY else role
         users.append(User(person, identity, (may,), key.public_key, 0, "active"))
         staff[role] = Person(person, identity, role, key)
-    return name, company, node, tuple(users), consensus, staff
+    return company, node, tuple(users), consensus, root, staff

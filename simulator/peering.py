@@ -1,7 +1,7 @@
 """Connections between processes: who hears `PeerConnected` and `PeerLost`, and when.
 
 A connection needs two running processes and a path that is open both ways. Its end is noticed at once when a process
-dies, and after `KEEPALIVE_NS` when the path is cut. Members are named by index; twins of one company are one peer.
+dies, and after `KEEPALIVE_NS` when the path is cut. Nodes are named by company; twins of one company are one peer.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ class Peering:
     def process_changed(self, daemon: Daemon) -> None:
         """A process started or ended."""
         for other in self._daemons:
-            if other.index != daemon.index:
+            if other.firm != daemon.firm:
                 self._look(daemon.slot, other.slot)
 
     def paths_changed(self) -> None:
         """Links were cut or mended."""
         for first in self._daemons:
             for second in self._daemons[first.slot + 1 :]:
-                if first.index != second.index:
+                if first.firm != second.firm:
                     self._look(first.slot, second.slot)
 
     def is_linked(self, first: int, second: int) -> bool:
@@ -71,8 +71,8 @@ class Peering:
             return
         a, b = self._daemons[pair[0]], self._daemons[pair[1]]
         self._linked[pair] = (a.incarnation, b.incarnation)
-        a.connected(b.index, True)
-        b.connected(a.index, True)
+        a.connected(b.firm, True)
+        b.connected(a.firm, True)
 
     def _disconnect(self, what: tuple[tuple[int, int], tuple[int, int]]) -> None:
         pair, linked = what
@@ -85,7 +85,7 @@ class Peering:
                 self._tell(daemon, other, False)
 
     def _tell(self, daemon: Daemon, other: Daemon, up: bool) -> None:
-        twins = [slot for slot in self._daemons if slot.index == other.index and slot.slot != other.slot]
+        twins = [slot for slot in self._daemons if slot.firm == other.firm and slot.slot != other.slot]
         if any(self.is_linked(daemon.slot, twin.slot) for twin in twins):
             return
-        daemon.connected(other.index, up)
+        daemon.connected(other.firm, up)

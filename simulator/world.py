@@ -13,7 +13,9 @@ from decimal import Decimal
 from typing import Final
 
 from consensus.events import Mode
+from consensus.membership import Membership
 from consensus.state import leader_of
+from ledger.block import BlockRef
 from ledger.certificate import faults as tolerated
 from ledger.certificate import quorum
 from node.core import effects as ne
@@ -36,7 +38,7 @@ from simulator.peering import Peering
 from simulator.report.measures import Measures
 from simulator.rng import Streams, exponential, lognormal, uniform
 from simulator.scenario.draw import expand
-from simulator.scenario.load import PLACES, TWIN, check, names, params
+from simulator.scenario.load import PLACES, TWIN, check, joiners, names, params
 from simulator.scenario.schema import (
     Action,
     BitRot,
@@ -137,14 +139,13 @@ class World:
         abstract = scenario.fidelity == "abstract"
         governed = any(KINDS[workload.kind].votes for workload in scenario.workload)
         full = scenario.fidelity == "full"
-        self.league: League = found(tuple(names(scenario)), params(scenario), abstract, governed)
+        self.league: League = found(names(scenario), params(scenario), abstract, governed, joiners(scenario))
         self.oracle: Oracle = RealOracle() if full else ModelledOracle(self.seed)
         self.trace = TraceHash(repr(scenario).encode(), str(self.seed).encode())
         twins = self._twins()
-        members = len(self.league.firms)
-        indexes = [*range(members), *twins]
-        slots = [self.league.firms[index].name for index in indexes[:members]]
-        slots += [f"{self.league.firms[index].name}{TWIN}" for index in twins]
+        everyone = self.league.everyone
+        indexes = [*range(len(everyone)), *twins]
+        slots = [firm.name for firm in everyone] + [f"{everyone[index].name}{TWIN}" for index in twins]
         bandwidth = bandwidth_bits(scenario.network.bandwidth, "network.bandwidth")
         self.net = Network(self.heap, self.streams, slots, self._policy(), bandwidth, self._receive)
         slots_of: dict[int, tuple[int, ...]] = {}
@@ -176,6 +177,7 @@ class World:
             genesis_certificate=self.league.certificate,
             chain_id=self.league.chain_id,
             keys=self.league.keys,
+            companies=tuple(firm.company_id for firm in everyone),
             slots_of=slots_of,
             encode_messages=not abstract,
             decode_messages=full,
@@ -239,16 +241,25 @@ class World:
             return name
         states = [daemon.replica_state for daemon in self.daemons if daemon.honest]
         known = max(
-            (state for state in states if state is not None), key=lambda state: (state.view, state.height), default=None
+            (state for state in states if state is not None),
+            key=lambda state: (state.members.epoch, state.view, state.height),
+            default=None,
         )
         members = self.view.epochs[0] if known is None else known.members
         first = 0 if known is None else members.rotation.index(leader_of(known))
-        return self.league.firms[members.collector(first + PLACES.index(name))].name
+        return self.view.firm(members.epoch, members.collector(first + PLACES.index(name))).name
 
     def _executed(self, daemon: Daemon, executed: Executed) -> None:
         if daemon.honest:
             self.view.executed(executed)
         self.clients.executed(daemon, executed)
+        if daemon.honest and executed.result.next_epoch is not None:
+            self.clients.members_changed(executed.result.next_epoch.companies)
+
+    def _tip(self, firm: int) -> BlockRef:
+        """Return the highest block that a company's node has executed."""
+        store = self.daemons[self.slot_of(firm)].store
+        return store.blocks[store.view.height].ref
 
     def start(self, daemon: Daemon) -> None:
         """Start a process that is down."""
@@ -266,7 +277,8 @@ class World:
         kind = BEHAVIOURS[behaviour]
         self._mark(daemon)
         rng = self.streams[f"byzantine/{daemon.name}/{behaviour}"]
-        daemon.behaviour = kind(daemon, rng, len(self.league.firms))
+        state = daemon.replica_state
+        daemon.behaviour = kind(daemon, rng, len(self.league.firms) if state is None else state.members.n)
 
     def mark_faulty(self, daemon: Daemon) -> None:
         """Count a node as Byzantine: its disk or its keys cannot be trusted."""
@@ -288,7 +300,9 @@ class World:
         for position, workload in enumerate(self.scenario.workload):
             kind = KINDS[workload.kind]
             stream = self.streams[f"load/{workload.kind}/{position}"]
-            self.trades.append(kind(self.league, stream, workload.conflict))
+            trade = kind(self.league, stream, workload.conflict)
+            trade.prepare(workload.changes, self._tip)
+            self.trades.append(trade)
         pairs = tuple(zip(self.scenario.workload, self.trades, strict=True))
         self.clients.begin(pairs, self._run_ns)
 
@@ -324,9 +338,10 @@ class World:
     def _probe(self) -> None:
         """Show that everybody who is left is really back: end f processes that may be spared, and commit new work."""
         rng = self.streams["probe"]
-        spare = tolerated(len(self.league.firms)) - self._faulty()
+        members = self._members()
+        spare = members.f - self._faulty()
         if spare > 0 and rng.bits(1):
-            honest = [daemon for daemon in self.daemons if daemon.honest]
+            honest = [daemon for daemon in self.daemons if daemon.honest and daemon.votes]
             for daemon in rng.sample(honest, spare):
                 self.note_fault("probe", daemon.name)
                 daemon.crash()
@@ -367,7 +382,7 @@ class World:
         heights: dict[int, None] = {}
         views: dict[int, int] = {}
         for daemon in self.daemons:
-            if not daemon.honest or daemon.core is None:
+            if not daemon.honest or daemon.core is None or not daemon.votes:
                 continue
             state = daemon.replica_state
             if state is None:
@@ -382,14 +397,21 @@ class World:
         if len(heights) > 1:
             return f"executed heights differ: {sorted(heights)}"
         together = max(views.values(), default=0)
-        if together + self._faulty() < quorum(len(self.league.firms)):
+        if together + self._faulty() < self._members().q:
             return f"only {together} honest members are in one view: {dict(sorted(views.items()))}"
         return ""
 
     def _faulty(self) -> int:
         """Return how many members lie or have lost their vote."""
-        lost = {d.index for d in self.daemons if d.honest and (d.damaged or d.silenced or not d.voting)}
-        return self.view.byzantine_mask.bit_count() + len(lost)
+        members = self._members().company_ids
+        lost = {d.firm for d in self.daemons if d.honest and (d.damaged or d.silenced or not d.voting)}
+        liars = {firm.index for firm in self.league.everyone if self.view.byzantine_mask >> firm.index & 1}
+        return sum(self.league.everyone[firm].company_id in members for firm in lost | liars)
+
+    def _members(self) -> Membership:
+        """Return who decides now: the members of the latest epoch that an honest node lives in."""
+        states = [daemon.replica_state for daemon in self.daemons if daemon.honest]
+        return self.view.epochs[max((state.members.epoch for state in states if state is not None), default=0)]
 
     def _expectations(self) -> None:
         expect = self.scenario.expect
@@ -397,6 +419,7 @@ class World:
             ("view_changes", expect.view_changes, len(self.measures.views_left)),
             ("committed", expect.committed, self.clients.figures.committed),
             ("height", expect.height, self.measures.height),
+            ("epochs", expect.epochs, self.view.epoch_of(self.measures.height).epoch),
             ("halted", expect.halted, sum(daemon.halt is not None for daemon in self.daemons)),
             ("verifications", expect.verifications, self.measures.verifications_per_block),
         ):
@@ -448,7 +471,7 @@ class World:
 
     def _mark(self, daemon: Daemon) -> None:
         daemon.honest = False
-        self.view.byzantine_mask |= 1 << daemon.index
+        self.view.byzantine_mask |= 1 << daemon.firm
 
     def _daemon(self, surroundings: Surroundings, slot: int, index: int, name: str) -> Daemon:
         time, rng = self.scenario.time, self.streams[f"clock/{name}"]
@@ -456,11 +479,11 @@ class World:
         skew = rng.between(-spread, spread) if spread else 0
         drift = rng.between(-time.drift_ppm, time.drift_ppm) * 1000 if time.drift_ppm else 0
         clock = NodeClock(_start_ms(time.start), mono_offset_ns=rng.below(10**9), skew_ms=skew, drift_ppb=drift)
-        handle = self.oracle.handle(self.league.firms[index].consensus_key)
+        handle = self.oracle.handle(self.league.everyone[index].consensus_key)
         return Daemon(
             surroundings,
             slot=slot,
-            index=index,
+            firm=index,
             name=name,
             clock=clock,
             signer=Signer(handle, self.league.chain_id),
@@ -491,23 +514,23 @@ class World:
             return
         for a in self.daemons:
             for b in self.daemons:
-                if a.index == b.index:
+                if a.firm == b.firm:
                     continue
                 hops = 1
                 if kind == "wan":
-                    hops = 1 + 4 * (a.index % int(regions) != b.index % int(regions))
+                    hops = 1 + 4 * (a.firm % int(regions) != b.firm % int(regions))
                 elif kind == "star":
-                    hops = 1 if 0 in (a.index, b.index) else 2
+                    hops = 1 if 0 in (a.firm, b.firm) else 2
                 elif kind == "ring":
-                    n = len(self.league.firms)
-                    hops = min((a.index - b.index) % n, (b.index - a.index) % n)
+                    n = len(self.league.everyone)
+                    hops = min((a.firm - b.firm) % n, (b.firm - a.firm) % n)
                 if hops > 1:
                     self.net.slow(a.slot, b.slot, delay_ns=self.net.default.delay_ns * hops)
 
     # -- wiring ----------------------------------------------------------------------------------------------------
 
     def _receive(self, slot: int, parcel: Parcel) -> None:
-        self.daemons[slot].deliver(self.daemons[parcel.source].index, parcel)
+        self.daemons[slot].deliver(self.daemons[parcel.source].firm, parcel)
 
     def _process_changed(self, daemon: Daemon) -> None:
         if self.daemons and len(self.daemons) > daemon.slot and hasattr(self, "peering"):

@@ -1,4 +1,4 @@
-"""`hansa cluster rotate-key`, `retire`: the companies of a local cluster change their network, by real transactions (C18).
+"""`hansa cluster rotate-key`, `retire`: companies of a local cluster change their network by real transactions (C18).
 
 Every company of the cluster proposes and votes with the people of its own home, at its own node; nothing is skipped.
 """

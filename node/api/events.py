@@ -117,7 +117,7 @@ async def after(
     """Yield the events of `company` and those of governance after a cursor, ascending, up to a height."""
     place: tuple[int, int, int] = (cursor.height, cursor.position, cursor.event)
     while True:
-        rows = service.events(place, STEP, company=company, up_to=up_to, shared=True)
+        rows = service.events(place, STEP, company=company, up_to=up_to)
         for row in rows:
             found = encoder.read(row)
             if found is not None:

@@ -430,17 +430,11 @@ class NodeService(Protocol):
 
     def transaction(self, tx_id: bytes) -> TransactionData | None: ...
     def events(
-        self,
-        after: tuple[int, int, int] | None,
-        limit: int,
-        *,
-        company: str | None = None,
-        up_to: int | None = None,
-        shared: bool = False,
+        self, after: tuple[int, int, int] | None, limit: int, *, company: str | None = None, up_to: int | None = None
     ) -> Sequence[EventRow]:
         """Return contract events after the place (height, position, index), in order, at most `limit`.
 
-        `company`: only events that name this company, and with `shared` those of governance, which concern everybody.
+        `company`: only events that name this company, and those of governance, which concern everybody.
         `up_to`: last height to look at.
         """
         ...

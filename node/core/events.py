@@ -72,6 +72,8 @@ class NodeStart(Event):
     """A later epoch than the state knows, whose members the ones before vouch for: a snapshot of it may be taken."""
     waiting: tuple[tuple[Transaction, int | None], ...] = ()
     """Verified transactions that waited when the epoch before ended, and the member each came from; None: from here."""
+    evidence: tuple[bytes, ...] = ()
+    """Items that were not on the chain when the epoch before ended (`EvidencePool.waiting`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,9 +1,10 @@
 """Provable misbehaviour on its way to the chain: found or told, verified, proposed, recorded (P124, P141).
 
 An item waits until some block carries it. There is one for each offender, kind and epoch, on the chain as well as
-here, so the pool is bounded by the faults there can be: six kinds for each member. What is told is judged like what was
-found: first its words (`consensus.evidence.judge`), then its signatures. The id of an item binds all its bytes, so an
-item that fails once is refused for good, and a block that names it is invalid.
+here, so the pool is bounded by the faults there can be: six kinds for each member. The end of an epoch ends no guilt:
+an item is judged by the members of its own epoch, and what waits goes on into the next core (P124). What is told is
+judged like what was found: first its words (`consensus.evidence.judge`), then its signatures. The id of an item binds
+all its bytes, so an item that fails once is refused for good, and a block that names it is invalid.
 
 The pool answers two questions of the mempool: which items to propose, and whether those of a proposal are acceptable.
 """
@@ -17,13 +18,15 @@ from typing import Final
 from consensus.effects import Report
 from consensus.events import Lsn
 from consensus.evidence import Case, judge
-from consensus.membership import Membership
+from consensus.membership import Membership, membership
 from ledger.codec import encode
 from ledger.errors import LedgerError
 from ledger.evidence import ITEMS_MAX, evidence_codec, evidence_id, fault_key, order_of
 from ledger.params import Params
+from ledger.registry.epochs import read_epoch
 from ledger.state import Reader
 from node.core.effects import BroadcastPeer, NodeEffect, Penalty, Tally, VerifyVotes
+from node.core.epochs import epoch_spec
 from node.core.messages import EvidenceItem
 
 ITEMS_HELD_MAX: Final = 1_000
@@ -65,6 +68,7 @@ class EvidencePool:
 
     own: int
     members: Membership
+    chain_id: bytes
     genesis_id: bytes
     params: Params
     read: Callable[[], Reader]
@@ -81,6 +85,14 @@ class EvidencePool:
     """Faults in committed blocks that may not be executed yet, and the heights of these blocks."""
 
     # -- taking in -----------------------------------------------------------------------------------------------
+
+    def waiting(self) -> tuple[bytes, ...]:
+        """Return what the core of the next epoch is to start with: the items that are not on the chain yet (P124)."""
+        return tuple(self.items[identity].data for identity in self.pending.values())
+
+    def carry(self, waiting: Iterable[bytes]) -> list[NodeEffect]:
+        """Take over what waited in the epoch before; it is verified once more, and told again."""
+        return [effect for data in waiting for effect in self._offer(self.own, data, wanted=False)]
 
     def found(self, report: Report) -> list[NodeEffect]:
         """Take what the own replica proves; it is verified like anybody's, and told to all members then."""
@@ -105,7 +117,7 @@ class EvidencePool:
         case: Case | str
         try:
             item = evidence_codec.decode(data)
-            case = judge(item, self.members, self.genesis_id, self.params.window)
+            case = judge(item, self._electorate(item.epoch), self.genesis_id, self.params.window)
         except LedgerError:
             return self._refuse(peer, identity, "malformed")
         if isinstance(case, str):
@@ -116,6 +128,16 @@ class EvidencePool:
         token = self.next_token()
         self._checking[token] = _Checking(peer, data, key, case)
         return [VerifyVotes(token=token, items=case.items)]
+
+    def _electorate(self, epoch: int) -> Membership:
+        """Return the members of an ended epoch as the state names them, else the present ones: `judge` looks (P124)."""
+        record = read_epoch(self.read(), epoch) if 0 <= epoch < self.members.epoch else None
+        if record is None:
+            return self.members
+        before = read_epoch(self.read(), epoch - 1) if epoch else None
+        every = self.params.rotate_every
+        former = None if before is None else membership(epoch_spec(before), self.chain_id, every)
+        return membership(epoch_spec(record), self.chain_id, every, former)
 
     def verified(self, now: int, token: int, valid: int) -> tuple[bytes, list[NodeEffect]]:
         """Take the verdict on an item; return its id, or nothing for a stale token, and what follows."""

@@ -113,6 +113,7 @@ class NodeCore:
         self.evidence = EvidencePool(
             own=own,
             members=membership_of(config),
+            chain_id=config.chain_id,
             genesis_id=config.genesis_id,
             params=config.params,
             read=self._context.read,
@@ -149,7 +150,7 @@ class NodeCore:
         for body in event.bodies:
             self._load_body(body)
         self.mempool.carry(event.now, event.waiting)
-        out: list[ne.NodeEffect] = self._arm_forward()
+        out: list[ne.NodeEffect] = self._arm_forward() + self.evidence.carry(event.evidence)
         if event.collected is not None:
             out += self.taking.resume(event.collected, event.now) + self._arm_sync()
         return out + self._consensus(

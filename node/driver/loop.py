@@ -335,11 +335,13 @@ class Driver:
         held: list[ne.NodeEffect] = []
         mark = time.thread_time_ns()
         ended = False
+        early: list[_FromPeer] = []
         while events:
-            if ended:
-                self._queue.extendleft(reversed(events))  # they are for the next core
-                break
-            event = events.popleft()(time.monotonic_ns(), time.time_ns() // 1_000_000 + self.wall_offset_ms)
+            make = events.popleft()
+            if ended and isinstance(make, _FromPeer):
+                early.append(make)  # it is for the next core; what this one still executes goes on
+                continue
+            event = make(time.monotonic_ns(), time.time_ns() // 1_000_000 + self.wall_offset_ms)
             effects = self.core.step(event)
             if _is_about_transactions(event):
                 mark = self.meter.since("pool", mark)
@@ -364,6 +366,7 @@ class Driver:
                 else:
                     held.append(effect)
                     ended = ended or isinstance(effect, ne.EndEpoch)
+        self._queue.extendleft(reversed(early))
         mark = self.meter.since("consensus", mark)
         if appends:
             self._journal.append(appends)
@@ -444,8 +447,8 @@ class Driver:
     def _next_epoch(self) -> None:
         """Begin the next epoch from store and journal, as a start does, in the running process (P114).
 
-        Sockets stay. Messages that came for the next core are handed to it; of what the old one asked for, the answers
-        are dropped with it.
+        Sockets stay. Messages that came meanwhile and submissions without an answer are handed to the next core; of
+        what the old one asked for, the answers are dropped with it.
         """
         self._flush()
         former = self.core.mempool

@@ -26,7 +26,6 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
-from itertools import groupby
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -502,20 +501,14 @@ class ChainStore:
         *,
         company: str | None = None,
         up_to: int | None = None,
-        shared: bool = False,
     ) -> list[EventRow]:
         """Return contract events after the place `after` (height, position, index) in order, at most `limit`.
 
-        `company`: only events that name this company in a field, and with `shared` those that concern every member.
+        `company`: only events that name this company in a field, and those that concern every member (S22).
         `up_to`: last height to look at.
         """
         last = self.executed_height if up_to is None else min(up_to, self.executed_height)
-        if company is None:
-            places = self._all_places(after, last)
-        else:
-            parties = (company, EVERYBODY) if shared else (company,)
-            each = [self._party_places(party, after, last) for party in parties]
-            places = (place for place, _ in groupby(merge(*each)))
+        places = self._all_places(after, last) if company is None else self._party_places(company, after, last)
         found: list[EventRow] = []
         for height, position, index in places:
             if len(found) == limit:
@@ -757,21 +750,27 @@ class ChainStore:
     def _party_places(
         self, company: str, after: tuple[int, int, int] | None, last: int
     ) -> Iterator[tuple[int, int, int]]:
-        prefix = company.encode("utf-8", "replace")
-        if len(prefix) != PARTY_BYTES:
+        prefixes = [company.encode("utf-8", "replace"), EVERYBODY.encode()]
+        if len(prefixes[0]) != PARTY_BYTES:
             return
-        start = prefix if after is None else prefix + place_key(after[0], after[1], after[2])
-        for key in self._keys_from("events", prefix, start):
-            place = split_place(key)
+        for place in merge(*(self._stored_places(prefix, after) for prefix in prefixes)):
             if place[0] > last:
                 return
-            if after is None or place > after:
-                yield place
+            yield place
         for height in sorted(self._fresh):
             if height > last:
                 return
             for position, receipt in enumerate(self._fresh[height].receipts):
                 for index, event in enumerate(receipt.events):
                     place = (height, position, index)
-                    if company in parties_of(event) and (after is None or place > after):
+                    named = parties_of(event)
+                    if (company in named or EVERYBODY in named) and (after is None or place > after):
                         yield place
+
+    def _stored_places(self, prefix: bytes, after: tuple[int, int, int] | None) -> Iterator[tuple[int, int, int]]:
+        """Yield the places in the index of events under a prefix that come after a place, ascending."""
+        start = prefix if after is None else prefix + place_key(after[0], after[1], after[2])
+        for key in self._keys_from("events", prefix, start):
+            place = split_place(key)
+            if after is None or place > after:
+                yield place

@@ -21,9 +21,9 @@ FORMAT: Final = 1
 RECEIPTS_PER_CHUNK: Final = 64
 """Receipts sealed together: a third of the price of sealing each (E30), and one look-up opens some 25 KB."""
 PARTY_BYTES: Final = 27
-"""Length of a company id: `c` and 26 base32 characters (S17)."""
 EVERYBODY: Final = "*" * PARTY_BYTES
-"""Stands for all members in the index of events by party; no company id begins like this."""
+"""Stands in the index of events for all companies at once; no company id looks like it."""
+"""Length of a company id: `c` and 26 base32 characters (S17)."""
 _BLOCK_LIMIT_BYTES: Final = 8 * 1024 * 1024
 _CHUNK_LIMIT_BYTES: Final = RECEIPTS_PER_CHUNK * 256 * 1024
 _BASE32: Final = b"abcdefghijklmnopqrstuvwxyz234567"
@@ -162,12 +162,14 @@ def split_place(key: bytes) -> tuple[int, int, int]:
 def parties_of(event: ContractEvent) -> list[str]:
     """Return the company ids among the fields of an event, without repeats, in order of the fields.
 
-    An event of governance concerns every member: `EVERYBODY` stands first (S22).
+    What companies decide about their network is kept once, under `EVERYBODY`: it concerns them all (S22).
 
     Ids are self-certifying and of one form (S17), so the form tells them apart without the program's interface. A
     text that looks like one only adds an index entry.
     """
-    found: list[str] = [EVERYBODY] if event.contract == GOVERNANCE else []
+    if event.contract == GOVERNANCE:
+        return [EVERYBODY]
+    found: list[str] = []
     for field in event.fields:
         if isinstance(field, str) and len(field) == PARTY_BYTES and field[0] == "c" and field not in found:
             raw = field[1:].encode("utf-8")

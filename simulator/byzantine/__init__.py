@@ -12,6 +12,7 @@ from simulator.byzantine.bad_new_view import BadNewView
 from simulator.byzantine.bad_proposal import BadProposal
 from simulator.byzantine.base import Attacker
 from simulator.byzantine.censor import Censor
+from simulator.byzantine.cling import Cling
 from simulator.byzantine.delay_votes import DelayVotes
 from simulator.byzantine.equivocate import Equivocate
 from simulator.byzantine.fake_certificate import FakeCertificate
@@ -27,6 +28,7 @@ from simulator.byzantine.other_chain import OtherChain
 from simulator.byzantine.replay_old import ReplayOld
 from simulator.byzantine.silent_primary import SilentPrimary
 from simulator.byzantine.slow_primary import SlowPrimary
+from simulator.byzantine.sweep import Sweep
 from simulator.byzantine.time_ratchet import TimeRatchet
 from simulator.byzantine.usurp import Usurp
 from simulator.byzantine.view_spam import ViewSpam
@@ -40,7 +42,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
     for kind in (
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
-        Censor, FalseWitness,
+        Censor, Cling, FalseWitness, Sweep,
         Usurp, OtherChain, Backdate, Garble, Graft,
     )
 }  # fmt: skip

@@ -34,8 +34,18 @@ class Attacker:
         self.daemon = daemon
         self.rng = rng
         self.members = members
-        self.me = daemon.index
-        self.peers = [index for index in range(members) if index != daemon.index]
+
+    @property
+    def me(self) -> int:
+        """The own member index in the epoch that the node lives in."""
+        return self.daemon.index
+
+    @property
+    def peers(self) -> list[int]:
+        """Indexes of the other members."""
+        state = self.daemon.replica_state
+        count = self.members if state is None else state.members.n
+        return [index for index in range(count) if index != self.daemon.index]
 
     def outgoing(self, message: PeerMessage, to: int | None) -> Outgoing:
         """Return what leaves instead of `message`; `to` None is all others."""

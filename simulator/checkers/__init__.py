@@ -15,17 +15,20 @@ from simulator.checkers.evidence import Evidence
 from simulator.checkers.exec_root import ExecRoot
 from simulator.checkers.halts import Halts
 from simulator.checkers.honest_votes import HonestVotes
+from simulator.checkers.light_client import LightClient
 from simulator.checkers.opening import Openings
 from simulator.checkers.penalties import Penalties
 from simulator.checkers.prefix import Prefix
 from simulator.checkers.prepared_certificate import PreparedCertificates
 from simulator.checkers.provenance import Provenance
 from simulator.checkers.recovery import Recovery
+from simulator.checkers.stall import Stall
 from simulator.checkers.validity import Receipts, Validity
 
 CHECKERS: Final[tuple[type[Checker], ...]] = (
     Agreement, Prefix, Validity, Receipts, ExecRoot, Certificates, HonestVotes, DurableBeforeSend, Recovery,
     Evidence, Halts, Bounds, ChainTime, Books, Provenance, PreparedCertificates, Openings, Penalties,
+    LightClient, Stall,
 )  # fmt: skip
 
 __all__ = ["CHECKERS", "Checker", "View"]

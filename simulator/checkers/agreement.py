@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from consensus.messages import Commit, Committed, NewView, Prepared, PrePrepare, ViewChange
-from ledger.certificate import CommitCertificate, Vote, quorum, verify_commit_certificate
+from ledger.certificate import CommitCertificate, Vote, verify_commit_certificate
 from node.core.messages import Blocks, PeerMessage
 from simulator.checkers.base import Checker, View
 from simulator.daemon import Daemon
@@ -25,7 +25,6 @@ class Agreement(Checker):
         self._by_height: dict[int, bytes] = {0: view.league.genesis.ref.block_id}
         self._known: dict[Vote, None] = {}
         self._signers: dict[int, dict[Vote, int]] = {}
-        self._quorum = quorum(len(view.league.firms))
 
     def stored(self, daemon: Daemon, block: StoredBlock) -> None:
         if daemon.honest:
@@ -39,10 +38,10 @@ class Agreement(Checker):
 
     def _certificate(self, certificate: CommitCertificate) -> None:
         vote = certificate.vote
-        if vote in self._known or vote.height == 0:
+        if vote in self._known or vote.height == 0 or vote.epoch not in self.view.epochs:
             return
-        league = self.view.league
-        if verify_commit_certificate(certificate, league.keys, league.chain_id, self.view.oracle.verify):
+        keys, chain_id = self.view.epochs[vote.epoch].keys, self.view.league.chain_id
+        if verify_commit_certificate(certificate, keys, chain_id, self.view.oracle.verify):
             return
         self._known[vote] = None
         self._claim(vote.height, vote.block_id, f"a certificate of view {vote.view} shows")
@@ -54,7 +53,8 @@ class Agreement(Checker):
         if mask == before:
             return
         masks[vote] = mask
-        possible = [v for v, m in masks.items() if (m | self.view.byzantine_mask).bit_count() >= self._quorum]
+        view = self.view
+        possible = [v for v, m in masks.items() if (m | view.liars(v.epoch)).bit_count() >= view.epochs[v.epoch].q]
         ids = sorted({v.block_id for v in possible})
         if len(ids) > 1:
             self.fail(

@@ -17,7 +17,7 @@ from node.core.epochs import epoch_spec
 from node.core.messages import PeerMessage
 from simulator.disk import JournalBatch, StoredBlock
 from simulator.execution import Executed
-from simulator.league import League
+from simulator.league import Firm, League
 
 if TYPE_CHECKING:
     from simulator.daemon import Daemon
@@ -28,6 +28,8 @@ class View:
     """The part of a run that checkers may see: constants, all daemons, and how to report."""
 
     __slots__ = (
+        "_firm_of",
+        "_liars",
         "byzantine_mask",
         "daemons",
         "epochs",
@@ -56,8 +58,11 @@ class View:
         self.now = now
         self.fail = fail
         self.epochs: dict[int, Membership] = {0: membership_of(league.config(0))}
-        """Members by epoch, as the executed blocks decided them; the same companies under the same indexes."""
+        """Members by epoch, as the executed blocks decided them."""
         self.byzantine_mask = 0
+        """Liars by the index of their company in the league, which is no member index after epoch 0."""
+        self._firm_of = {firm.company_id: firm for firm in league.everyone}
+        self._liars: dict[tuple[int, int], int] = {}
         self.healed = False
         self.faults: Callable[[], tuple[str, ...]] = tuple
         """Names of the faults at work now."""
@@ -65,9 +70,33 @@ class View:
     def executed(self, executed: Executed) -> None:
         """Learn of the epoch that a block decided."""
         record = executed.result.next_epoch
-        if record is not None:
+        if record is not None and record.epoch not in self.epochs:
             league = self.league
-            self.epochs[record.epoch] = membership(epoch_spec(record), league.chain_id, league.params.rotate_every)
+            spec = epoch_spec(record)
+            self.epochs[record.epoch] = membership(spec, league.chain_id, league.params.rotate_every)
+
+    def epoch_of(self, height: int) -> Membership:
+        """Return the members that decide `height`, as far as a block has decided on them."""
+        begun = (one for one in self.epochs.values() if one.first_height <= height)
+        return max(begun, key=lambda one: one.epoch, default=self.epochs[0])
+
+    def firm(self, epoch: int, index: int) -> Firm:
+        """Return the company behind a member index of an epoch."""
+        return self._firm_of[self.epochs[epoch].company_ids[index]]
+
+    def liars(self, epoch: int) -> int:
+        """Return the liars among the members of an epoch, as a mask of member indexes."""
+        known = self._liars.get((epoch, self.byzantine_mask))
+        if known is None:
+            known = 0
+            for index in range(self.epochs[epoch].n):
+                known |= (self.byzantine_mask >> self.firm(epoch, index).index & 1) << index
+            self._liars[epoch, self.byzantine_mask] = known
+        return known
+
+    def too_many(self, epoch: int) -> bool:
+        """Tell whether more members of an epoch lie than it tolerates."""
+        return self.liars(epoch).bit_count() > self.epochs[epoch].f
 
 
 class Checker:

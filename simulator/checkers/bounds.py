@@ -28,23 +28,14 @@ class Bounds(Checker):
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
-        self._voted: dict[tuple[int, str, int], int] = {}
-        """Highest height by slot, kind and view; only the first sending of a vote is new."""
-        params, n = view.league.params, len(view.league.firms)
+        self._voted: dict[tuple[int, str, tuple[int, int]], int] = {}
+        """Highest height by slot, kind, epoch and view; only the first sending of a vote is new."""
+        params = view.league.params
         window = params.window
         self._window, self._lag = window, params.exec_lag
-        self._caps: tuple[tuple[str, int], ...] = (
-            ("slots", 2 * window + 1),
-            ("later", n),
-            ("highest_changes", n),
-            ("target_changes", n),
-            ("certificates", 2 * window),
-            ("blocks", (KEPT_PROPOSALS + 2) * (2 * window + 1)),
-            ("verified", 65 + 16 * n),
-            ("jobs", n * (UNVERIFIED_MAX + 1) + 8 * window * n),
-        )
+        self._caps_of: dict[int, tuple[tuple[str, int], ...]] = {}
+        """Caps of buffers by the number of members."""
         self._later_cap = 3 * (2 * window + 1)
-        self._in_check_cap = UNVERIFIED_MAX + n * (2 + window) + 2
 
     def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
         if len(effects) > EFFECTS_MAX:
@@ -55,15 +46,33 @@ class Bounds(Checker):
         if state is not None:
             self._sizes(daemon, state, event.peer)
 
+    def _caps(self, n: int) -> tuple[tuple[str, int], ...]:
+        window = self._window
+        return (
+            ("slots", 2 * window + 1),
+            ("later", n),
+            ("highest_changes", n),
+            ("target_changes", n),
+            ("certificates", 2 * window),
+            ("blocks", (KEPT_PROPOSALS + 2) * (2 * window + 1)),
+            ("verified", 65 + 16 * n),
+            ("jobs", n * (UNVERIFIED_MAX + 1) + 8 * window * n),
+        )
+
     def _sizes(self, daemon: Daemon, state: ReplicaState, peer: int) -> None:
-        for name, cap in self._caps:
+        n = state.members.n
+        caps = self._caps_of.get(n)
+        if caps is None:
+            caps = self._caps_of[n] = self._caps(n)
+        for name, cap in caps:
             size = len(getattr(state, name))
             if size > cap:
                 self.fail(f"{size} entries in {name}, {cap} are allowed (P138, P139)", daemon.name)
         later = state.later.get(peer)
         if later is not None and len(later.votes) > self._later_cap:
             self.fail(f"{len(later.votes)} votes of one member wait for a later view (P138)", daemon.name)
-        if 0 <= peer < len(state.peers) and state.peers[peer].in_check > self._in_check_cap:
+        in_check_cap = UNVERIFIED_MAX + n * (2 + self._window) + 2
+        if 0 <= peer < len(state.peers) and state.peers[peer].in_check > in_check_cap:
             self.fail(f"{state.peers[peer].in_check} signatures of one peer are being checked (P140)", daemon.name)
 
     def sending(self, daemon: Daemon, message: PeerMessage, _to: int | None) -> None:
@@ -81,7 +90,7 @@ class Bounds(Checker):
 
     def _vote(self, daemon: Daemon, message: PrePrepare | Prepare | Commit) -> None:
         vote, state = message.vote, daemon.replica_state
-        key = (daemon.slot, "commit" if isinstance(message, Commit) else "prepare", vote.view)
+        key = (daemon.slot, "commit" if isinstance(message, Commit) else "prepare", (vote.epoch, vote.view))
         if state is None or self._voted.get(key, 0) >= vote.height:
             return
         self._voted[key] = vote.height

@@ -1,4 +1,4 @@
-"""I13: every stored block carries exactly q valid signatures of distinct members over its id, in one view."""
+"""I3, I13: every stored block carries exactly q valid signatures over its id, in one view, of members of its epoch."""
 
 from __future__ import annotations
 
@@ -27,10 +27,17 @@ class Certificates(Checker):
         shape = (certificate.signers, ref.block_id, certificate.signatures)
         if self._good.get(ref.height) == shape:
             return
-        league = self.view.league
-        if int.from_bytes(certificate.signers, "little") >> len(self.view.league.firms):
+        members = self.view.epoch_of(ref.height)
+        if certificate.vote.epoch != members.epoch or block.header.epoch != members.epoch:
+            self.fail(
+                f"block {ref.height} is of epoch {block.header.epoch}, certified in {certificate.vote.epoch}; "
+                f"the members of epoch {members.epoch} decide it (P112)",
+                daemon.name,
+            )
+        if int.from_bytes(certificate.signers, "little") >> members.n:
             self.fail(f"certificate of block {ref.height} has bits of members that do not exist", daemon.name)
-        problem = verify_commit_certificate(certificate, league.keys, league.chain_id, self.view.oracle.verify)
+        chain_id = self.view.league.chain_id
+        problem = verify_commit_certificate(certificate, members.keys, chain_id, self.view.oracle.verify)
         if problem:
             self.fail(f"certificate of block {ref.height}: {problem}", daemon.name)
         self._good[ref.height] = shape

@@ -35,18 +35,21 @@ class Evidence(Checker):
 
     def _convicts(self, daemon: Daemon, item: Item) -> None:
         """Fail unless the item proves a fault of an attacker."""
-        league = self.view.league
-        case = judge(item, self.view.epochs[item.epoch], league.genesis.ref.block_id, league.params.window)
+        league, members = self.view.league, self.view.epochs.get(item.epoch)
+        if members is None:
+            self.fail(f"{item.kind} against {item.company_id} is of epoch {item.epoch}; there is none", daemon.name)
+            return
+        case = judge(item, members, league.genesis.ref.block_id, league.params.window)
         if isinstance(case, str):
             self.fail(f"{item.kind} against {item.company_id} makes no case: {case}", daemon.name)
             return
-        accused = league.firms[case.offender].name
+        accused = self.view.firm(item.epoch, case.offender).name
         valid = 0
         for position, one in enumerate(case.items):
             digest = signing_digest_of(one.kind, league.chain_id, one.body)
-            if self.view.oracle.verify(league.keys[one.signer], one.signature, digest):
+            if self.view.oracle.verify(members.keys[one.signer], one.signature, digest):
                 valid |= 1 << position
         if not case.convicted(valid):
             self.fail(f"{item.kind} against {accused} is not proven by its signatures", daemon.name)
-        if not self.view.byzantine_mask >> case.offender & 1:
+        if not self.view.liars(item.epoch) >> case.offender & 1:
             self.fail(f"{item.kind} accuses {accused}, which is honest", daemon.name)

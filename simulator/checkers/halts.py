@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from consensus.effects import Halt
-from ledger.certificate import faults
 from simulator.checkers.base import Checker
 from simulator.daemon import Daemon
 
@@ -12,6 +11,6 @@ class Halts(Checker):
     name = "never_halts"
 
     def halted(self, daemon: Daemon, halt: Halt) -> None:
-        excess = self.view.byzantine_mask.bit_count() > faults(len(self.view.league.firms))
-        if daemon.honest and not excess:
+        state = daemon.replica_state
+        if daemon.honest and not self.view.too_many(0 if state is None else state.members.epoch):
             self.fail(f"halted without cause: {halt.reason.value}: {halt.detail}", daemon.name)

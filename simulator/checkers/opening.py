@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from consensus.messages import NewView, ViewChange
 from consensus.records import Entered, Left, PreparedHere
-from ledger.certificate import Vote, faults, quorum, verify_commit_certificate
+from ledger.certificate import Vote, verify_commit_certificate
 from simulator.checkers.base import Checker, View
 from simulator.daemon import Daemon
 from simulator.disk import JournalBatch, record_of
@@ -34,9 +34,7 @@ class Openings(Checker):
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
-        league = view.league
-        self._quorum = quorum(len(league.firms))
-        self._window = league.params.window
+        self._window = view.league.params.window
         self._signers: dict[Vote, int] = {}
         self._committed: dict[int, list[Vote]] = {}
         self._prepared: dict[int, dict[Vote, None]] = {}
@@ -45,16 +43,18 @@ class Openings(Checker):
         """Last prepared vote by slot of the daemon and height."""
 
     def durable(self, daemon: Daemon, batch: JournalBatch) -> None:
-        if not daemon.honest or self.view.byzantine_mask.bit_count() > faults(len(self.view.league.firms)):
+        if not daemon.honest:
             return
         for entry in batch.entries:
             record = record_of(entry)
             if isinstance(record, PreparedHere):
-                self._held[daemon.slot, record.certificate.vote.height] = record.certificate.vote
-                self._prepare(daemon, record.certificate.vote)
-            elif isinstance(record, Left):
+                vote = record.certificate.vote
+                self._held[daemon.slot, vote.height] = vote
+                if not self.view.too_many(vote.epoch):
+                    self._prepare(daemon, vote)
+            elif isinstance(record, Left) and not self.view.too_many(record.view_change.epoch):
                 self._leave(daemon, record.view_change)
-            elif isinstance(record, Entered):
+            elif isinstance(record, Entered) and not self.view.too_many(record.new_view.epoch):
                 self._enter(daemon, record.new_view)
 
     def _prepare(self, daemon: Daemon, vote: Vote) -> None:
@@ -65,10 +65,11 @@ class Openings(Checker):
         mask = self._signers.get(vote, 0)
         if mask >> daemon.index & 1:
             return
-        before = (mask | self.view.byzantine_mask).bit_count()
+        liars, q = self.view.liars(vote.epoch), self.view.epochs[vote.epoch].q
+        before = (mask | liars).bit_count()
         mask |= 1 << daemon.index
         self._signers[vote] = mask
-        if before < self._quorum <= (mask | self.view.byzantine_mask).bit_count():
+        if before < q <= (mask | liars).bit_count():
             self._committed.setdefault(height, []).append(vote)
             for opened in self._opened.values():
                 self._covered(daemon, opened, vote)
@@ -115,18 +116,19 @@ class Openings(Checker):
         self._enter(daemon, message)
 
     def _problem(self, message: NewView) -> str:
-        league = self.view.league
-        if message.sender != self.view.epochs[message.epoch].collector(message.view):
+        members = self.view.epochs[message.epoch]
+        if message.sender != members.collector(message.view):
             return "that is not of its collector"
         senders = [change.sender for change in message.view_changes]
-        if len(senders) != self._quorum or sorted(dict.fromkeys(senders)) != senders:
-            return f"of the members {senders}, exactly {self._quorum} different ones are needed"
+        if len(senders) != members.q or sorted(dict.fromkeys(senders)) != senders:
+            return f"of the members {senders}, exactly {members.q} different ones are needed"
         for change in message.view_changes:
             if change.view != message.view:
                 return f"that holds a VIEW-CHANGE for view {change.view}"
             base = change.base
+            keys = self.view.epoch_of(base.vote.height).keys
             if base.vote.height and verify_commit_certificate(
-                base, league.keys, league.chain_id, self.view.oracle.verify
+                base, keys, self.view.league.chain_id, self.view.oracle.verify
             ):
                 return f"whose base certificate of height {base.vote.height} is not valid"
         return ""

@@ -15,6 +15,6 @@ class Penalties(Checker):
         if not daemon.honest:
             return
         for effect in effects:
-            if isinstance(effect, ne.Penalty) and not self.view.byzantine_mask >> effect.peer & 1:
-                charged = self.view.league.firms[effect.peer].name
+            if isinstance(effect, ne.Penalty) and not self.view.byzantine_mask >> daemon.firm_of(effect.peer) & 1:
+                charged = self.view.league.everyone[daemon.firm_of(effect.peer)].name
                 self.fail(f"charges {charged} with {effect.reason} at {type(event).__name__}", daemon.name)

@@ -13,7 +13,6 @@ from consensus.records import Entered, PreparedHere
 from consensus.slots import PRE_PREPARE, PREPARE
 from consensus.validate import signing_digest_of
 from ledger.block import block_id
-from ledger.certificate import quorum
 from ledger.codec import encode
 from simulator.checkers.base import Checker, View
 from simulator.daemon import Daemon
@@ -25,9 +24,7 @@ class PreparedCertificates(Checker):
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
-        league = view.league
         self._good: dict[bytes, None] = {}
-        self._quorum = quorum(len(league.firms))
 
     def durable(self, daemon: Daemon, batch: JournalBatch) -> None:
         if not daemon.honest:
@@ -55,24 +52,25 @@ class PreparedCertificates(Checker):
 
     def _problem(self, certificate: PreparedCertificate) -> str:
         league, vote = self.view.league, certificate.vote
+        members = self.view.epoch_of(vote.height)
+        if vote.epoch != members.epoch:
+            return f"it is of epoch {vote.epoch}, the members of epoch {members.epoch} decide the height (P113)"
         mask = int.from_bytes(certificate.signers, "little")
-        if mask >> len(league.firms):
+        if mask >> members.n:
             return "bits of members that do not exist"
-        if mask.bit_count() != self._quorum or len(certificate.signatures) != self._quorum:
-            return (
-                f"{mask.bit_count()} signers, {len(certificate.signatures)} signatures, exactly {self._quorum} needed"
-            )
+        if mask.bit_count() != members.q or len(certificate.signatures) != members.q:
+            return f"{mask.bit_count()} signers, {len(certificate.signatures)} signatures, exactly {members.q} needed"
         if not mask >> certificate.primary & 1:
             return "the primary has not signed"
-        if league.params.rotate_every == 0 and certificate.primary != self.view.epochs[vote.epoch].collector(vote.view):
+        if league.params.rotate_every == 0 and certificate.primary != members.collector(vote.view):
             return "its proposal is not of the primary of the view"
         if block_id(certificate.header) != vote.block_id:
             return "the header is not that of the block"
         body = encode(vote)
-        signers = [index for index in range(len(league.firms)) if mask >> index & 1]
+        signers = [index for index in range(members.n) if mask >> index & 1]
         for signer, signature in zip(signers, certificate.signatures, strict=True):
             kind = PRE_PREPARE if signer == certificate.primary else PREPARE
             digest = signing_digest_of(kind, league.chain_id, body)
-            if not self.view.oracle.verify(league.keys[signer], signature, digest):
+            if not self.view.oracle.verify(members.keys[signer], signature, digest):
                 return f"the signature of member {signer} does not verify"
         return ""

@@ -29,7 +29,8 @@ class Provenance(Checker):
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
-        self._made: list[dict[Claim, None]] = [{} for _ in view.league.firms]
+        self._made: list[dict[Claim, None]] = [{} for _ in view.league.everyone]
+        """What each company said, by its index in the league; each claim names its epoch."""
         self._good: dict[bytes, None] = {}
 
     def durable(self, daemon: Daemon, batch: JournalBatch) -> None:
@@ -38,9 +39,9 @@ class Provenance(Checker):
         for entry in batch.entries:
             record = record_of(entry)
             for claim in own_claims(record, daemon.index):
-                self._made[daemon.index][claim] = None
-            for signer, claim in relied_on(record):
-                self._check(daemon, signer, claim)
+                self._made[daemon.firm][claim] = None
+            for epoch, signer, claim in relied_on(record):
+                self._check(daemon, epoch, signer, claim)
             for certificate in certificates_in(record):
                 self._certificate(daemon, certificate)
 
@@ -56,21 +57,21 @@ class Provenance(Checker):
             return
         body = encode(certificate.vote)
         mask = int.from_bytes(certificate.signers, "little")
-        for signer in range(len(self._made)):
-            if not mask >> signer & 1:
-                continue
+        for signer in (bit for bit in range(mask.bit_length()) if mask >> bit & 1):
             kind = COMMIT
             if isinstance(certificate, PreparedCertificate):
                 kind = PRE_PREPARE if signer == certificate.primary else PREPARE
-            self._check(daemon, signer, (kind, body))
+            self._check(daemon, certificate.vote.epoch, signer, (kind, body))
         self._good[known] = None
 
-    def _check(self, daemon: Daemon, signer: int, claim: Claim) -> None:
-        if not 0 <= signer < len(self._made):
-            self.fail(f"relies on a {claim[0]} of member {signer}, who does not exist", daemon.name)
-        elif not self.view.byzantine_mask >> signer & 1 and claim not in self._made[signer]:
-            name = self.view.league.firms[signer].name
-            self.fail(f"relies on a {claim[0]} of {name} that {name} never made", daemon.name)
+    def _check(self, daemon: Daemon, epoch: int, signer: int, claim: Claim) -> None:
+        members = self.view.epochs.get(epoch)
+        if members is None or not 0 <= signer < members.n:
+            self.fail(f"relies on a {claim[0]} of member {signer} of epoch {epoch}, who does not exist", daemon.name)
+            return
+        firm = self.view.firm(epoch, signer)
+        if not self.view.byzantine_mask >> firm.index & 1 and claim not in self._made[firm.index]:
+            self.fail(f"relies on a {claim[0]} of {firm.name} that {firm.name} never made", daemon.name)
 
 
 def own_claims(record: Record, index: int) -> Iterator[Claim]:
@@ -92,15 +93,16 @@ def own_claims(record: Record, index: int) -> Iterator[Claim]:
             return
 
 
-def relied_on(record: Record) -> Iterator[tuple[int, Claim]]:
-    """Yield single signatures of others that a record relies on."""
+def relied_on(record: Record) -> Iterator[tuple[int, int, Claim]]:
+    """Yield epoch, signer and words of the single signatures of others that a record relies on."""
     match record:
         case Accepted():
-            yield record.pre_prepare.sender, (PRE_PREPARE, encode(record.pre_prepare.vote))
+            vote = record.pre_prepare.vote
+            yield vote.epoch, record.pre_prepare.sender, (PRE_PREPARE, encode(vote))
         case Entered():
-            yield record.new_view.sender, (NEW_VIEW, new_view_body(record.new_view))
+            yield record.new_view.epoch, record.new_view.sender, (NEW_VIEW, new_view_body(record.new_view))
             for change in record.new_view.view_changes:
-                yield change.sender, (VIEW_CHANGE, view_change_body(change))
+                yield change.epoch, change.sender, (VIEW_CHANGE, view_change_body(change))
         case _:
             return
 

@@ -1,8 +1,8 @@
 """I6, I21: what a process recovers from its journal is what it knew before it ended, and its view never decreases.
 
-A process that ends between two turns, with nothing waiting for the disk, must come back with the same durable
-digest. Ends inside a turn are covered by I5 and I11. And nobody whose disk was not set back may find votes that its
-journal lacks (P98): a false alarm would cost a company its vote.
+A member's process that ends between two turns, with nothing waiting for the disk, must come back with the same durable
+digest; a guest has no journal to be measured by. Ends inside a turn are covered by I5 and I11. And nobody whose disk
+was not set back may find votes that its journal lacks (P98): a false alarm would cost a company its vote.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Recovery(Checker):
 
     def stopped(self, daemon: Daemon) -> None:
         self._expected.pop(daemon.slot, None)
-        if daemon.honest and daemon.last_digest and daemon.voting and not daemon.set_back:
+        if daemon.honest and daemon.last_digest and daemon.voting and daemon.votes and not daemon.set_back:
             self._expected[daemon.slot] = daemon.last_digest
 
     def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
@@ -51,7 +51,7 @@ class Recovery(Checker):
             self.fail("it says that its journal forgot a vote, but its disk was never set back", daemon.name)
         if not isinstance(event, nv.NodeStart) or not daemon.voting or daemon.damaged:
             return
-        expected = self._expected.pop(daemon.slot, None)
+        expected = self._expected.pop(daemon.slot, None) if daemon.votes else None
         state = daemon.replica_state
         seen = self._view.get(daemon.slot, (0, 0))
         if daemon.honest and not daemon.set_back and state is not None and (state.members.epoch, state.view) < seen:

@@ -25,6 +25,8 @@ PLACES = ("primary", "backup", "third", "fourth")
 """Names for the company that proposes when the action begins, and for those after it in the rotation."""
 TWIN = "-twin"
 """Suffix of the name of the second process of a company that runs twins."""
+CHANGES = ("join", "claim", "leave", "expel", "rest", "return")
+"""What the workload `members` does: `claim` is a newcomer that says `ready` before its node has any block."""
 ACTIONS = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(Action)))
 """Names that `do` may have."""
 
@@ -81,6 +83,15 @@ def check(scenario: Scenario) -> None:
         raise InvalidScenario("network.nodes", f"{nodes} is outside 1 to {NODES_MAX}")
     if scenario.network.names and len(scenario.network.names) != nodes:
         raise InvalidScenario("network.names", f"{len(scenario.network.names)} names for {nodes} nodes")
+    if not 0 <= scenario.network.joining <= NODES_MAX - nodes:
+        raise InvalidScenario("network.joining", f"{scenario.network.joining} is outside 0 to {NODES_MAX - nodes}")
+    for position, workload in enumerate(scenario.workload):
+        for change in workload.changes:
+            kind, _, company = change.partition(":")
+            if kind not in CHANGES or company not in (*names(scenario), *joiners(scenario)):
+                raise InvalidScenario(
+                    f"workload[{position}].changes", f"{change!r} is none of {', '.join(CHANGES)} with a company"
+                )
     duration_ns(scenario.duration, "duration")
     try:
         params(scenario).check()
@@ -91,7 +102,7 @@ def check(scenario: Scenario) -> None:
         for action in scenario.at
         if isinstance(action, Byzantine) and action.behaviour == "twins"
     ]
-    known = (*names(scenario), *twins, *PLACES, "*")
+    known = (*names(scenario), *joiners(scenario), *twins, *PLACES, "*")
     for position, action in enumerate(scenario.at):
         field = f"at[{position}]"
         duration_ns(action.t, f"{field}.t")
@@ -101,8 +112,14 @@ def check(scenario: Scenario) -> None:
 
 
 def names(scenario: Scenario) -> tuple[str, ...]:
-    """Return the company names of a scenario."""
+    """Return the names of the companies of genesis, in the order in which they propose."""
     return scenario.network.names or company_names(scenario.network.nodes)
+
+
+def joiners(scenario: Scenario) -> tuple[str, ...]:
+    """Return the names of the companies that are no members yet."""
+    network = scenario.network
+    return company_names(network.nodes + network.joining)[network.nodes :]
 
 
 def params(scenario: Scenario) -> Params:

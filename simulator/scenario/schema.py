@@ -242,16 +242,20 @@ class Workload(Strict, frozen=True, kw_only=True):
     `rate` in transactions per second: `fixed:N`, `linear:A..B`, `poisson:N`, `burst:N,every`, `fixed-load:N`.
     """
 
-    kind: Literal["kv", "invoices", "hostile", "rest", "upgrades"]
+    kind: Literal["kv", "invoices", "hostile", "rest", "members", "upgrades"]
     rate: str = "fixed:10"
     clients: int = 4
     conflict: Decimal = Decimal(0)
     """Share of calls on records that other calls contend for."""
+    changes: tuple[str, ...] = ()
+    """Of `members`: what happens to the members, one after the other: `join:NAME`, `leave:NAME` and so on."""
 
 
 class NetworkTable(Strict, frozen=True, kw_only=True):
     nodes: int = 4
     names: tuple[str, ...] = ()
+    joining: int = 0
+    """Companies beside the members: their nodes run, and the workload `members` lets them join."""
     topology: Literal["lan", "wan:3", "wan:5", "wan:global", "star", "ring"] = "lan"
     jitter: str = "exponential"
     """`none`, `exponential`, `uniform:SPREAD` or `lognormal:SIGMA`."""
@@ -293,6 +297,8 @@ class Expect(Strict, frozen=True, kw_only=True):
     committed: str = ""
     """Transactions committed at the end, for example `>= 100`."""
     height: str = ""
+    epochs: str = ""
+    """Number of the epoch that decides the last block."""
     halted: str = ""
     """Replicas that stopped for good."""
     verifications: str = ""

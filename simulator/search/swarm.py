@@ -9,14 +9,13 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Final
 
-from consensus.membership import membership
 from ledger.certificate import faults as tolerated
 from simulator.byzantine import BEHAVIOURS, TWINS
-from simulator.league import company_names, found
+from simulator.league import company_names
 from simulator.rng import Rng
 from simulator.scenario import schema as s
 from simulator.scenario.draw import CLOCK_FAULTS, LINK_FAULTS, NODE_FAULTS, NOISE, WHOLE, draw_fault
-from simulator.scenario.load import TWIN, params
+from simulator.scenario.load import TWIN
 from simulator.scenario.units import duration_ns, duration_text
 
 SIZES: Final = (4, 4, 4, 4, 5, 6, 7)
@@ -40,15 +39,16 @@ def swarm(seed: int) -> s.Scenario:
         "status_ms": rng.choice((200, 300)),
         "hb_ms": rng.choice((200, 1000)),
         "fetch_ms": 100,
+        "window": rng.choice((1, 1, 2, 3, 4)),
+        "rotate_every": rng.choice((0, 1, 3, 64)),
     }
     liars: list[str] = []
     draw = rng.below(20)
     if draw < 12:
         # The first primary lies in half of these runs: most attacks need the chair.
         liars = rng.sample(names, f)
-        first = first_primary(names, consensus)
-        if rng.bits(1) and first not in liars:
-            liars[0] = first
+        if rng.bits(1) and names[0] not in liars:
+            liars[0] = names[0]
         for liar in liars:
             actions += _attacker(rng, liar, names, run_ns)
     elif draw < 14:
@@ -88,13 +88,6 @@ def swarm(seed: int) -> s.Scenario:
         time=s.TimeTable(skew=rng.choice(("0s", "0s", "200ms")), drift_ppm=rng.choice((0, 0, 50))),
         disk=s.DiskTable(pipelined=rng.below(4) == 0),
     )
-
-
-def first_primary(names: tuple[str, ...], consensus: dict[str, int]) -> str:
-    """Return who proposes in view 0; the rotation depends on the parameters through the chain id (P76)."""
-    league = found(names, params(s.Scenario(name="first", consensus=consensus)), False)
-    index = membership(league.epoch, league.chain_id, league.params.rotate_every).collector(0)
-    return league.firms[index].name
 
 
 def _subset(rng: Rng) -> list[str]:

@@ -20,16 +20,15 @@ from typing import Final, Literal, TextIO
 
 import msgspec
 
-from consensus.membership import membership
 from simulator.byzantine import TWINS
 from simulator.checkers import Checker, View
 from simulator.daemon import Daemon
 from simulator.disk import JournalBatch
 from simulator.errors import InvalidScenario
-from simulator.league import company_names, found
+from simulator.league import company_names
 from simulator.rng import Rng
 from simulator.scenario import schema as s
-from simulator.scenario.load import TWIN, describe, params
+from simulator.scenario.load import TWIN, describe
 from simulator.scenario.units import duration_text
 from simulator.world import World
 
@@ -115,21 +114,13 @@ def splits(processes: tuple[str, ...]) -> tuple[tuple[tuple[str, ...], tuple[str
     return tuple(found_splits)
 
 
-def rotation_of(n: int) -> tuple[str, ...]:
-    """Return the companies in the order in which they lead views 0, 1, ..."""
-    names = company_names(n)
-    league = found(names, params(s.Scenario(name="rotation", consensus=dict(CONSENSUS))), True)
-    members = membership(league.epoch, league.chain_id, league.params.rotate_every)
-    return tuple(league.firms[index].name for index in members.rotation)
-
-
 def twins(views: int) -> Iterator[s.Scenario]:
     """Yield n = 4 with one pair of twins: each place of the pair among the leaders, each split in each stretch.
 
     The two processes of a pair are equal, so of two splits that differ only in exchanging them one is enough for the
     first stretch that tells them apart.
     """
-    for leader, company in enumerate(rotation_of(4)):
+    for leader, company in enumerate(company_names(4)):
         others = tuple(name for name in company_names(4) if name != company)
         ways = splits((company, company + TWIN, *others))
         for chosen in product(range(len(ways)), repeat=views):
@@ -142,7 +133,7 @@ def twins(views: int) -> Iterator[s.Scenario]:
 def twins_n7(seed: int) -> s.Scenario:
     """Return n = 7 with two pairs of twins and four splits, all drawn from `seed`."""
     rng = Rng(seed, "twins")
-    pair = tuple(rng.sample(rotation_of(7)[:4], 2))
+    pair = tuple(rng.sample(company_names(7)[:4], 2))
     processes = (*company_names(7), *(name + TWIN for name in pair))
     chosen = []
     for _ in range(4):

@@ -12,9 +12,12 @@ from simulator.workloads.clients import Clients
 from simulator.workloads.hostile import Hostile
 from simulator.workloads.invoices import Invoices
 from simulator.workloads.kv import KeyValue
+from simulator.workloads.members import Members
 from simulator.workloads.rest import Rest
 from simulator.workloads.upgrades import Upgrades
 
-KINDS: Final[dict[str, type[Trade]]] = {kind.name: kind for kind in (KeyValue, Invoices, Hostile, Rest, Upgrades)}
+KINDS: Final[dict[str, type[Trade]]] = {
+    kind.name: kind for kind in (KeyValue, Invoices, Hostile, Rest, Members, Upgrades)
+}
 
 __all__ = ["Clients", "KINDS", "Call", "Trade"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any, ClassVar, Protocol
 
+from ledger.block import BlockRef
 from ledger.receipt import Receipt
 from simulator.errors import InvalidScenario
 from simulator.league import Firm, League, Person
@@ -31,6 +33,10 @@ class Call:
     note: Any = field(default=None, compare=False)
 
 
+Tip = Callable[[int], BlockRef]
+"""The highest block that the node of a company has executed, by index in the league."""
+
+
 class Trade:
     """Base of the workloads: draws calls from its own stream."""
 
@@ -46,6 +52,9 @@ class Trade:
     def next_call(self) -> Call:
         """Return the next call."""
         raise NotImplementedError
+
+    def prepare(self, changes: tuple[str, ...], tip: Tip) -> None:
+        """Hear what the scenario wants of this workload in order; only `members` has a use for it."""
 
     def receipt(self, call: Call, receipt: Receipt) -> None:
         """A call of this trade was executed."""

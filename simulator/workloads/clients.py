@@ -81,6 +81,8 @@ class Clients:
         self._token = 0
         self._nonces: dict[str, int] = {}
         self._in_flight: dict[str, int] = {}
+        self._members = {firm.company_id: None for firm in world.league.firms}
+        self._gone: dict[str, None] = {}
         self._stopped = False
         self.figures = Figures()
 
@@ -115,8 +117,19 @@ class Clients:
         for tx_id in tx_ids:
             self._drop(tx_id)
 
+    def members_changed(self, companies: tuple[str, ...]) -> None:
+        """The next epoch is decided: who was a member and is in it no more has left, and its people with it (S26)."""
+        for firm in self._world.league.everyone:
+            if firm.company_id in companies:
+                self._members[firm.company_id] = None
+            elif firm.company_id in self._members:
+                self._gone[firm.company_id] = None
+                self.abandon([tx_id for tx_id, one in self._pending.items() if one.call.firm is firm])
+
     def submit_call(self, call: Call, trade: Trade) -> None:
-        """Sign and submit one call."""
+        """Sign and submit one call; the people of a company that left have nothing to say."""
+        if call.firm.company_id in self._gone:
+            return
         first = call.signers[0][0]
         if self._in_flight.get(first.user_id, 0) >= NONCES_IN_FLIGHT:
             return
@@ -197,7 +210,7 @@ class Clients:
         home = world.slot_of(entry.call.firm.index)
         daemon = world.daemons[home]
         if entry.tries > 1 or not daemon.up:
-            daemon = self._rng.choice([other for other in world.daemons if other.up] or [daemon])
+            daemon = self._rng.choice([other for other in world.daemons if other.up and other.votes] or [daemon])
         self._token += 1
         entry.accepted = False
         entry.holder = (daemon.slot, daemon.incarnation)

@@ -66,6 +66,19 @@ def test_an_honest_proof_says_where_by_whom_and_what(trusted: trust.Trusted, pro
     assert checked.as_json()["time"].endswith("Z")
 
 
+def test_p85_a_proof_of_a_later_epoch_needs_the_way_to_its_members(trusted: trust.Trusted) -> None:
+    assert trusted.members_of(0) == trusted.member_set
+    with pytest.raises(CommandFailed, match="it is of epoch 2, and the way from the founders to it ends at 0"):
+        trusted.members_of(2)
+    for epochs in (["!!"], [b64encode(b"no end").decode()], 7):
+        with pytest.raises(CommandFailed) as refused:
+            trust.with_epochs(trusted, {"epochs": epochs})
+        assert refused.value.code is Exit.REJECTED
+    assert trust.with_epochs(trusted, None).ends == ()
+    assert "epochs" not in trust.proof_document("state", KEY, b"proof")
+    assert trust.proof_document("state", KEY, b"proof", ["AA=="])["epochs"] == ["AA=="]
+
+
 def test_u25_no_bit_of_a_proof_can_be_changed(trusted: trust.Trusted, proof: bytes) -> None:
     step = max(1, len(proof) // 200)
     for place in range(0, len(proof), step):

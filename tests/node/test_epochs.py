@@ -291,6 +291,28 @@ async def test_p97_a_node_that_lost_its_journal_votes_again_with_a_new_key(town:
     await town.tick(0)  # three of four decide, so its vote is among them
 
 
+async def test_p114_nothing_that_was_handed_in_is_lost_at_the_barrier(town: Town) -> None:
+    """Three companies send through their own nodes all the time while the epoch changes under them."""
+    for index in range(4):
+        await town.start(index)
+    await until(lambda: len(town.daemon(0).links.connected) == 3, "the links are not up")
+    sent = [0, 0, 0]
+
+    async def send(company: int) -> None:
+        while any(daemon.core.config.epoch.epoch == 0 for daemon in town.alive()) or sent[company] < 20:
+            await town.tick(company)
+            sent[company] += 1
+
+    async with asyncio.TaskGroup() as group:
+        for company in range(3):
+            for _ in range(4):
+                group.create_task(send(company))
+        group.create_task(agreed(town, (0, 3)))
+    stores = [daemon._parts.store for daemon in town.alive()]
+    await until(lambda: len({store.executed_height for store in stores}) == 1, "a node is behind")
+    assert len({store.view().state_root for store in stores}) == 1 and min(sent) >= 20
+
+
 async def test_p85_the_end_of_an_epoch_is_kept_and_made_again_when_it_is_lost(town: Town) -> None:
     for index in range(4):
         await town.start(index)

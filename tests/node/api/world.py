@@ -75,6 +75,7 @@ from node.core.rehearsal import Rehearsal, ask, rehearse
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
 from node.review.wire import Task, Verdict
 from node.review.worker import judge
+from node.store.rows import EVERYBODY, parties_of
 
 START_MS = 1_772_700_000_000
 """2026-03-05 08:40 UTC."""
@@ -581,13 +582,7 @@ class World:
         )
 
     def events(
-        self,
-        after: tuple[int, int, int] | None,
-        limit: int,
-        *,
-        company: str | None = None,
-        up_to: int | None = None,
-        shared: bool = False,
+        self, after: tuple[int, int, int] | None, limit: int, *, company: str | None = None, up_to: int | None = None
     ) -> Sequence[Row]:
         top = self.height if up_to is None else up_to
         found = [
@@ -595,7 +590,7 @@ class World:
             for row in self.log
             if row.height <= top
             and (after is None or (row.height, row.position, row.index) > after)
-            and (company is None or company in row.event.fields or (shared and row.event.contract == GOVERNANCE))
+            and (company is None or {company, EVERYBODY} & set(parties_of(row.event)))
         ]
         return found[:limit]
 

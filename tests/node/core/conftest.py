@@ -145,6 +145,7 @@ def make() -> Callable[..., Pool]:
         evidence = EvidencePool(
             own=own,
             members=membership(league.epoch, league.chain_id, league.params.rotate_every),
+            chain_id=league.chain_id,
             genesis_id=league.genesis.ref.block_id,
             params=league.params,
             read=lambda: state,

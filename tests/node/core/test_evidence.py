@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from consensus.effects import Report
-from consensus.events import Verdict
+from consensus.events import EpochSpec, Lsn, Verdict
+from consensus.membership import membership
 from consensus.validate import signing_digest_of
 from ledger.block import EMPTY_LIST_ROOT, block_id, list_root
 from ledger.certificate import Vote
@@ -79,6 +80,36 @@ def test_p124_what_is_told_is_kept_and_not_passed_on(pool: Pool) -> None:
     assert told(pool, 1, item) == []
     assert pool.pool.evidence.pending.keys() == {(item.company_id, 0, "E3")}
     assert pool.forward(60_000) == []
+
+
+def test_p124_an_ended_epoch_is_judged_by_its_own_members(pool: Pool) -> None:
+    """The liar has left; its index belongs to somebody else now, and its fault is as provable as ever."""
+    league, liar = pool.league, 1
+    spec = league.epoch
+    left = tuple(member for member in spec.members if member.company_id != league.firms[liar].company_id)
+    pool.pool.evidence.members = membership(
+        EpochSpec(epoch=1, first_height=20, members=left, members_hash=bytes(32)), league.chain_id, 0
+    )
+    item = accusation(pool, liar)
+    (asked,) = pool.pool.evidence.told(0, EvidenceItem(encode(item)))
+    assert isinstance(asked, ne.VerifyVotes)
+    assert [(one.epoch, one.signer) for one in asked.items] == [(0, liar), (0, liar)]
+    answered(pool, [asked])
+    assert pool.pool.evidence.choose(21, ()) == (encode(item),)
+    expired = league.params.max_validity_heights + 2
+    assert pool.pool.evidence.choose(expired, ()) == ()  # P124: within its window only
+    later = msgspec.structs.replace(item, epoch=2)
+    assert told(pool, 2, later) == [ne.Penalty(peer=2, reason="evidence_wrong_epoch")]  # MU89
+
+
+def test_p124_what_waits_goes_on_in_the_next_epoch(make: Callable[..., Pool]) -> None:
+    before, after = make(), make()
+    item = accusation(before, 2)
+    found(before, 2, item)
+    assert before.pool.evidence.waiting() == (encode(item),)
+    (spread,) = answered(after, after.pool.evidence.carry(before.pool.evidence.waiting()))
+    assert spread == ne.BroadcastPeer(message=EvidenceItem(encode(item)), after=Lsn(0))
+    assert after.pool.evidence.waiting() == (encode(item),)
 
 
 def test_scenario_76_forged_and_senseless_items_cost_their_sender(pool: Pool) -> None:

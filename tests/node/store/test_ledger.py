@@ -242,11 +242,9 @@ def test_events_of_governance_are_everybodys_and_those_of_schedules_are_found(
         return [(row.height, row.position) for row in store.events(after, 100, company=company, **how)]
 
     for _ in range(2):
-        assert places(maker.ACME) == [(height, 0) for height in range(1, 5)]
-        assert places(maker.ACME, shared=True) == [(height, at) for height in range(1, 5) for at in range(3)]
-        assert places(maker.BOLT) == [(height, at) for height in range(1, 5) for at in (1, 3)]
-        assert places(maker.BOLT, shared=True) == [(height, at) for height in range(1, 5) for at in (1, 2, 3)]
-        assert places(maker.BOLT, (2, 2, 0), shared=True, up_to=3) == [(2, 3), (3, 1), (3, 2), (3, 3)]
+        assert places(maker.ACME) == [(height, at) for height in range(1, 5) for at in range(3)]
+        assert places(maker.BOLT) == [(height, at) for height in range(1, 5) for at in (1, 2, 3)]
+        assert places(maker.BOLT, (2, 2, 0), up_to=3) == [(2, 3), (3, 1), (3, 2), (3, 3)]
         store.flush()
     assert store.find_transaction(bytes([1]) * 32) is None, "an entry of a schedule is no transaction"
     receipts = store.receipts(2)
