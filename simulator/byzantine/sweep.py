@@ -19,6 +19,7 @@ from consensus.validate import NEW_VIEW, VIEW_CHANGE, new_view_body, view_change
 from ledger.block import Header, block_id, header_codec
 from ledger.certificate import Vote
 from ledger.codec import encode
+from ledger.crypto.ed25519 import SIGNATURE_BYTES
 from ledger.evidence import Evidence, Statement
 from node.core.messages import EvidenceItem, PeerMessage
 from simulator.byzantine.base import Attacker, Outgoing
@@ -30,7 +31,9 @@ LONG: Final = 70
 """Elements of a list that is longer than any cap on it (P140)."""
 STRIDE: Final = 211
 """Step through the choices, prime, so that neighbours are of different fields and still every one has its turn."""
-AT_ONCE: Final[dict[type[Any], int]] = {PrePrepare: 6, ViewChange: 24, NewView: 24, Prepared: 24, EvidenceItem: 3}
+AT_ONCE: Final[dict[type[Any], int]] = {
+    PrePrepare: 6, Prepare: 4, Commit: 4, ViewChange: 24, NewView: 24, Prepared: 24, EvidenceItem: 3
+}  # fmt: skip
 """Lies ahead of one message; more for what is rare. Of all others one."""
 
 
@@ -41,6 +44,13 @@ class Sweep(Attacker):
         super().__init__(daemon, rng, members)
         self._next: dict[str, int] = {}
         self._said: dict[type[PeerMessage], PeerMessage] = {}
+        self._lies: dict[bytes, None] = {}
+        """Signatures under lies; its own node must not hear of them, or it would fall silent (P98)."""
+
+    def incoming(self, _peer: int, message: PeerMessage) -> bool:
+        if isinstance(message, Status):
+            return message.echo[-SIGNATURE_BYTES:] not in self._lies
+        return getattr(message, "sender", None) != self.me
 
     def outgoing(self, message: PeerMessage, to: int | None) -> Outgoing:
         if isinstance(message, (PrePrepare, Prepare, Commit, ViewChange, NewView)) and message.sender == self.me:
@@ -69,10 +79,14 @@ class Sweep(Attacker):
 
     def _signed(self, lie: Any) -> PeerMessage:
         """Return the message under a new own signature, unless the signature is what was changed."""
-        if not isinstance(lie, (PrePrepare, Prepare, Commit, ViewChange, NewView)) or len(lie.signature) != 64:
+        if (
+            not isinstance(lie, (PrePrepare, Prepare, Commit, ViewChange, NewView))
+            or len(lie.signature) != SIGNATURE_BYTES
+        ):
             message: PeerMessage = lie
             return message
         kind, body = _words(lie)
+        self._lies[self.sign(kind, body)] = None
         return msgspec.structs.replace(lie, signature=self.sign(kind, body))
 
     def _charges(self) -> Iterator[Evidence]:
@@ -110,7 +124,9 @@ class Sweep(Attacker):
     def _sworn(self, item: Evidence) -> Evidence:
         """Return the item with its statements signed anew, so that only their words are wrong."""
         signed = tuple(
-            self._statement(one.kind, one.body) if len(one.signature) == 64 and one.kind in _BODIES else one
+            self._statement(one.kind, one.body)
+            if len(one.signature) == SIGNATURE_BYTES and one.kind in _BODIES
+            else one
             for one in item.statements
         )
         return msgspec.structs.replace(item, statements=signed)
@@ -137,6 +153,8 @@ def variants(value: Any, name: str = "") -> Iterator[Any]:
 def _records(value: msgspec.Struct) -> Iterator[Any]:
     for field in value.__struct_fields__:
         for odd in variants(getattr(value, field), field):
+            if odd == getattr(value, field):
+                continue
             changed = msgspec.structs.replace(value, **{field: odd})
             yield changed
             header = getattr(getattr(changed, "proposal", changed), "header", None)

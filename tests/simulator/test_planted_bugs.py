@@ -20,6 +20,7 @@ import consensus.replica
 import consensus.step
 import consensus.timers
 import consensus.viewchange
+import ledger.governance.follow
 import simulator.execution
 from consensus.effects import Broadcast, Send
 from consensus.events import Lsn
@@ -144,6 +145,15 @@ def duplicates_are_proposed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(CommittedIds, "add", lambda self, tx_id, valid_until: None)
 
 
+def light_clients_believe_what_they_are_shown(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ledger.governance.follow, "_problem", lambda trusted, end, verify: "")
+
+
+def nodes_say_that_nothing_is_waited_for(patch: pytest.MonkeyPatch) -> None:
+    real = consensus.replica.why
+    patch.setattr(consensus.replica, "why", lambda state, now: replace(real(state, now), waiting_for="nothing"))
+
+
 @contextmanager
 def planted(bug: Patch) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
@@ -164,6 +174,8 @@ CASES: tuple[tuple[Patch, str, str, str, tuple[int, ...]], ...] = (
     (mu77_own_votes_forgotten, "21-crash-primary", "normal", "honest_votes", (1, 2, 3)),
     (gossip_is_sent_once, "03-isolate-backup", "normal", "liveness", (1, 2)),
     (duplicates_are_proposed, "01-clean", "normal", "validity", (1,)),
+    (light_clients_believe_what_they_are_shown, "68-remove-primary", "normal", "light_client", (1,)),
+    (nodes_say_that_nothing_is_waited_for, "02-isolate-primary", "normal", "stall", (1,)),
 )
 
 
