@@ -457,6 +457,7 @@ class Driver:
             (one.tx, None if one.origin == former.own else beginning.moved.get(one.origin, OBSERVER))
             for one in former.waiting.values()
         )
+        evidence = self.core.evidence.waiting()
         self.core, self._journal = beginning.core, beginning.journal
         self._ending = False
         self._urgent.clear()
@@ -466,7 +467,7 @@ class Driver:
         self.faults.clear()
         early = [one for one in self._queue if isinstance(one, _FromPeer) and one.peer in beginning.moved]
         self._queue.clear()
-        self._turn([lambda now, wall: replace(beginning.start(now, wall), waiting=waiting)])
+        self._turn([lambda now, wall: replace(beginning.start(now, wall), waiting=waiting, evidence=evidence)])
         for peer in beginning.connected:
             self.connected(peer)
         for token, envelopes in self._submitted.items():

@@ -219,6 +219,7 @@ async def passed(town: Town, who: list[int]) -> None:
         await town.tick(0)
 
 
+SIGNED_WRONG = {"rejected_messages.bad_signature", "bad_signature"}
 POINTS = {
     "before the journal ends its epoch": at_append("before"),
     "after the journal ended its epoch": at_append("after"),
@@ -254,6 +255,10 @@ async def test_p95_a_node_that_dies_at_the_barrier_votes_in_the_next_epoch(town:
     stores = [daemon._parts.store for daemon in town.alive()]
     await until(lambda: len({store.tip.height for store in stores}) == 1, "a node is behind")
     assert len({store.tip.block_id for store in stores}) == 1
+    for daemon in town.alive():
+        assert not [name for name in daemon.driver.meter.counters if name in SIGNED_WRONG], (
+            "a key signed out of its epoch"
+        )
 
 
 async def test_p97_a_node_that_lost_its_journal_votes_again_with_a_new_key(town: Town) -> None:

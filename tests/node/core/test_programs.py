@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from msgspec.msgpack import decode
 
 from contracts.runtime import link
 from ledger.codec import encode
@@ -251,6 +252,8 @@ def test_l62_a_new_index_holds_the_rows_of_before_and_a_row_that_cannot_be_lifte
     assert chain.league.height == begin + 1
     entries = chain.league.state.scan(b"x", b"y", 10)
     assert len(entries) == 3, "floor_div(100, 0) aborts, so that row is readable by nobody"
+    chain.block()
+    assert chain.league.last is not None and not [key for key, _ in chain.league.last.writes if key[:1] == b"x"], "once"
     linked = chain.programs.at(chain.league.state, begin + 1)
     assert sorted(key for key, _ in linked.index_entries(chain.league.state)) == entries
     owner = chain.league.firms[0].company_id
@@ -320,10 +323,10 @@ def test_l55_an_abort_is_a_failed_receipt_undoes_everything_and_is_not_repeated(
     (receipt,) = chain.scheduled
     assert (receipt.status, receipt.abort[0].reason, receipt.events) == (1, "unlucky", ())
     assert chain.league.last is not None
-    assert {key[:1] for key, _ in chain.league.last.writes} == {
-        b"s",
-        b"p",
-    } and before.height + 1 == chain.league.state.height
+    parked = [decode(value) for key, value in chain.league.last.writes if key.startswith(b"p") and value]
+    assert [entry[1:] for entry in parked] == [["require_failed", "unlucky"]]
+    assert {key[:1] for key, _ in chain.league.last.writes} == {b"s", b"p"}
+    assert before.height + 1 == chain.league.state.height
     chain.night()
     chain.block()
     assert [receipt.method for receipt in chain.scheduled] == ["nightly"]
