@@ -167,7 +167,7 @@ def _opening_body(statement: Statement) -> ViewChangeBody | NewViewBody:
 
 
 def _false_opening(item: Evidence, offender: int, members: Membership, genesis_id: bytes, window: int) -> Case | str:
-    """E5: what no collector may sign. Two certificates that cannot both exist are no fault of it."""
+    """E5: what no collector may sign. Two true certificates that contradict are no fault of it; a forged one is."""
     (statement,) = item.statements
     body = _new_view_codec.decode(statement.body)
     if body.epoch != members.epoch or body.sender != offender:
@@ -177,9 +177,7 @@ def _false_opening(item: Evidence, offender: int, members: Membership, genesis_i
     if new_view(whole, members, genesis_id, window):
         return Case(offender, top, _own(item, offender))
     outcome = opening(body.view_changes)
-    if isinstance(outcome, Contradiction):
-        return "more_than_f_faults"
-    if outcome.reproposals() != body.reproposals:
+    if not isinstance(outcome, Contradiction) and outcome.reproposals() != body.reproposals:
         return Case(offender, top, _own(item, offender))
     return Case(offender, top, _own(item, offender), tuple(new_view_items(whole)))
 

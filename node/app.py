@@ -808,7 +808,7 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
     coming = last if last.epoch > epoch.epoch else None
     own = own_index(epoch, parts)
     beyond = any(isinstance(record, Anchor) and record.epoch > epoch.epoch for _, record in parts.image.records)
-    if False and coming is not None and own_key(coming, parts) != parts.key.key.public_key:
+    if beyond and coming is not None and own_key(coming, parts) != parts.key.key.public_key:
         own = (
             None  # this key has voted for the last time; the next one begins when the stored blocks are at the barrier
         )

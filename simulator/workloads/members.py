@@ -23,6 +23,8 @@ EXPIRES_HEIGHT: Final = 100_000
 """Beyond every run; a proposal ends by its votes."""
 CALLS_KEPT_BACK: Final = 5
 """A proposal without a receipt after so many calls is made again: an envelope may be lost with its node."""
+SYNCED_HEIGHTS: Final = 16
+"""A newcomer's node this close to its sponsor's has caught up; `ready` may name the last 64 heights (P116)."""
 
 
 class Members(Trade):
@@ -102,7 +104,7 @@ class Members(Trade):
             digest = join_digest(self.league.chain_id, request)
             return self._decide("add", encode(AddCompany(request, _signed(firm, digest))), sponsor)
         tip, best = self._tip(firm.index), self._tip(sponsor.index)
-        if kind == "join" and tip.height + 2 < best.height:
+        if kind == "join" and tip.height + SYNCED_HEIGHTS < best.height:
             return self._call(self._voter(), "vote", (bytes(32), True))  # it is not synced yet: let others go on
         shown = best if kind == "claim" else tip
         node = node_id(firm.consensus_key.public_key)

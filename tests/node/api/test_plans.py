@@ -256,3 +256,25 @@ async def test_l41_readers_of_a_table_decide_who_reads_its_rows(world: World, cl
         ("Poster", "ours"): 200,
         ("Poster", "theirs"): 200,
     }
+
+
+@pytest.mark.control("L62")
+async def test_l62_a_row_that_cannot_be_lifted_is_not_there_for_readers(world: World, client: Any) -> None:
+    install(world, NOTES)
+    world.done([(0, "preparer")], "notes", "keep", "good", "words")
+    world.done([(0, "preparer")], "notes", "keep", "b", "x")
+    lifted = (
+        NOTES.replace("version 1", "version 2 replaces 1")
+        .replace(
+            "words: text(40)\n\nevent",
+            "words: text(40), half: int\n\nmigrate Note: half = floor_div(9, count(row.words) - 1)\n\nevent",
+        )
+        .replace("words = words)", "words = words, half = 1)")
+    )
+    install(world, lifted)
+    face = world.interfaces["notes"]
+    statuses = [
+        (await client.get(f"/v1/state/{face.row_key('Note', (name,)).hex()}", headers=head(world))).status
+        for name in ("good", "b")
+    ]
+    assert statuses == [200, 404]
