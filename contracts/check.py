@@ -95,8 +95,8 @@ def _readers(found: Declarations, table: tree.Table) -> tuple[int, tuple[int, ..
     names = () if table.readers is None else table.readers.fields
     places: list[int] = []
     for name in names:
-        at = next((at for at, (field, kind) in enumerate(decl.fields) if field == name and kind == PARTY), -1)
-        if at < 0 or at in places:
+        at = next((at for at, (field, kind) in enumerate(decl.fields) if field == name and kind == PARTY), None)
+        if at is None or at in places:
             node = table if table.readers is None else table.readers
             raise fail(node, "wrong_type", f"`{quote(name)}` is no party field of {table.name}, or stands twice")
         places.append(at)
@@ -255,7 +255,6 @@ class Bodies(Terms):
             raise fail(item, "not_changeable", f"`{name}` is no `var` and cannot be changed")
         if local.type.kind not in kinds:
             raise fail(item, "wrong_type", f"`{name}` is {local.type}, and this changes a {' or a '.join(kinds)}")
-        local.used = True
         return local
 
     def assign_item(self, item: tree.AssignItem) -> ir.Statement:
@@ -309,7 +308,7 @@ class Bodies(Terms):
 
     def if_(self, item: tree.If) -> tuple[ir.Statement, bool]:
         branches = []
-        ended = bool(item.otherwise)
+        ended = True
         for condition, body in item.branches:
             test = self.store(condition, BOOL)
             statements, ends = self.block(body)
@@ -400,7 +399,7 @@ class Bodies(Terms):
     def shown(self, item: tree.Text) -> ir.Expr:
         """Return the text of a refusal."""
         found = self.value(item)
-        if isinstance(found, ir.Join) and found.width > TEXT_CHARS:
+        if isinstance(found, ir.Join) and found.width:  # 0 unless the text can be too long
             raise fail(item, "limit", f"the text can have {found.width} code points, the limit is {TEXT_CHARS}")
         return found
 

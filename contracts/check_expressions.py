@@ -15,7 +15,7 @@ from contracts import ir
 from contracts.errors import SourceError, meant, quote
 from contracts.interface import MethodSchema
 from contracts.limits import INT_BITS, LIST_BOUND, RATE_PLACES, TEXT_CHARS, WIDTH_MAX
-from contracts.resolve import CLOSED_TYPES, Declarations, Head, enum_value, fail, literal, rescaled
+from contracts.resolve import CLOSED_TYPES, Declarations, Head, fail, literal, rescaled
 from contracts.syntax import tree
 from contracts.syntax.phrases import PREDEFINED
 from contracts.types import (
@@ -150,12 +150,11 @@ class Terms:
 
     def store(self, expr: tree.Expr, wanted: Type) -> ir.Expr:
         """Return `expr` fitted to `wanted`: same type, or one of the conversions of L14 (L19)."""
-        if isinstance(expr, tree.ListOf | tree.EmptyMap):
-            inner = parts_of(wanted)[0] if wanted.kind == "option" else wanted
-            if inner.kind == "list" and isinstance(expr, tree.ListOf):
-                return self.list_value(expr, inner)
-            if inner.kind == "map" and isinstance(expr, tree.EmptyMap):
-                return ir.EmptyMap(inner, 0)
+        inner = parts_of(wanted)[0] if wanted.kind == "option" else wanted
+        if inner.kind == "list" and isinstance(expr, tree.ListOf):
+            return self.list_value(expr, inner)
+        if inner.kind == "map" and isinstance(expr, tree.EmptyMap):
+            return ir.EmptyMap(inner, 0)
         return self.fit(expr, self.value(expr), wanted)
 
     def list_value(self, expr: tree.ListOf, wanted: Type) -> ir.Expr:
@@ -349,13 +348,10 @@ class Terms:
         raise fail(node, "undeclared", f"`{quote(name)}` is no field of {row.type.name}{near}")
 
     def member(self, expr: tree.Member) -> ir.Expr:
-        constant = enum_value(self.found, expr)
-        if constant is not None:
-            return constant
         if isinstance(expr.of, tree.TypeName) and expr.of.name in CLOSED_TYPES:
             user = {"CompanyRole": "company_has", "DayCount": "year_fraction"}[expr.of.name]
             raise fail(expr, "wrong_type", f"`{expr.of.name}.x` is an argument of `{user}` only")
-        if isinstance(expr.of, tree.Name) and expr.of.name in self.found.used and self.local(expr.of.name) is None:
+        if isinstance(expr.of, tree.Name) and expr.of.name in self.found.used:  # no local has its name (L11)
             raise fail(
                 expr, "wrong_type", f"`{expr.of.name}.{quote(expr.name)}` is called with brackets or names a type"
             )
@@ -522,11 +518,10 @@ class Terms:
 
     def alike(self, left: ir.Expr, right: ir.Expr) -> tuple[ir.Expr, ir.Expr]:
         """Return both, a rate literal with the places of the other (L14)."""
-        if left.type.kind == "rate" == right.type.kind and left.type != right.type:
-            if isinstance(right, ir.Const) and (scaled := rescaled(right, left.type)) is not None:
-                return left, scaled
-            if isinstance(left, ir.Const) and (scaled := rescaled(left, right.type)) is not None:
-                return scaled, right
+        if isinstance(right, ir.Const) and (scaled := rescaled(right, left.type)) is not None:
+            return left, scaled
+        if isinstance(left, ir.Const) and (scaled := rescaled(left, right.type)) is not None:
+            return scaled, right
         return left, right
 
     def lift(self, node: tree.Node, item: ir.Expr) -> ir.Unrounded:

@@ -454,5 +454,6 @@ def _compared(left: Type, right: Type) -> int:
 
 def _key_units(kind: Type) -> int:
     """Return the most units the key of an entry of a map adds; lists have none."""
-    key = kind.parts[0] if isinstance(kind, Many) and kind.kind == "map" else kind
-    return 4 * max(key.size, ID_CHARS) // KEY_BYTES if kind.kind == "map" else 0
+    if not isinstance(kind, Many) or kind.kind != "map":
+        return 0
+    return 4 * max(kind.parts[0].size, ID_CHARS) // KEY_BYTES

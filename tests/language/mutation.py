@@ -1,18 +1,20 @@
 """Mutation testing of the checker and the charges: which single changes of the compiler do the pinned programs notice?
 
-    python -m tests.language.mutation FILE [--modules check check_expressions] [--share 1] [--seconds 20]
+    python -m tests.language.mutation FILE [--modules check check_expressions] [--share 1] [--again EARLIER]
 
 A mutant changes one place of a module's syntax tree: a comparison, a connective, a condition, a number, a refusal left
 out. It lives in a child process whose import hook compiles the changed tree; no file changes. The child compiles what
-the tests pin: every chunk of refused.txt (code and place), the programs and examples of the language and the library
-(hash of the IR, worst cases). A mutant under which all of it comes out as before survives. `FILE` gets the figures.
+the tests pin: every chunk of refused.txt (code, place and words), the programs and examples of the language and the
+library (hash of the IR, worst cases). A mutant under which all of it comes out as before survives. `FILE` gets the
+figures. A survivor that survivors.toml does not list with its reason makes the run fail. `--again` tries only the
+survivors of an earlier run: what new programs are for; they take nothing from the ones noticed before.
 """
 
 from __future__ import annotations
 
 import argparse
 import ast
-import hashlib
+import importlib
 import importlib.util
 import json
 import os
@@ -20,7 +22,9 @@ import pickle
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+import tomllib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path
@@ -28,6 +32,7 @@ from types import CodeType, ModuleType
 from typing import Any, Final
 
 ROOT: Final = Path(__file__).parents[2]
+LIST: Final = Path(__file__).parent / "survivors.toml"
 MODULES: Final = ("check", "check_expressions", "scans", "resolve", "upgrade", "lower", "gas", "cost")
 SWAPS: Final[dict[type[ast.cmpop], type[ast.cmpop]]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -39,19 +44,34 @@ ADDED: Final[dict[type[ast.operator], type[ast.operator]]] = {
 
 
 class Mutator(ast.NodeTransformer):
-    """Counts the places that can change; changes the one with number `wanted`, and remembers what it was."""
+    """Counts the places that can change; changes the one with number `wanted`.
+
+    `named` holds the name of each place: function, change, and a number if the function has several of that wording.
+    Names have no line numbers, so that a list of them outlives changes elsewhere in the module.
+    """
 
     def __init__(self, wanted: int = -1) -> None:
         self.wanted = wanted
-        self.count = 0
-        self.what = ""
+        self.named: list[str] = []
+        self.wordings: Counter[str] = Counter()
+        self.inside: list[ast.AST] = []
+
+    def visit(self, node: ast.AST) -> Any:
+        self.inside.append(node)
+        try:
+            return super().visit(node)
+        finally:
+            self.inside.pop()
 
     def here(self, node: ast.AST, what: str) -> bool:
-        self.count += 1
-        if self.count - 1 != self.wanted:
-            return False
-        self.what = f"line {getattr(node, 'lineno', 0)}: {what}"
-        return True
+        functions = [item.name for item in self.inside if isinstance(item, ast.FunctionDef | ast.ClassDef)]
+        if isinstance(node, ast.Constant):  # a number says little without the call or line it stands in
+            home = next(item for item in reversed(self.inside) if isinstance(item, ast.Call | ast.stmt))
+            what = f"{what} in `{ast.unparse(home).splitlines()[0]}`"
+        name = f"{'.'.join(functions) or 'module'}: {what}"
+        self.wordings[name] += 1
+        self.named.append(name if self.wordings[name] == 1 else f"{name} ({self.wordings[name]})")
+        return len(self.named) - 1 == self.wanted
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
         if node.value is not None:
@@ -65,33 +85,33 @@ class Mutator(ast.NodeTransformer):
         self.generic_visit(node)
         for at, op in enumerate(node.ops):
             other = SWAPS[type(op)]
-            if self.here(node, f"{ast.unparse(node)} with {other.__name__}"):
+            if self.here(node, f"`{ast.unparse(node)}` with {other.__name__}"):
                 node.ops[at] = other()
         return node
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
         self.generic_visit(node)
-        if self.here(node, f"and/or exchanged in {ast.unparse(node)}"):
+        if self.here(node, f"and/or exchanged in `{ast.unparse(node)}`"):
             node.op = ast.Or() if isinstance(node.op, ast.And) else ast.And()
         return node
 
     def visit_UnaryOp(self, node: ast.UnaryOp) -> ast.AST:
         self.generic_visit(node)
-        if isinstance(node.op, ast.Not) and self.here(node, f"without `not`: {ast.unparse(node)}"):
+        if isinstance(node.op, ast.Not) and self.here(node, f"without its `not`: `{ast.unparse(node)}`"):
             return node.operand
         return node
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)
         other = ADDED.get(type(node.op))
-        if other is not None and self.here(node, f"{ast.unparse(node)} with {other.__name__}"):
+        if other is not None and self.here(node, f"`{ast.unparse(node)}` with {other.__name__}"):
             node.op = other()
         return node
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
-        if type(node.value) is int and self.here(node, f"{node.value} and 1"):
+        if type(node.value) is int and self.here(node, f"{node.value} is {node.value + 1}"):
             return ast.copy_location(ast.Constant(node.value + 1), node)
-        if type(node.value) is bool and self.here(node, f"not {node.value}"):
+        if type(node.value) is bool and self.here(node, f"{node.value} is {not node.value}"):
             return ast.copy_location(ast.Constant(not node.value), node)
         return node
 
@@ -99,7 +119,7 @@ class Mutator(ast.NodeTransformer):
         return node  # wording
 
     def visit_Raise(self, node: ast.Raise) -> ast.AST:
-        if self.here(node, f"left out: {ast.unparse(node)}"):
+        if self.here(node, f"left out: `{ast.unparse(node)}`"):
             return ast.copy_location(ast.Pass(), node)
         return node
 
@@ -112,15 +132,36 @@ class Mutator(ast.NodeTransformer):
         return node
 
 
+# Imported before the fork, once for all children: what pinned programs need and no mutated module is part of.
+BEFORE: Final = (
+    "pytest",
+    "contracts.syntax.parse",
+    "contracts.ir",
+    "contracts.errors",
+    "contracts.library",
+    "ledger.receipt",
+)
+
+
 def path_of(module: str) -> Path:
     return ROOT / "contracts" / f"{module}.py"
 
 
-def places(module: str) -> int:
-    """Return how many mutants a module has."""
+def places(module: str) -> list[str]:
+    """Return the name of each mutant of a module, in the order of their numbers."""
     mutator = Mutator()
     mutator.visit(ast.parse(path_of(module).read_text(encoding="utf-8")))
-    return mutator.count
+    return mutator.named
+
+
+def listed() -> dict[str, dict[str, str]]:
+    """Return module -> name of a survivor -> why it stands in survivors.toml."""
+    found: dict[str, dict[str, str]] = {module: {} for module in MODULES}
+    for item in tomllib.loads(LIST.read_text(encoding="utf-8"))["survivor"]:
+        for name in item["changed"]:
+            assert name not in found[item["module"]], f"survivors.toml names {name} twice"
+            found[item["module"]][name] = item["why"]
+    return found
 
 
 class _Loader(SourceFileLoader):
@@ -150,64 +191,49 @@ class _Hook(MetaPathFinder):
         return importlib.util.spec_from_loader(fullname, _Loader(fullname, spec.origin, self.code))
 
 
-def mutate(module: str, number: int) -> str:
-    """Make this process import one mutant of `contracts.<module>`; return what was changed."""
+def mutate(module: str, number: int) -> None:
+    """Make this process import one mutant of `contracts.<module>`."""
     mutator = Mutator(number)
     changed = mutator.visit(ast.parse(path_of(module).read_text(encoding="utf-8")))
     code = compile(ast.fix_missing_locations(changed), str(path_of(module)), "exec")
-    assert not [name for name in sys.modules if name.startswith("contracts.")], "contracts is imported already"
+    assert not [name for name in MODULES if f"contracts.{name}" in sys.modules], "the compiler is imported already"
     sys.meta_path.insert(0, _Hook(f"contracts.{module}", code))
-    return mutator.what
 
 
-def pinned() -> Iterator[tuple[str, Any]]:
+def pinned() -> Iterator[tuple[str, str]]:
     """Compile what tests pin; yield (name, what came of it), the quickest first."""
-    from contracts.errors import SourceError  # only now: a mutant is imported after its hook
-    from contracts.library import sources
+    from contracts.library import sources  # only now: a mutant is imported after its hook
     from contracts.runtime import load, program, replace_version
+    from tests.language import refusals
     from tests.language.hosts import CURRENCIES
-    from tests.language.refusals import AT_THE_BOUND, CHUNKS, HEAD
 
-    def figures(code: Any) -> Any:
-        return code.interface.ir_hash, worst(code.interface)
-
-    for number, (_, title, source) in enumerate(CHUNKS):
-        try:
-            yield f"refused {number} {title}", figures(load(source.encode(), {}, CURRENCIES))
-        except SourceError as error:
-            yield f"refused {number} {title}", (error.code, error.line, error.column)
-    for title, body in AT_THE_BOUND.items():
-        yield title, figures(load((HEAD + body).encode(), {}, CURRENCIES))
+    for number, (_, title, source) in enumerate(refusals.CHUNKS):
+        yield f"refused {number} {title}", refusals.outcome(source)
+    for title, source in refusals.ACCEPTED.items():
+        yield title, refusals.outcome(source)
+    yield "changes", "\n".join(refusals.pinned_changes())
+    for title, found in refusals.LINKED.items():
+        yield title, found()
     here = ROOT / "tests" / "language"
     for path in sorted((here / "programs").glob("*.contract")):
-        yield path.stem, figures(load(path.read_bytes(), {}, CURRENCIES))
+        yield path.stem, refusals.figures(load(path.read_bytes(), {}, CURRENCIES))
     examples = [(name, (here / "examples" / f"{name}.contract").read_bytes()) for name in EXAMPLES]
     for group in (examples, list(sources())):
         linked = program(group, CURRENCIES)
         for name, code in linked.codes.items():
-            yield name, figures(code)
+            yield name, refusals.figures(code)
     from tests.contracts import test_upgrade as upgrades
 
     codes = dict(program([("shelf", upgrades.FIRST)], CURRENCIES).codes)
     for version in (upgrades.SECOND, upgrades.THIRD):
         codes = replace_version(codes, version)
-        yield f"shelf {codes['shelf'].version}", figures(codes["shelf"])
+        yield f"shelf {codes['shelf'].version}", refusals.figures(codes["shelf"])
 
 
 EXAMPLES: Final = ("accounts", "invoices", "credit_risk", "netting")
 
 
-def worst(interface: Any) -> str:
-    """Return a short digest of the worst cases that an interface prints."""
-    rows = [
-        (name, item.worst_gas, item.cost, item.levels)
-        for found in (interface.actions, interface.queries, interface.schedules)
-        for name, item in found.items()
-    ]
-    return hashlib.sha256(repr(rows).encode()).hexdigest()[:16]
-
-
-def _child(module: str, number: int, baseline: list[tuple[str, Any]], seconds: int) -> int:
+def _child(module: str, number: int, baseline: list[tuple[str, str]], seconds: int) -> int:
     """Return 0 when the mutant is noticed, 1 when it survives; run in a process of its own."""
     signal.alarm(seconds)  # a mutant that never ends is noticed: the process dies
     try:
@@ -239,29 +265,44 @@ def _forked(work: Callable[[], Any]) -> tuple[int, Any]:
     return code, pickle.loads(data) if code == 0 else None  # noqa: S301  # from our own child
 
 
-def run(file: Path, modules: Sequence[str], share: int, seconds: int) -> dict[str, Any]:
-    """Try every `share`-th mutant of the modules; return the figures and the survivors, kept after each module."""
-    _, baseline = _forked(lambda: list(pinned()))
-    assert baseline, "the intact compiler does not compile what is pinned"
-    report: dict[str, Any] = {"modules": {}, "survivors": {}}
+def surviving(module: str, numbers: Iterable[int], seconds: int) -> list[int]:
+    """Try mutants of a module; return the numbers of those that nothing pinned notices."""
+    for name in BEFORE:
+        importlib.import_module(name)
+    code, baseline = _forked(lambda: list(pinned()))
+    assert code == 0, "the intact compiler does not compile what is pinned"
+    found = []
+    for number in numbers:
+        code, answer = _forked(lambda: _child(module, number, baseline, seconds))  # noqa: B023  # run at once
+        if code == 0 and answer == 1:
+            found.append(number)
+    return found
+
+
+def run(file: Path, modules: Sequence[str], share: int, seconds: int, earlier: dict[str, Any]) -> dict[str, Any]:
+    """Try every `share`-th mutant of the modules, or the survivors of `earlier`; return figures, survivors, unlisted.
+
+    `file` is written after each module.
+    """
+    report: dict[str, Any] = {"modules": {}, "survivors": {}, "unlisted": {}}
+    reasons = listed()
     began = time.monotonic()
     for module in modules:
-        tried = noticed = 0
-        survivors = []
-        for number in range(0, places(module), share):
-            tried += 1
-            code, answer = _forked(lambda: _child(module, number, baseline, seconds))  # noqa: B023  # run at once
-            if code != 0 or answer == 0:
-                noticed += 1
-            else:
-                mutator = Mutator(number)
-                mutator.visit(ast.parse(path_of(module).read_text(encoding="utf-8")))
-                survivors.append(f"{number} {mutator.what}"[:200])
-        report["modules"][module] = {"places": places(module), "tried": tried, "noticed": noticed}
+        named = places(module)
+        numbers = list(range(0, len(named), share))
+        tried = len(numbers)
+        if earlier:
+            before = earlier["modules"][module]
+            assert before["places"] == len(named), f"{module} has changed since the earlier run"
+            numbers = [named.index(name) for name in earlier["survivors"][module]]
+            tried = before["tried"]
+        survivors = [named[number] for number in surviving(module, numbers, seconds)]
+        report["modules"][module] = {"places": len(named), "tried": tried, "noticed": tried - len(survivors)}
         report["survivors"][module] = survivors
+        report["unlisted"][module] = [name for name in survivors if name not in reasons[module]]
         report["seconds"] = round(time.monotonic() - began)
         file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
-        print(module, report["modules"][module], flush=True)
+        print(module, report["modules"][module], *report["unlisted"][module], sep="\n  ", flush=True)
     return report
 
 
@@ -270,10 +311,12 @@ def main(given: list[str]) -> int:
     parser.add_argument("file", type=Path, help="JSON file for the figures")
     parser.add_argument("--modules", nargs="+", default=list(MODULES), choices=MODULES)
     parser.add_argument("--share", type=int, default=1, help="try every n-th mutant (default 1: all)")
+    parser.add_argument("--again", type=Path, help="figures of an earlier run: try only its survivors")
     parser.add_argument("--seconds", type=int, default=20, help="most a mutant may run before it counts as noticed")
     options = parser.parse_args(given)
-    run(options.file, options.modules, options.share, options.seconds)
-    return 0
+    earlier = {} if options.again is None else json.loads(options.again.read_text(encoding="utf-8"))
+    report = run(options.file, options.modules, options.share, options.seconds, earlier)
+    return 1 if any(report["unlisted"].values()) else 0
 
 
 if __name__ == "__main__":
