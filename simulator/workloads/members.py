@@ -24,7 +24,7 @@ EXPIRES_HEIGHT: Final = 100_000
 CALLS_KEPT_BACK: Final = 5
 """A proposal without a receipt after so many calls is made again: an envelope may be lost with its node."""
 SYNCED_HEIGHTS: Final = 16
-"""A newcomer's node this close to its sponsor's has caught up; `ready` may name the last 64 heights (P116)."""
+"""A newcomer this close to its sponsor has caught up; the ledger takes a `ready` of the last 64 heights (P116)."""
 
 
 class Members(Trade):

@@ -49,7 +49,7 @@ def test_scenario_with_several_blocks_in_flight(name: str, window: int, seed: in
 )
 def test_i17_what_is_proven_is_recorded_on_every_chain(name: str, kinds: set[str]) -> None:
     # Seeds in which the liar comes to propose, or to collect a view.
-    seeds = {"30-twins": 3, "33-equivocate": 6, "45-bad-new-view": 2}
+    seeds = {"30-twins": 3, "33-equivocate": 6, "45-bad-new-view": 2, "46-two-new-views": 2}
     world = World(load(name), seeds.get(name, 1))
     assert world.run().ok
     honest = [daemon for daemon in world.daemons if daemon.honest and daemon.core is not None]

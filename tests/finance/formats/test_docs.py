@@ -35,7 +35,7 @@ LIMITS = {
     "zip ratio": archive.RATIO_MAX,
     "unpacked zip": archive.UNPACKED_MAX_BYTES,
     "time for one file": intake.FILE_TIME_MAX_S,
-    "address space of the reader": worker.MEMORY_MAX_BYTES,
+    "address space of the reader": worker.BOUNDS.memory_bytes,
     "files of one reader process": intake.BATCH_FILES_MAX,
 }
 
