@@ -89,7 +89,7 @@ def load(source: bytes, used: Mapping[str, Interface], currencies: CurrencyTable
     costs = _lift_costs(module, declarations.used, before)
     worst = Worst(module, declarations.used, costs)
     interface = _interface(source, file, module, declarations.used, worst, older)
-    _check_worst_cases(file, interface)
+    _check_worst_cases(file, interface, {item.name: worst.entry(at).memory for at, item in enumerate(module.routines)})
     _build_lifts(module, interface, currencies, before)
     uses = {name: item.code_id for name, item in declarations.used.items()}
     return Code(source, file, module, interface, uses, currencies, older, costs, before)
@@ -567,8 +567,11 @@ def _interface(
     )
 
 
-def _check_worst_cases(file: tree.Contract, interface: Interface) -> None:
-    """Refuse an entry whose worst case is above the limits of a transaction (section 14)."""
+def _check_worst_cases(file: tree.Contract, interface: Interface, memory: Mapping[str, int]) -> None:
+    """Refuse an entry whose worst case is above the limits of a transaction (section 14).
+
+    `memory` of actions and queries by name, arguments included: a call from outside pays for them before its body runs.
+    """
     places: dict[str, tree.Node] = {item.name: item for item in file.routines}
     places.update({item.name: item for item in file.schedules})
     for name, schema in [*interface.actions.items(), *interface.queries.items(), *interface.schedules.items()]:
@@ -577,7 +580,7 @@ def _check_worst_cases(file: tree.Contract, interface: Interface) -> None:
         gas_limit = QUERY_GAS if name in interface.queries else TX_GAS
         for what, worst, limit in (
             ("gas", schema.worst_gas, gas_limit),
-            ("bytes of memory", cost.memory, TX_MEMORY_BYTES),
+            ("bytes of memory", memory.get(name, cost.memory), TX_MEMORY_BYTES),
             ("rows written", cost.rows_written, TX_ROWS),
             ("bytes written", cost.row_bytes, TX_ROW_BYTES),
             ("contract events", cost.events, TX_EVENTS),
