@@ -15,7 +15,7 @@ from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.wallet import Signing, Wallet
-from ledger.transaction import TX_VERSION, SignerRef, TxBody
+from ledger.transaction import RESERVED_CONTRACTS, TX_VERSION, SignerRef, TxBody
 
 VALID_BLOCKS: Final = 600
 """Heights a transaction stays valid after it is made; enough for a network that stands still for a while."""
@@ -145,7 +145,7 @@ async def judge(client: Client, found: dict[str, Any]) -> dict[str, Any]:
         if found.get("outcome") == "ok":
             return found
         abort = (found.get("receipt") or {}).get("abort") or {}
-        raise CommandFailed(Exit.REJECTED, refusal_text(abort), _refusal_next(abort), {**found, "code": "failed"})
+        raise CommandFailed(Exit.REJECTED, refusal_text(abort), refusal_next(abort), {**found, "code": "failed"})
     if state == "expired":
         raise CommandFailed(Exit.CONFLICT, f"transaction {tx_id} expired and can never commit", "make it again", found)
     status = await client.get("v1/status")
@@ -165,13 +165,19 @@ def refusal_text(abort: dict[str, Any]) -> str:
     """Return what a person reads when a contract said no (F85)."""
     rule = abort.get("reason") or abort.get("code", "failed")
     place = f"{abort.get('contract', '')} v{abort.get('version', '')}, line {abort.get('line', '')}"
+    if abort.get("contract") in RESERVED_CONTRACTS:  # the ledger itself, without a text
+        place = str(abort["contract"])
     text = abort.get("text") or abort.get("code", "")
     return f"refused by rule {rule} ({place}): {text}"
 
 
-def _refusal_next(abort: dict[str, Any]) -> str:
+def refusal_next(abort: dict[str, Any]) -> str:
     """Return the step for a rule, or where the rule can be read."""
     reason = abort.get("reason") or abort.get("code", "")
+    if abort.get("contract") in RESERVED_CONTRACTS:
+        return (
+            "hansa company proposals and hansa company epochs show what is under way; docs/governance.md has the rules"
+        )
     return _NEXT.get(reason) or f"read the rule with hansa contract show {abort.get('contract') or 'NAME'} --source"
 
 

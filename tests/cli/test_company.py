@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cli import governing
+from cli.acting import refusal_next, refusal_text
 from cli.failure import CommandFailed
 from cli.governing import Home
 from cli.wallet import Wallet
@@ -155,3 +156,10 @@ def test_s22_a_governor_and_an_admin_sign_or_two_governors(home: Path) -> None:
     text = (home / "people.toml").read_text(encoding="utf-8").replace('"company_admin"', '"governor"')
     (home / "people.toml").write_text(text, encoding="utf-8")
     assert governing.act("vote", Wallet(home)).roles == (("governor", "maker"), ("governor", "checker"))
+
+
+def test_a_refusal_of_the_ledger_itself_points_at_proposals_and_not_at_a_source() -> None:
+    abort = {"contract": "governance", "version": 1, "line": 0, "reason": "P119", "text": "epoch 1 begins at height 14"}
+    assert refusal_text(abort) == "refused by rule P119 (governance): epoch 1 begins at height 14"
+    assert "hansa company epochs" in refusal_next(abort) and "--source" not in refusal_next(abort)
+    assert refusal_next({"contract": "invoices", "reason": "X1"}).endswith("hansa contract show invoices --source")
