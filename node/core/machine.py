@@ -133,7 +133,10 @@ class NodeCore:
         )
         self.chain = Chain(event.tip, event.executed[-1][0], dict(event.executed))
         patience_ns = 4 * config.params.fetch_ms * 1_000_000
-        self.sync = Sync(config.chain_id, config.epoch, config.index, self._next_token, patience_ns)
+        strict_from_ns = event.now + patience_ns if config.epoch.epoch else 0
+        self.sync = Sync(
+            config.chain_id, config.epoch, config.index, self._next_token, patience_ns, strict_from_ns=strict_from_ns
+        )
         self.taking = Taking(
             chain_id=config.chain_id,
             epoch=event.trusted or config.epoch,

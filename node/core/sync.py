@@ -116,6 +116,8 @@ class Sync:
     target: int = 0
     last: int = 0
     """Last height of this epoch, once that is known; 0 before. What follows is certified by others (P114)."""
+    strict_from_ns: int = 0
+    """Before this, an answer nobody asked for is no fault: the core of the epoch before may have asked (P114)."""
     claims: dict[int, int] = field(default_factory=dict)
     """Committed height by member, as its last STATUS said: a hint that it can be held to (B23)."""
     oldest: dict[int, int] = field(default_factory=dict)
@@ -282,6 +284,8 @@ class Sync:
         if one is None:
             if first <= tip.height or not any(other.asked == peer for other in self._ranges):
                 return []  # late: another peer was faster
+            if now < self.strict_from_ns:
+                return []  # it may answer what the core of the epoch before asked for
             return self._blame(peer, "sync_height", tip, now)
         if one.blocks:
             return []
