@@ -46,7 +46,6 @@ from ledger.genesis import (
     genesis_state,
 )
 from ledger.governance.follow import follow, trust_genesis
-from ledger.governance.programs import next_activation
 from ledger.registry.epochs import EpochRecord, epoch_at, last_epoch, read_epoch
 from ledger.registry.epochs import members as epoch_members
 from ledger.registry.lookup import ACTIVE, companies, nodes, read_key, read_node, read_registry
@@ -826,7 +825,7 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
             former=None if former is None else epoch_spec(former),
             coming=None if coming is None else epoch_spec(coming),
             fresh_key=own is not None and former is not None and own_key(former, parts) != parts.key.key.public_key,
-            awaited=next_activation(parts.store.view(), parts.store.tip.height),
+            awaited=parts.programs.next_activation(view, parts.store.tip.height),
         ),
         tip=parts.store.tip,
         tip_certificate=parts.store.tip_certificate,

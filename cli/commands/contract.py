@@ -113,6 +113,7 @@ _lang = click.option(
     "--lang", type=click.Choice(LANGUAGES), default=None, help="Language; HANSA_LANG or the locale if left out."
 )
 _yes = click.option("--yes", is_flag=True, help="Sign without being asked.")
+_people = click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
 _expires = click.option(
     "--open-for", type=click.IntRange(1, 1_000_000), default=planning.OPEN_BLOCKS, show_default=True,
     help="Blocks for which votes are taken.",
@@ -197,7 +198,7 @@ def review(session: Session, what: tuple[str, ...], lang: str | None) -> None:
 @_expires
 @_lang
 @_yes
-@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@_people
 @command_options
 def propose(
     session: Session,
@@ -239,7 +240,7 @@ def propose(
 @click.option("--wait", is_flag=True, help="When this vote accepts it, return once it runs.")
 @_lang
 @_yes
-@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@_people
 @command_options
 def approve(session: Session, plan: str, wait: bool, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
     """Vote for a PLAN, named by its id or by its contract, after its review was shown.
@@ -262,7 +263,7 @@ def approve(session: Session, plan: str, wait: bool, lang: str | None, yes: bool
 @command.command()
 @click.argument("plan")
 @_lang
-@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@_people
 @command_options
 def reject(session: Session, plan: str, lang: str | None, people: tuple[str, ...]) -> None:
     """Vote against a PLAN, named by its id or by its contract.
@@ -283,7 +284,7 @@ def reject(session: Session, plan: str, lang: str | None, people: tuple[str, ...
 @_expires
 @_lang
 @_yes
-@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@_people
 @command_options
 def suspend(session: Session, name: str, open_for: int, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
     """Propose that calls of contract NAME are refused until it is resumed; hansa contract approve NAME agrees.
@@ -302,7 +303,7 @@ def suspend(session: Session, name: str, open_for: int, lang: str | None, yes: b
 @_expires
 @_lang
 @_yes
-@click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
+@_people
 @command_options
 def resume(session: Session, name: str, open_for: int, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
     """Propose that a suspended contract NAME is carried out again.

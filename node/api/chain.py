@@ -295,22 +295,11 @@ def _receipt(receipt: Receipt, found: TransactionData, service: NodeService) -> 
                 "fields": fields,
             }
         )
-    abort = None
-    if receipt.abort:
-        why = receipt.abort[0]
-        abort = {
-            "code": why.code,
-            "reason": why.reason,
-            "contract": why.contract,
-            "version": why.version,
-            "line": why.line,
-            "text": why.text,
-        }
     return {
         "status": _outcome(receipt),
         "version": receipt.version,
         "gas_used": receipt.gas_used,
-        "abort": abort,
+        "abort": shapes.abort(receipt),
         "events": events,
         "result": shapes.plain(receipt.result),
     }

@@ -70,17 +70,6 @@ def _content(call: Call, body: TxBody, found: Rehearsal, *, trace: bool) -> dict
     reads = [key for key, value in found.reads.items() if key.startswith(b"t") and value is not None]
     hidden = any(tables.at(key) is None for key in reads)
     names = service.currencies, service.names
-    abort = None
-    if receipt.abort:
-        why = receipt.abort[0]
-        abort = {
-            "code": why.code,
-            "reason": why.reason,
-            "contract": why.contract,
-            "version": why.version,
-            "line": why.line,
-            "text": "" if hidden else why.text,
-        }
     events = []
     for event in receipt.events if not hidden else ():
         schema = service.event_fields(event, call.view.height + 1)
@@ -93,7 +82,7 @@ def _content(call: Call, body: TxBody, found: Rehearsal, *, trace: bool) -> dict
         "version": receipt.version,
         "method": body.method,
         "outcome": "ok" if receipt.status == STATUS_OK else "failed",
-        "abort": abort,
+        "abort": shapes.abort(receipt, text=not hidden),
         "gas_used": receipt.gas_used,
         "gas_limit": body.gas_limit,
         "hidden": hidden,

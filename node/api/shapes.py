@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from ledger.money import CurrencyTable, format_minor
+from ledger.receipt import Receipt
 from node.access.feed import PARTY
 
 _RATE: Final = "rate("
@@ -87,6 +88,21 @@ def plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
     return value
+
+
+def abort(receipt: Receipt, *, text: bool = True) -> dict[str, Any] | None:
+    """Return why a receipt failed, None if it did not; its words name values of rows, so `text` may leave them out."""
+    if not receipt.abort:
+        return None
+    why = receipt.abort[0]
+    return {
+        "code": why.code,
+        "reason": why.reason,
+        "contract": why.contract,
+        "version": why.version,
+        "line": why.line,
+        "text": why.text if text else "",
+    }
 
 
 def typed(

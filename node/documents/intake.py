@@ -15,10 +15,8 @@ Rules
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import hashlib
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -34,6 +32,7 @@ from finance.formats.xml import XML_SIZE_MAX_BYTES
 from finance.model import Issue
 from ledger.money import MINOR_MAX, CurrencyTable, Money
 from node.documents.wire import FRAME_HEAD_BYTES, RESULT_MAX_BYTES, FileTask, Hello, WireResult, from_wire
+from node.identity.isolated import end_isolated, start_isolated
 
 FILE_TIME_MAX_S: Final = 20
 """Wall-clock seconds for one file. A 5 MiB document takes one; the rest is for a busy machine."""
@@ -104,17 +103,17 @@ def parse_files_now(uploads: Sequence[Upload], options: ReadOptions | None = Non
 
 async def reaches_network() -> bool:
     """Start a worker and tell whether it could still reach a network: a matter of the platform (S57)."""
-    process = await _start()
+    process = await start_isolated(_WORKER, RESULT_MAX_BYTES)
     try:
         return (await _frame(process, START_TIME_MAX_S, Hello)).network
     finally:
-        await _stop(process)
+        await end_isolated(process)
 
 
 async def _batch(batch: Sequence[Upload], options: ReadOptions) -> list[ReadResult]:
     """Return results of the first files of `batch`, at least one; the worker is gone afterwards."""
     results: list[ReadResult] = []
-    process = await _start()
+    process = await start_isolated(_WORKER, RESULT_MAX_BYTES)
     try:
         await _frame(process, START_TIME_MAX_S, Hello)
         for upload in batch:
@@ -122,31 +121,8 @@ async def _batch(batch: Sequence[Upload], options: ReadOptions) -> list[ReadResu
     except WorkerFailed as failed:
         results.append(_stopped(batch[len(results)], failed))
     finally:
-        await _stop(process)
+        await end_isolated(process)
     return results
-
-
-async def _start() -> asyncio.subprocess.Process:
-    """Start a worker: isolated interpreter, empty environment, two pipes."""
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        _WORKER,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={},
-        close_fds=True,
-        start_new_session=True,
-        limit=RESULT_MAX_BYTES,
-    )
-
-
-async def _stop(process: asyncio.subprocess.Process) -> None:
-    """End a worker and take its exit status."""
-    with contextlib.suppress(ProcessLookupError):
-        process.kill()
-    await process.wait()
 
 
 async def _one(process: asyncio.subprocess.Process, upload: Upload, options: ReadOptions) -> ReadResult:

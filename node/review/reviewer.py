@@ -9,8 +9,6 @@ without network and files. A source that breaks it costs itself.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import sys
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ import msgspec
 
 from contracts.ir import code_id
 from ledger.money import CurrencyTable
+from node.identity.isolated import end_isolated, start_isolated
 from node.review.wire import FRAME_HEAD_BYTES, VERDICT_MAX_BYTES, Fault, Task, Verdict
 
 TIME_MAX_S: Final = 30
@@ -63,27 +62,14 @@ class Reviewer:
 
 async def _ask(task: bytes, name: str) -> Verdict:
     """Start the process, hand it the task and return its answer; what kills it becomes a fault."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-I",
-        _WORKER,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-        env={},
-        close_fds=True,
-        start_new_session=True,
-        limit=VERDICT_MAX_BYTES,
-    )
+    process = await start_isolated(_WORKER, VERDICT_MAX_BYTES)
     try:
         async with asyncio.timeout(TIME_MAX_S):
             answer, _ = await process.communicate(len(task).to_bytes(FRAME_HEAD_BYTES, "big") + task)
     except TimeoutError:
         return _stopped(name, f"compiling took longer than {TIME_MAX_S} s")
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            process.kill()
-        await process.wait()
+        await end_isolated(process)
     size = int.from_bytes(answer[:FRAME_HEAD_BYTES], "big")
     if process.returncode or len(answer) != FRAME_HEAD_BYTES + size or size > VERDICT_MAX_BYTES:
         return _stopped(name, "compiling needed more memory or processor time than a source may take")

@@ -247,6 +247,18 @@ def test_a_late_answer_is_welcome(league: League) -> None:
     assert net.penalties == []
 
 
+@pytest.mark.parametrize(("strict_from_ns", "penalties"), [(0, [(1, "sync_height")]), (2 * SECOND, [])])
+def test_p114_what_the_core_of_the_epoch_before_asked_for_is_no_fault(
+    league: League, strict_from_ns: int, penalties: list[tuple[int, str]]
+) -> None:
+    net = Net(league)
+    net.sync.strict_from_ns = strict_from_ns
+    net.start()
+    asked = {peer: request.first for peer, request in net.requests}
+    net.answer(1, league.serve(asked[1] + 1, asked[1] + 3))
+    assert net.penalties == penalties
+
+
 def test_a_single_slow_peer_is_asked_again_with_more_patience(league: League) -> None:
     net = Net(league, height=20)
     net.sync.lost(2)
