@@ -13,8 +13,8 @@ from typing import Any
 import click
 
 from cli import local, output, place
-from cli.commands.changes import add_to as add_changes
 from cli.commands.links import add_to
+from cli.commands.membership import add_to as add_membership
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.profile import choose
@@ -365,4 +365,4 @@ def _plan(directory: Path) -> Plan:
 
 
 add_to(command, _which, _dir, _resolve, sentence)
-add_changes(command, _which, _dir, _resolve)
+add_membership(command, _which, _dir, _resolve)
