@@ -153,6 +153,7 @@ class Service:
         counters["mempool_txs"] = len(self._driver.core.mempool.waiting)
         counters["state_rows"] = self._store.row_count()
         counters["storage_bytes.chain"] = self._store.size_bytes()
+        counters["storage_write_buffer_bytes"] = self._store.write_buffer_bytes()
         return counters
 
     # -- contracts -----------------------------------------------------------------------------------------------

@@ -54,7 +54,7 @@ def process_s(pid: int) -> float:
 
 def private_mb(pid: int) -> float:
     """Return what a process alone costs in megabytes: `Private_Dirty` of its mappings, without the ledger files, whose
-    pages the system may drop or write back at any time (E39). LMDB's write buffers are counted."""
+    pages the system may drop or write back at any time (E39). LMDB's write buffers are in it."""
     try:
         text = (PROC / str(pid) / "smaps").read_text()
     except OSError:

@@ -134,6 +134,11 @@ class Figures:
         """Transactions whose receipt says failed."""
         return int(self.counters.get("txs_total.failed", 0))
 
+    @property
+    def write_buffer_mb(self) -> float:
+        """Megabytes that the ledger file's library keeps for the pages of its next write."""
+        return self.counters.get("storage_write_buffer_bytes", 0.0) / 1e6
+
 
 def read_figures(text: str) -> Figures:
     """Return the figures in a Prometheus text; a label value is appended to the name with a dot."""

@@ -67,6 +67,9 @@ class Result:
     envelope_bytes: int
     state_rows: int
     memory_mb: tuple[float, ...]
+    """Private memory of each node at its largest, without pages of LMDB: neither mapped ones nor its write buffers."""
+    write_buffer_mb: tuple[float, ...]
+    """Memory that LMDB keeps for the copies of pages it writes, at the end."""
     roots_equal: bool
     machine: str
     noise: tuple[str, ...]
@@ -126,6 +129,7 @@ class Result:
             "envelope_bytes": self.envelope_bytes,
             "memory_mb_per_node": round(max(self.memory_mb, default=0.0), 1),
             "memory_mb": [round(size, 1) for size in self.memory_mb],
+            "write_buffer_mb": [round(size, 1) for size in self.write_buffer_mb],
             "keys": self.keys,
             "signatures_per_call": self.signatures,
             "batch": self.batch,
@@ -171,7 +175,8 @@ def table(result: Result) -> list[tuple[str, str]]:
     rows += [
         ("contract call", f"{result.cpu_us_per_tx.get('contract', 0.0) / v:.2f} of one verification"),
         ("disk", f"{result.bytes_per_tx:,.0f} bytes a transaction and node (envelope {result.envelope_bytes})"),
-        ("private memory", f"{max(result.memory_mb, default=0.0):.0f} MB a node"),
+        ("private memory", f"{max(result.memory_mb, default=0.0):.0f} MB a node, and "
+                           f"{max(result.write_buffer_mb, default=0.0):.0f} MB that LMDB keeps for its writes"),
         ("load", f"{result.transactions:,} invoices.issue calls, {result.signatures} signatures each, {result.keys} "
                  f"keys, batches of {result.batch}, generator {result.generator_cores:.2f} cores"),
         ("roots", "equal on all nodes" if result.roots_equal else "NOT EQUAL"),

@@ -121,6 +121,7 @@ class _Run:
         self._companies = [Company(network, place) for place in range(len(network.nodes))]
         self._pids = network.pids()
         self._peak_mb = [0.0] * len(self._pids)
+        self._write_buffer_mb = [0.0] * len(self._pids)
 
     async def all(self, line: str, before_us: float) -> Result:
         """Run all phases."""
@@ -167,6 +168,7 @@ class _Run:
             envelope_bytes=self._companies[0].envelope_bytes,
             state_rows=int(min(found.counters.get("state_rows", 0) for found in figures)),
             memory_mb=tuple(self._peak_mb),
+            write_buffer_mb=tuple(self._write_buffer_mb),
             roots_equal=equal,
             machine=line,
             noise=tuple(noise),
@@ -292,13 +294,15 @@ class _Run:
     async def _settle(self, observer: Observer) -> None:
         if not await observer.settled():
             raise CommandFailed(Exit.FAILED, "the nodes do not reach one height with equal roots", "see their logs")
+        self._write_buffer_mb = [found.write_buffer_mb for found in await observer.figures()]
 
     def _cpu(self) -> CpuTimes:
         return CpuTimes.read((*self._pids, os.getpid()))
 
     def _note_memory(self) -> None:
-        for place, pid in enumerate(self._pids):
-            self._peak_mb[place] = max(self._peak_mb[place], machine.private_mb(pid))
+        """Note what the nodes hold now. The buffers only grow, so the ones of the phase before are there at least."""
+        for place, (pid, buffer_mb) in enumerate(zip(self._pids, self._write_buffer_mb, strict=True)):
+            self._peak_mb[place] = max(self._peak_mb[place], machine.private_mb(pid) - buffer_mb)
 
 
 def _cpu_parts(before: Sequence[Figures], after: Sequence[Figures]) -> dict[str, float]:

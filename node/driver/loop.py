@@ -39,6 +39,7 @@ from node.core.messages import (
     SnapshotOffer,
     TxBatch,
 )
+from node.driver.allocator import Allocator
 from node.driver.meter import Meter
 
 EVENTS_A_TURN: Final = 256
@@ -230,6 +231,7 @@ class Driver:
         self._unflushed = 0
         self._unflushed_txs = 0
         self._flush_due_ns = 0
+        self._allocator = Allocator()
         self._snapshot_ns = 0
         self._stopping = False
         self._ending = False
@@ -557,6 +559,7 @@ class Driver:
             return
         mark = time.thread_time_ns()
         height = self._store.flush()
+        self._allocator.trim(time.monotonic_ns())
         self.meter.since("store", mark)
         self.meter.count("flushes")
         self._unflushed = self._unflushed_txs = self._flush_due_ns = 0

@@ -53,6 +53,7 @@ METRICS: Final = (
     Metric("mempool_rejected_total", "counter", ("reason",), "Transactions not taken, by reason."),
     Metric("state_rows", "gauge", (), "State rows on disk, index entries included."),
     Metric("storage_bytes", "gauge", ("environment",), "Bytes in use, by store environment."),
+    Metric("storage_write_buffer_bytes", "gauge", (), "Memory the ledger file's library keeps for its next write."),
     Metric("cpu_seconds_total", "counter", ("part",), "Processor time of the loop's thread, by part."),
     Metric("peers", "gauge", ("state",), "Other members by state of the link."),
     Metric("peer_rtt_seconds", "gauge", ("peer",), "Round trip to a member."),

@@ -21,7 +21,7 @@ from ledger.errors import InvariantViolated
 from ledger.merkle import build
 from ledger.receipt import Receipt
 from ledger.state import MemoryState
-from node.store.environment import DATA_FILE, open_environment
+from node.store.environment import DATA_FILE, open_environment, written_bytes
 from node.store.errors import StoreFailed, cause_of, next_step, words_of
 from node.store.rows import (
     FORMAT,
@@ -83,6 +83,8 @@ class ChainDisk:
         self._databases = {name: self._environment.open_db(name.encode("ascii")) for name in _DATABASES}
         self._seals = {name: Sealer(namespace, name, keys[namespace]) for name, namespace in _SEALED.items()}
         self._failed = False
+        self.largest_write_bytes = 0
+        """Pages of the largest transaction: LMDB keeps the memory of so many for the next one."""
 
     def snapshot(self, caches: Caches) -> Snapshot:
         """Return the flushed state as it is now."""
@@ -118,6 +120,7 @@ class ChainDisk:
         """Write a batch durably. Raises `StoreFailed`, after which the process must end."""
         if self._failed:
             raise StoreFailed(str(self.path), "io", "an earlier write failed", "end this process")
+        before = written_bytes()
         try:
             with self._environment.begin(write=True) as transaction:
                 for name, puts in batch.puts:
@@ -132,6 +135,7 @@ class ChainDisk:
         except (lmdb.Error, OSError, MemoryError) as error:
             self._failed = True
             raise failure(self.path, error) from error
+        self.largest_write_bytes = max(self.largest_write_bytes, written_bytes() - before)
 
     def put(self, puts: Sequence[Puts]) -> None:
         """Write ready rows durably, without a head record. Raises `StoreFailed`, after which the process must end."""

@@ -20,6 +20,7 @@ FILE_MODE: Final = 0o600
 _LOCK_HEAD_BYTES: Final = 128
 _READER_BYTES: Final = 64
 _BLOCK_BYTES: Final = 4096
+_THREAD_IO: Final = Path("/proc/thread-self/io")
 
 
 def open_environment(path: Path, *, map_bytes: int, databases: int, readers: int) -> Any:
@@ -48,3 +49,20 @@ def _widen(path: Path, environment: Any) -> None:
     needed = pages * environment.stat()["psize"]
     if path.stat().st_size < needed:
         os.truncate(path, needed)
+
+
+def written_bytes() -> int:
+    """Return the bytes that this thread has handed to the system for writing so far; 0 where the system does not say.
+
+    Around a transaction the difference is what LMDB wrote: the copies of pages that it made outside of its map, and
+    keeps for the next transaction.
+    """
+    try:
+        text = _THREAD_IO.read_text(encoding="ascii")
+    except OSError:
+        return 0
+    for line in text.splitlines():
+        name, _, value = line.partition(": ")
+        if name == "wchar":
+            return int(value)
+    return 0

@@ -687,6 +687,10 @@ class ChainStore:
         """Return the size of the file."""
         return self._disk.size_bytes()
 
+    def write_buffer_bytes(self) -> int:
+        """Return the memory of the pages that LMDB keeps from its largest write; 0 where the system does not tell."""
+        return self._disk.largest_write_bytes
+
     def close(self) -> None:
         """Close without flushing; views must not be used any more. Harmless when repeated."""
         self._snapshot.transaction.abort()

@@ -51,5 +51,7 @@ def test_e40_a_short_run_reports_every_figure_and_ends_with_equal_roots(tmp_path
     latency = found["latency_ms"]
     assert 0 < latency["p50"] <= latency["p95"] <= latency["p99"] and latency["samples"] > 0
     assert found["envelope_bytes"] > 200 and found["bytes_per_tx"] > 0
+    assert found["memory_mb_per_node"] == max(found["memory_mb"]) > 0
+    assert len(found["write_buffer_mb"]) == 4 and all(size > 0 for size in found["write_buffer_mb"])
     assert isinstance(found["noise"], list) and found["noisy"] == bool(found["noise"])
     assert not list(tmp_path.glob("run-*")), "nothing of the run stays"

@@ -60,7 +60,7 @@ class Node:
     counted: dict[str, int] = field(
         default_factory=lambda: {
             "blocks": 412, "txs_ok": 900, "txs_failed": 3, "mempool_rejected.bad_nonce": 2, "cpu_ns.verify": 1_500_000_000,
-            "storage_bytes.chain": 4_096, "rejected_messages.stale": 1, "mempool_txs": 14, "something_else": 5,
+            "storage_bytes.chain": 4_096, "storage_write_buffer_bytes": 8_192, "rejected_messages.stale": 1, "mempool_txs": 14, "something_else": 5,
         }
     )  # fmt: skip
 
@@ -123,6 +123,7 @@ async def test_u59_metrics_are_valid_text_with_figures_of_the_node() -> None:
         'hansa_http_request_duration_seconds_bucket{route="/v1/invoices/{invoice}",le="0.005"} 1',
         'hansa_http_request_duration_seconds_bucket{route="/v1/invoices/{invoice}",le="+Inf"} 2',
         'hansa_http_request_duration_seconds_count{route="/v1/invoices/{invoice}"} 2', "hansa_ready 1",
+        "hansa_storage_write_buffer_bytes 8192",
         'hansa_storage_bytes{environment="chain"} 4096', 'hansa_consensus_rejected_messages_total{reason="stale"} 1',
     ):  # fmt: skip
         assert line in lines, line

@@ -85,6 +85,22 @@ def test_the_row_count_is_that_of_the_disk(maker: SimpleNamespace, tmp_path: Pat
     assert store.row_count() == len(flushed.scan(b"", b"\xff" * 16, 10_000)) > founding
 
 
+def test_what_lmdb_keeps_of_its_largest_write_is_known(maker: SimpleNamespace, tmp_path: Path) -> None:
+    """E39: these are pages of the ledger file, which the private memory of a node leaves out."""
+    store = maker.make(tmp_path / "chain")
+    maker.grow(store, 1)
+    store.flush()
+    small = store.write_buffer_bytes()
+    maker.grow(store, 12, per_block=200)
+    store.flush()
+    large = store.write_buffer_bytes()
+    maker.grow(store, 1)
+    store.flush()
+    pages = store.size_bytes()
+    assert 4096 < small < large <= pages, "no more than what the file holds, because all of it was written at once"
+    assert store.write_buffer_bytes() == large, "the memory is kept for the next write"
+
+
 @pytest.mark.parametrize("count", [0, 1, 3, 7, 100])
 def test_scan_merges_memory_and_disk_in_order(maker: SimpleNamespace, tmp_path: Path, count: int) -> None:
     store = maker.make(tmp_path / "chain")
