@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from simulator.clock import MS
 from simulator.daemon import Daemon
+from simulator.errors import InvalidScenario
 from simulator.net import ANY, LinkPolicy
 from simulator.scenario import schema as s
 from simulator.scenario.units import duration_ns, ppm
@@ -25,19 +26,28 @@ POWER_CUT_NS: Final = 1_000_000_000
 class Faults:
     """Performs the actions of one run."""
 
-    __slots__ = ("_undo", "_world", "performed")
+    __slots__ = ("_actions", "_undo", "_world", "performed")
 
     def __init__(self, world: World) -> None:
         self._world = world
+        self._actions: list[s.Action] = []
         self._undo: dict[str, Callable[[], None]] = {}
         self.performed: list[tuple[int, str]] = []
 
     def schedule(self, actions: tuple[s.Action, ...]) -> None:
         """Put all actions of the scenario on the time axis."""
+        self._actions = list(actions)
         for position, action in enumerate(actions):
-            self._world.heap.at(duration_ns(action.t, f"at[{position}].t"), self._perform, action)
+            self._world.heap.at(duration_ns(action.t, f"at[{position}].t"), self._perform, position)
             if isinstance(action, s.RestoreBackup):
                 self._world.heap.at(duration_ns(action.taken, f"at[{position}].taken"), self._back_up, action)
+
+    def exchange(self, position: int, action: s.Action) -> None:
+        """Put another action in the place of one that is still to come, at the same moment and as long."""
+        known = self._actions[position]
+        if (known.t, known.lasts) != (action.t, action.lasts):
+            raise InvalidScenario(f"at[{position}]", "an action in place of another has the same time and length")
+        self._actions[position] = action
 
     def heal(self) -> None:
         """End every fault that lasts."""
@@ -52,8 +62,8 @@ class Faults:
         """Return the kinds of the faults that last now."""
         return tuple(key.partition(" ")[0] for key in self._undo)
 
-    def _perform(self, action: s.Action) -> None:
-        world = self._world
+    def _perform(self, position: int) -> None:
+        world, action = self._world, self._actions[position]
         if world.second_phase:
             return
         name = str(action.__struct_config__.tag)

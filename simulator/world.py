@@ -202,6 +202,15 @@ class World:
         with guarded():
             try:
                 self._begin()
+            except Stopped as stopped:
+                self._violation = stopped.violation
+                return self._result()
+        return self.conclude()
+
+    def conclude(self) -> RunResult:
+        """Perform what is left of a run that has begun and return what the whole gave."""
+        with guarded():
+            try:
                 self._advance(self._run_ns)
                 if self.scenario.expect.liveness.after != "never":
                     self._second_phase()
@@ -217,6 +226,11 @@ class World:
         """Let virtual time pass; transcripts use this instead of `run`. Raises `Stopped` at a violation."""
         with guarded():
             self._advance(self.heap.now + by_ns)
+
+    def advance_until(self, until_ns: int) -> None:
+        """Let virtual time pass up to a moment, which may be this one. Raises `Stopped` at a violation."""
+        with guarded():
+            self._advance(until_ns)
 
     def begin(self) -> None:
         """Start all processes without running; transcripts use this instead of `run`."""

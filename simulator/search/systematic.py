@@ -30,6 +30,7 @@ from simulator.rng import Rng
 from simulator.scenario import schema as s
 from simulator.scenario.load import TWIN, describe
 from simulator.scenario.units import duration_text
+from simulator.search.tree import Outcome, run_all
 from simulator.world import World
 
 Point = Literal["before", "torn", "kept", "after", "sent"]
@@ -39,6 +40,8 @@ MS: Final = 1_000_000
 STRETCH_MS: Final = 900
 """One stretch of a twins run: enough for a timeout of 200 to 400 ms and a new view."""
 CONSENSUS: Final = {"t0_ms": 200, "t_cap_ms": 800, "status_ms": 200, "fetch_ms": 100, "hb_ms": 200}
+BRANCHING: Final = 2
+"""Stretches of a twins run that one job goes through as a tree: at most 256 cases."""
 PROGRESS_S: Final = 10.0
 KINDS: Final = ("crash-points", "twins", "twins-n7")
 
@@ -161,9 +164,9 @@ def _twins(
 ) -> s.Scenario:
     actions: list[s.Action] = [s.Byzantine(t="0s", node=company, behaviour=TWINS) for company in pair]
     for stretch, (left, right) in enumerate(chosen):
-        if right:
-            began, lasts = duration_text(stretch * STRETCH_MS * MS), duration_text(STRETCH_MS * MS)
-            actions.append(s.Partition(t=began, lasts=lasts, groups=(left, right), name=f"p{stretch}"))
+        began, lasts = duration_text(stretch * STRETCH_MS * MS), duration_text(STRETCH_MS * MS)
+        groups = (left, right) if right else (left,)  # one group is cut from nobody
+        actions.append(s.Partition(t=began, lasts=lasts, groups=groups, name=f"p{stretch}"))
     return s.Scenario(
         name=name,
         duration=duration_text((len(chosen) * STRETCH_MS + 200) * MS),
@@ -205,7 +208,7 @@ def search(
     wanted = [case for number, case in enumerate(cases(kind, views, first, most)) if number % every == first % every]
     gathered.cases = len(wanted)
     began = told = time.monotonic()
-    for scenario, problem, height, events in _outcomes(wanted, workers):
+    for scenario, problem, height, events in _outcomes(kind, wanted, workers):
         gathered.runs += 1
         gathered.heights += height
         gathered.events += events
@@ -229,14 +232,31 @@ def search(
     return gathered
 
 
-def _outcomes(wanted: list[s.Scenario], workers: int) -> Iterator[tuple[s.Scenario, str, int, int]]:
+def _outcomes(kind: str, wanted: list[s.Scenario], workers: int) -> Iterator[tuple[s.Scenario, str, int, int]]:
+    """Yield each case with what broke, its height and its events; cases with one beginning run that once."""
+    jobs = _alike(wanted) if kind == "twins" else [[case] for case in enumerate(wanted)]
     if workers <= 1:
-        yield from map(_run, wanted)
-        return
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        yield from pool.imap_unordered(_run, wanted, chunksize=8)
+        done: Iterator[list[Outcome]] = map(_run, jobs)
+    else:
+        pool = multiprocessing.get_context("spawn").Pool(workers)
+        done = pool.imap_unordered(_run, jobs)
+    try:
+        for outcomes in done:
+            for place, problem, height, events in outcomes:
+                yield wanted[place], problem, height, events
+    finally:
+        if workers > 1:
+            pool.terminate()
+            pool.join()
 
 
-def _run(scenario: s.Scenario) -> tuple[s.Scenario, str, int, int]:
-    result = World(scenario, 1).run()
-    return scenario, str(result.violation or ""), result.height, result.events
+def _alike(wanted: list[s.Scenario]) -> list[list[tuple[int, s.Scenario]]]:
+    """Return the cases in groups that are alike up to the last `BRANCHING` actions."""
+    groups: dict[tuple[s.Action, ...], list[tuple[int, s.Scenario]]] = {}
+    for place, case in enumerate(wanted):
+        groups.setdefault(case.at[:-BRANCHING], []).append((place, case))
+    return list(groups.values())
+
+
+def _run(job: list[tuple[int, s.Scenario]]) -> list[Outcome]:
+    return run_all(job, 1)
