@@ -339,6 +339,8 @@ class NodeCore:
                     out.append(ne.SendPeer(to=effect.source, message=request, after=Lsn(0)))
             case ce.BuildBlock():
                 proposal = self.mempool.build(effect, self._header_base(effect.height), wall)
+                if proposal is not None:  # bodies that are still here alone go first: nobody has to ask for them (P30i)
+                    out += self.mempool.gossip()
                 events.append(cv.BlockBuilt(now=now, wall=wall, request=effect.request, proposal=proposal))
             case ce.Deliver():
                 out += self._deliver(effect)

@@ -119,6 +119,21 @@ def test_p130_gossip_leaves_with_its_timer(shell: Callable[..., Shell]) -> None:
     assert one.messages(TxBatch) == [TxBatch((envelope(one, 1),))]
 
 
+def test_p130_a_primary_sends_its_fresh_bodies_before_it_proposes_them(shell: Callable[..., Shell]) -> None:
+    """Otherwise every member would ask for them, one round trip later."""
+    probe = shell()
+    probe.start()
+    one = shell(index=primary_of(probe.core.replica.state, 1))
+    one.start()
+    fresh = envelope(one, 1, firm=one.core.replica.state.me)
+    one.feed(nv.Submitted, token=1, envelopes=(fresh,))
+    one.pass_time(19)  # before the timer of gossip
+    kinds = [type(message) for _, message in one.sent if isinstance(message, TxBatch | PrePrepare)]
+    assert kinds[:2] == [TxBatch, PrePrepare]
+    one.pass_time(20)
+    assert one.messages(TxBatch) == [TxBatch((fresh,))], "and not again with the timer"
+
+
 def test_p132_what_waits_is_handed_to_the_primary_of_the_view(shell: Callable[..., Shell]) -> None:
     probe = shell()
     probe.start()
