@@ -31,15 +31,21 @@ class FalseWitness(Attacker):
 
     def incoming(self, _peer: int, message: PeerMessage) -> bool:
         statement = _said(message)
-        if statement is not None and isinstance(message, (PrePrepare, Prepare, Commit, ViewChange, NewView)):
+        state = self.daemon.replica_state
+        if state is None or statement is None:
+            return True
+        known = state.members.company_ids
+        if isinstance(message, PrePrepare | Prepare | Commit | ViewChange | NewView) and message.sender < len(known):
             heard = self._heard.setdefault(message.sender, [])
             heard.append(statement)
             del heard[:-HEARD_MAX]
             if self.rng.below(8) == 0:
-                self.later(1_000_000, EvidenceItem(encode(self._accusation(message.sender))), None)
+                self.later(
+                    1_000_000, EvidenceItem(encode(self._accusation(message.sender, known[message.sender]))), None
+                )
         return True
 
-    def _accusation(self, victim: int) -> Evidence:
+    def _accusation(self, victim: int, company: str) -> Evidence:
         """Return an item of any kind from what the victim really said, perhaps with a changed byte."""
         kind = self.rng.choice(KINDS)
         chosen = [self.rng.choice(self._heard[victim]) for _ in range(1 if kind == "E5" else 2)]
@@ -49,7 +55,6 @@ class FalseWitness(Attacker):
             chosen[0] = Statement(chosen[0].kind, bytes(bent), chosen[0].signature)
         if len(chosen) == 2 and chosen[0].kind == chosen[1].kind:
             chosen.sort(key=lambda statement: statement.body)
-        company = self.daemon.world.config(self.me).epoch.members[victim].company_id
         return Evidence(kind, 0, company, tuple(chosen))
 
 

@@ -108,7 +108,10 @@ def test_m31_checkers_see_every_step() -> None:
     assert Count.seen > 500
 
 
-@pytest.mark.parametrize("seeds", [range(12), range(12, 24), (248, 450, 478)])  # the last ones failed once
+SWARM = [range(first, first + 20) for first in range(0, 300, 20)]
+
+
+@pytest.mark.parametrize("seeds", [*SWARM, (450, 478)], ids=str)  # 60, 248, 450, 478 failed once
 def test_scenario_86_swarm(seeds: Sequence[int]) -> None:
     for seed in seeds:
         outcome = run_seed("", seed)
