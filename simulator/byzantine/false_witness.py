@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from consensus.membership import Membership
 from consensus.messages import Commit, NewView, Prepare, PrePrepare, ViewChange
 from consensus.slots import COMMIT, PRE_PREPARE, PREPARE
 from consensus.validate import NEW_VIEW, VIEW_CHANGE, new_view_body, view_change_body
@@ -34,18 +35,18 @@ class FalseWitness(Attacker):
         state = self.daemon.replica_state
         if state is None or statement is None:
             return True
-        known = state.members.company_ids
-        if isinstance(message, PrePrepare | Prepare | Commit | ViewChange | NewView) and message.sender < len(known):
+        if (
+            isinstance(message, PrePrepare | Prepare | Commit | ViewChange | NewView)
+            and message.sender < state.members.n
+        ):
             heard = self._heard.setdefault(message.sender, [])
             heard.append(statement)
             del heard[:-HEARD_MAX]
             if self.rng.below(8) == 0:
-                self.later(
-                    1_000_000, EvidenceItem(encode(self._accusation(message.sender, known[message.sender]))), None
-                )
+                self.later(1_000_000, EvidenceItem(encode(self._accusation(message.sender, state.members))), None)
         return True
 
-    def _accusation(self, victim: int, company: str) -> Evidence:
+    def _accusation(self, victim: int, members: Membership) -> Evidence:
         """Return an item of any kind from what the victim really said, perhaps with a changed byte."""
         kind = self.rng.choice(KINDS)
         chosen = [self.rng.choice(self._heard[victim]) for _ in range(1 if kind == "E5" else 2)]
@@ -55,7 +56,7 @@ class FalseWitness(Attacker):
             chosen[0] = Statement(chosen[0].kind, bytes(bent), chosen[0].signature)
         if len(chosen) == 2 and chosen[0].kind == chosen[1].kind:
             chosen.sort(key=lambda statement: statement.body)
-        return Evidence(kind, 0, company, tuple(chosen))
+        return Evidence(kind, members.epoch, members.company_ids[victim], tuple(chosen))
 
 
 def _said(message: PeerMessage) -> Statement | None:
