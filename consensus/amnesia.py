@@ -58,9 +58,12 @@ def keep_votes(state: ReplicaState, slot: Slot, certificate: CommitCertificate |
     for signer, peer in enumerate(state.peers):
         peer.voted = _higher(peer.voted, _vote_in(slot, signer))
     if certificate is not None:
+        vote = certificate.vote
         for signer, signature in zip(indexes(signers_mask(certificate)), certificate.signatures, strict=True):
             peer = state.peers[signer]
-            peer.voted = _higher(peer.voted, Commit(signer, certificate.vote, signature))
+            known = peer.voted
+            if not isinstance(known, Commit) or known.vote != vote:  # else its own COMMIT is here already
+                peer.voted = _higher(known, Commit(signer, vote, signature))
 
 
 def _vote_in(slot: Slot, signer: int) -> SignedVote | None:
@@ -68,14 +71,13 @@ def _vote_in(slot: Slot, signer: int) -> SignedVote | None:
 
 
 def _higher(known: SignedVote | None, other: SignedVote | None) -> SignedVote | None:
+    """Return the vote of the later epoch, view and height; of two in one place the COMMIT, else the known one."""
     if known is None or other is None:
         return known or other
-    return other if _rank(other) > _rank(known) else known
-
-
-def _rank(message: SignedVote) -> tuple[int, int, int, bool]:
-    vote = message.vote
-    return vote.epoch, vote.view, vote.height, isinstance(message, Commit)
+    old, new = known.vote, other.vote
+    if new.height == old.height and new.view == old.view and new.epoch == old.epoch:
+        return other if isinstance(other, Commit) and not isinstance(known, Commit) else known
+    return other if (new.epoch, new.view, new.height) > (old.epoch, old.view, old.height) else known
 
 
 # hearing the others before anything new is signed

@@ -245,6 +245,8 @@ def resume_sync(step: Step) -> None:
     if state.height > state.tip.height:
         certificate = state.picture.committed
         start_sync(step, state.height, certificate, signers_here(state, certificate))
+    if state.claimed_height <= state.tip.height + 2 * step.params.window:
+        return
     claimed = 0
     for peer in state.peers:
         if peer.connected and peer.status is not None:

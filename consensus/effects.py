@@ -6,9 +6,10 @@ starts at once. Every request effect has an answer event (P158).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
+
+import msgspec
 
 from consensus.events import Lsn, Timer
 from consensus.messages import Message, Proposal
@@ -37,8 +38,7 @@ class SignatureItem(Wire, frozen=True):
     signature: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Persist:
+class Persist(msgspec.Struct, frozen=True, kw_only=True):
     """Append `record` to the journal; `bodies` names the block whose payload joins the same durable write."""
 
     lsn: Lsn
@@ -46,37 +46,32 @@ class Persist:
     bodies: bytes | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prune:
+class Prune(msgspec.Struct, frozen=True, kw_only=True):
     """Drop journal records below lsn `before` and bodies up to height `bodies_up_to`."""
 
     before: Lsn
     bodies_up_to: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Send:
+class Send(msgspec.Struct, frozen=True, kw_only=True):
     to: int
     message: Message
     after: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Broadcast:
+class Broadcast(msgspec.Struct, frozen=True, kw_only=True):
     """To all other members."""
 
     message: Message
     after: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifySignatures:
+class VerifySignatures(msgspec.Struct, frozen=True, kw_only=True):
     token: int
     items: tuple[SignatureItem, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckBlock:
+class CheckBlock(msgspec.Struct, frozen=True, kw_only=True):
     """Answered by `BlockChecked`. `fresh`: not a re-proposal.
 
     `taken`: ids of the transactions in its uncommitted ancestors, which it must not repeat (P30i).
@@ -88,16 +83,14 @@ class CheckBlock:
     taken: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FetchBodies:
+class FetchBodies(msgspec.Struct, frozen=True, kw_only=True):
     """Ask member `source` for the missing bodies; answered by another `BlockChecked`."""
 
     block_id: bytes
     source: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuildBlock:
+class BuildBlock(msgspec.Struct, frozen=True, kw_only=True):
     """Answered by `BlockBuilt`. `allow_empty`: a proof block is due (P47). `taken`: as in `CheckBlock`."""
 
     request: int
@@ -110,8 +103,7 @@ class BuildBlock:
     taken: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Deliver:
+class Deliver(msgspec.Struct, frozen=True, kw_only=True):
     """The block is committed; heights arrive in order, delivery is idempotent by height."""
 
     block: BlockRef
@@ -119,20 +111,17 @@ class Deliver:
     after: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartTimer:
+class StartTimer(msgspec.Struct, frozen=True, kw_only=True):
     timer: Timer
     generation: int
     deadline_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StopTimer:
+class StopTimer(msgspec.Struct, frozen=True, kw_only=True):
     timer: Timer
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StartSync:
+class StartSync(msgspec.Struct, frozen=True, kw_only=True):
     """Fetch certified blocks up to `height` (a hint) from `sources`; answered by `Synced` as heights arrive."""
 
     height: int
@@ -140,8 +129,7 @@ class StartSync:
     sources: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class Report(msgspec.Struct, frozen=True, kw_only=True):
     """A member broke the protocol and signed it: for the operator's alarm, and for the chain (P122, P124)."""
 
     kind: str
@@ -149,27 +137,23 @@ class Report:
     evidence: Evidence
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Silence:
+class Silence(msgspec.Struct, frozen=True, kw_only=True):
     """This replica found that its journal forgot a vote: it votes no more (P97). For the operator's alarm."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Penalise:
+class Penalise(msgspec.Struct, frozen=True, kw_only=True):
     peer: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Count:
+class Count(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     value: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Halt:
+class Halt(msgspec.Struct, frozen=True, kw_only=True):
     """Nothing is sent after it."""
 
     reason: HaltReason

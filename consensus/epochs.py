@@ -110,6 +110,7 @@ def _forget(state: ReplicaState) -> None:
         height: one for height, one in state.certificates.items() if one.vote.epoch == state.members.epoch
     }
     state.backoff, state.asked_height, state.new_view_for = 0, 0, -1
+    state.farthest_view, state.suspected_view = 0, -1
     state.suspecting = state.censored = state.silent_primary = False
     state.build, state.barren = None, b""
     state.restart_progress = True

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum, IntEnum
-from typing import NewType, TypeAlias
+from typing import Final, NewType, TypeAlias
+
+import msgspec
 
 from consensus.messages import Message, Proposal
 from consensus.records import Record
@@ -25,8 +27,17 @@ class Mode(IntEnum):
     HALTED = 3
 
 
+NORMAL: Final = Mode.NORMAL
+CHANGING: Final = Mode.CHANGING
+LEARNER: Final = Mode.LEARNER
+HALTED: Final = Mode.HALTED
+"""The modes for rules that every vote passes: naming a member of an enumeration costs as much as three calls."""
+
+
 class Timer(Enum):
-    """Names of the replica's timers; each has a generation (P70)."""
+    """Names of the replica's timers; each has a generation (P70). Hashed by identity, as there is one of each."""
+
+    __hash__ = object.__hash__
 
     PROGRESS = "progress"
     NEW_VIEW = "new_view"
@@ -86,16 +97,14 @@ class ReplicaConfig:
     awaited: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """`now`: monotonic nanoseconds, never decreasing. `wall`: UTC milliseconds, may jump."""
 
     now: int
     wall: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Start(Event):
+class Start(Event, frozen=True, kw_only=True):
     """First event, once. `tip` is the highest block durable in the block store; `executed` the last L results."""
 
     config: ReplicaConfig
@@ -108,32 +117,28 @@ class Start(Event):
     """Headers of the blocks whose bodies the journal holds: what is committed there is delivered again."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Received(Event):
+class Received(Event, frozen=True, kw_only=True):
     """`peer`: member index of the TLS peer, not always the signer."""
 
     peer: int
     message: Message
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SignaturesChecked(Event):
+class SignaturesChecked(Event, frozen=True, kw_only=True):
     """`valid`: bit mask over the items of `VerifySignatures`."""
 
     token: int
     valid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockBuilt(Event):
+class BlockBuilt(Event, frozen=True, kw_only=True):
     """None: nothing to propose."""
 
     request: int
     proposal: Proposal | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockChecked(Event):
+class BlockChecked(Event, frozen=True, kw_only=True):
     """`reason` is a stable code, or empty."""
 
     block_id: bytes
@@ -141,8 +146,7 @@ class BlockChecked(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Executed(Event):
+class Executed(Event, frozen=True, kw_only=True):
     """`next_epoch`: the member set that this block decided, None in nearly all blocks (P112).
 
     `awaited`: the first height after this one at which other contracts run, 0 for none (P47).
@@ -154,22 +158,19 @@ class Executed(Event):
     awaited: int = 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Durable(Event):
+class Durable(Event, frozen=True, kw_only=True):
     """Journal durable up to `lsn`."""
 
     lsn: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Stored(Event):
+class Stored(Event, frozen=True, kw_only=True):
     """Block store durable up to `height`."""
 
     height: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Synced(Event):
+class Synced(Event, frozen=True, kw_only=True):
     """Sync verified and handed over the blocks up to `tip` (they are delivered to the chain already).
 
     `certificates` are those of all these blocks: a vote of ours among them must be in the journal (P98).
@@ -180,8 +181,7 @@ class Synced(Event):
     certificates: tuple[CommitCertificate, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkChanged(Event):
+class WorkChanged(Event, frozen=True, kw_only=True):
     """State of the mempool. `oldest_ns` is 0 if none. `overdue`: the primary passes a transaction over (P132)."""
 
     count: int
@@ -190,19 +190,16 @@ class WorkChanged(Event):
     overdue: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimerFired(Event):
+class TimerFired(Event, frozen=True, kw_only=True):
     timer: Timer
     generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerUp(Event):
+class PeerUp(Event, frozen=True, kw_only=True):
     peer: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerDown(Event):
+class PeerDown(Event, frozen=True, kw_only=True):
     peer: int
 
 

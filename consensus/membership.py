@@ -52,7 +52,8 @@ class Membership:
 
     def primary(self, view: int, height: int, base: int) -> int:
         """Return the member that proposes `height` in `view`; NEW-VIEW started from height `base` (P77)."""
-        return self.rotation[(view + self.shift(height, base)) % len(self.rotation)]
+        planned = self.shift(height, base) if self.rotate_every else 0
+        return self.rotation[(view + planned) % len(self.rotation)]
 
     def next_view(self, view: int, height: int, base: int) -> int:
         """Return the view to leave to, so that the failed primary is not chosen again (P78)."""

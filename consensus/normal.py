@@ -15,7 +15,7 @@ from consensus.bodies import check_block
 from consensus.commit import advance, learn
 from consensus.effects import SignatureItem
 from consensus.epochs import next_members_hash, top_height
-from consensus.events import Mode, Verdict
+from consensus.events import CHANGING, LEARNER, NORMAL, Verdict
 from consensus.evidence import second_proposal, second_vote
 from consensus.later import ask_help, buffer_later, late
 from consensus.messages import Commit, Message, Prepare, Prepared, PreparedCertificate, PrePrepare, Proposal
@@ -68,9 +68,9 @@ def on_pre_prepare(step: Step, peer: int, message: PrePrepare) -> None:
     if vote.height <= state.height:
         late(step, peer, vote.height)
         return
-    if vote.height > state.height + 2 * step.params.window or state.mode not in (Mode.NORMAL, Mode.CHANGING):
+    if vote.height > state.height + 2 * step.params.window or state.mode not in (NORMAL, CHANGING):
         return
-    if vote.view > state.view or (vote.view == state.view and state.mode is Mode.CHANGING):
+    if vote.view > state.view or (vote.view == state.view and state.mode is CHANGING):
         buffer_later(step, peer, message, PRE_PREPARE)
         return
     if vote.view < state.view:
@@ -107,7 +107,7 @@ def pre_prepare_verified(step: Step, _peer: int, message: Message) -> None:
     state = step.state
     vote = message.vote
     learn(step, message.proposal.last_certificate)  # COMMIT-CERT in disguise (P35)
-    if state.mode is not Mode.NORMAL or vote.view != state.view or vote.height <= state.height:
+    if state.mode is not NORMAL or vote.view != state.view or vote.height <= state.height:
         return
     slot = _slot(state, vote.height)
     if slot.block_id:
@@ -181,7 +181,7 @@ def consider_all(step: Step) -> None:
 def consider(step: Step, slot: Slot) -> None:
     """Accept the proposal, and go to the commit phase, if the rules allow it now."""
     state = step.state
-    if state.mode is not Mode.NORMAL or state.slots.get(slot.height) is not slot:
+    if state.mode is not NORMAL or state.slots.get(slot.height) is not slot:
         return
     if slot.stage is Stage.WAITING:
         _try_accept(step, slot)
@@ -379,9 +379,9 @@ def _on_vote(step: Step, peer: int, message: Prepare | Commit, kind: str) -> Non
     if sender == state.me:
         claimed(step, peer, message)
         return
-    if state.mode is Mode.LEARNER or height > state.height + 2 * step.params.window:
+    if state.mode is LEARNER or height > state.height + 2 * step.params.window:
         return
-    if vote.view != state.view or state.mode is not Mode.NORMAL:
+    if vote.view != state.view or state.mode is not NORMAL:
         if vote.view >= state.view:
             buffer_later(step, peer, message, kind)
         else:
@@ -427,7 +427,7 @@ def vote_verified(step: Step, _peer: int, message: Message) -> None:
         raise InvariantViolated("a vote was expected")
     state = step.state
     vote = message.vote
-    if state.mode is not Mode.NORMAL or vote.view != state.view or vote.height <= state.height:
+    if state.mode is not NORMAL or vote.view != state.view or vote.height <= state.height:
         return
     kind = PREPARE if isinstance(message, Prepare) else COMMIT
     slot = _slot(state, vote.height)
@@ -462,17 +462,23 @@ def verify_votes(step: Step, slot: Slot, kind: str, tally: Tally, mask: int) -> 
     """Ask for the signatures of unverified votes in their places; known ones count at once (P18)."""
     state = step.state
     unknown: list[SignatureItem] = []
-    asked = 0
+    asked = confirmed = 0
+    vote: Vote | None = None
+    body = b""
     for signer in indexes(mask):
         message = tally.votes[signer]
         if message is None or isinstance(message, PrePrepare):
             raise InvariantViolated(f"no {kind} to verify at place {signer}")
-        item = _item(kind, message)
+        if message.vote != vote:  # nearly always all are for one block
+            vote = message.vote
+            body = encode(vote)
+        item = SignatureItem(kind, body, message.vote.epoch, signer, message.signature)
         if item in state.verified:
-            tally.confirm(signer)
+            confirmed |= 1 << signer
         else:
             unknown.append(item)
             asked |= 1 << signer
+    tally.confirm(confirmed)
     if unknown:
         tally.asked |= asked
         require_votes(step, kind, state.view, slot.height, asked, tuple(unknown))
@@ -485,26 +491,26 @@ def votes_checked(step: Step, job: Job, valid: int) -> None:
         raise InvariantViolated("votes were expected")
     kind, view, height, mask = job.subject
     slot = state.slots.get(height)
-    stale = slot is None or view != state.view
-    for position, signer in enumerate(indexes(mask)):
-        good = bool(valid >> position & 1)
-        if not good:
+    signers = indexes(mask)
+    for position, signer in enumerate(signers):
+        if not valid >> position & 1:
             step.count("bad_signature")
             step.penalise(signer, "bad_signature")
-        if stale or slot is None:
+    if slot is None or view != state.view:
+        return
+    tally = slot.prepares if kind == PREPARE else slot.commits
+    votes, asked, confirmed = tally.votes, tally.asked, 0
+    for position, signer in enumerate(signers):
+        message = votes[signer]
+        if message is None or message.signature != job.items[position].signature or not asked >> signer & 1:
             continue
-        tally = slot.prepares if kind == PREPARE else slot.commits
-        message = tally.votes[signer]
-        if message is None or message.signature != job.items[position].signature or not tally.asked >> signer & 1:
-            continue
-        if good:
-            tally.confirm(signer)
+        if valid >> position & 1:
+            confirmed |= 1 << signer
         else:
             tally.free(signer)
-    if not stale and slot is not None:
-        tally = slot.prepares if kind == PREPARE else slot.commits
-        for block_id in list(tally.blocks):
-            ask_votes(step, slot, kind, block_id)
+    tally.confirm(confirmed)
+    for block_id in list(tally.blocks):
+        ask_votes(step, slot, kind, block_id)
 
 
 def _count_votes(step: Step, slot: Slot, kind: str, tally: Tally, block_id: bytes) -> None:
@@ -527,7 +533,7 @@ def _count_votes(step: Step, slot: Slot, kind: str, tally: Tally, block_id: byte
 def _try_prepare(step: Step, slot: Slot) -> None:
     """P34: q votes or one PREPARED certificate, and P30 (a), (d), (e) here; our own acceptance is not required."""
     state = step.state
-    if slot.prepared is not None or state.mode is not Mode.NORMAL or state.slots.get(slot.height) is not slot:
+    if slot.prepared is not None or state.mode is not NORMAL or state.slots.get(slot.height) is not slot:
         return
     certificate = slot.relayed
     if certificate is None:
@@ -580,7 +586,7 @@ def on_prepared(step: Step, peer: int, message: Prepared) -> None:
     if prepared_certificate(certificate, state.members) or message.proposal.header != certificate.header:
         step.penalise(peer, "bad_prepared_certificate")
         return
-    if not state.height < vote.height <= state.height + 2 * step.params.window or state.mode is not Mode.NORMAL:
+    if not state.height < vote.height <= state.height + 2 * step.params.window or state.mode is not NORMAL:
         return
     if vote.view == state.view:
         slot = state.slots.get(vote.height)
@@ -613,7 +619,7 @@ def prepared_verified(step: Step, peer: int, message: Message) -> None:
         return
     in_prepared(step, certificate)
     learn(step, proposal.last_certificate)
-    if state.mode is not Mode.NORMAL or not state.height < vote.height <= state.height + 2 * step.params.window:
+    if state.mode is not NORMAL or not state.height < vote.height <= state.height + 2 * step.params.window:
         return
     step.dirty = step.moved = True
     if vote.view != state.view:

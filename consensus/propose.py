@@ -5,7 +5,7 @@ from __future__ import annotations
 from consensus.bodies import transactions_in_flight
 from consensus.effects import BuildBlock
 from consensus.epochs import last_height, top_height
-from consensus.events import BlockBuilt, Mode, WorkChanged
+from consensus.events import NORMAL, BlockBuilt, WorkChanged
 from consensus.messages import PrePrepare, Proposal
 from consensus.normal import OWN_RETRY_MS, consider, hold, last_certified, parent_of, timely
 from consensus.repair import ask_proposal
@@ -78,7 +78,7 @@ def throttled(state: ReplicaState) -> bool:
 def propose(step: Step) -> None:
     """Propose the next height if it is ours and something is due."""
     state = step.state
-    if state.mode is not Mode.NORMAL or state.tip.height < max(state.height, state.base) or not state.cleared:
+    if state.mode is not NORMAL or state.tip.height < max(state.height, state.base) or not state.cleared:
         return
     for height in range(state.tip.height + 1, top_height(state, state.tip.height, step.params.window) + 1):
         slot = state.slots.get(height)
@@ -168,7 +168,7 @@ def on_block_built(step: Step, event: BlockBuilt) -> None:
     step.dirty = True
     height = build.height
     parent = parent_of(state, height)
-    if state.mode is not Mode.NORMAL or build.view != state.view or parent is None:
+    if state.mode is not NORMAL or build.view != state.view or parent is None:
         return
     slot = state.slots.get(height)
     if parent.block_id != build.parent_id or (slot is not None and slot.block_id):

@@ -20,7 +20,7 @@ from consensus.messages import Prepare
 from consensus.normal import hold
 from consensus.records import Accepted, Anchor, CommittedHere, Record, Silenced
 from consensus.slots import COMMIT, PRE_PREPARE, PREPARE, Recent, Stage, new_slot
-from consensus.state import Pace, Peer, Picture, ReplicaState, fold, picture_of
+from consensus.state import Pace, Peer, Picture, ReplicaState, fold, picture_of, saw_view
 from consensus.step import NS, Step, remember, signers_mask
 from consensus.tally import indexes
 from consensus.timers import arm
@@ -221,8 +221,8 @@ def _rebuild(step: Step) -> None:
             raise InvariantViolated(f"the journal holds a NEW-VIEW with {outcome.detail}")
         adopt_opening(state, outcome)
         for change in picture.new_view.view_changes:
-            state.peers[change.sender].known_view = max(state.peers[change.sender].known_view, change.view)
-    state.peers[state.me].known_view = state.view
+            saw_view(state, change.sender, change.view)
+    saw_view(state, state.me, state.view)
     if picture.mode is Mode.CHANGING:
         left = picture.view_change
         if left is None or left.view != state.view:

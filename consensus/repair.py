@@ -15,7 +15,7 @@ from consensus.events import Mode
 from consensus.messages import Commit, Committed, Prepare, Prepared, PreparedCertificate, Status
 from consensus.normal import ask_votes, verify_votes
 from consensus.slots import COMMIT, PREPARE, Slot
-from consensus.state import ReplicaState, primary_of
+from consensus.state import ReplicaState, primary_of, saw_view
 from consensus.step import NS, Step, signers_mask
 from consensus.tally import Tally, indexes
 from consensus.validate import number
@@ -98,11 +98,12 @@ def on_status(step: Step, peer: int, message: Status) -> None:
     account = state.peers[peer]
     account.status, account.heard_ns = message, step.now
     account.executed = max(account.executed, message.executed_height)
+    state.claimed_height = max(state.claimed_height, message.committed_height)
     step.dirty = True
     # A member of a later epoch may hold votes of ours that we cannot judge yet: it is heard when we are there (P98).
     cleared = message.epoch <= state.members.epoch and heard(step, peer, message.echo)
     if same:
-        account.known_view = max(account.known_view, message.view)
+        saw_view(state, peer, message.view)
         if state.mode is not Mode.LEARNER:
             _repair(step, peer, message)
             review(step)

@@ -18,12 +18,12 @@ from consensus.effects import Effect, Halt, HaltReason
 from consensus.epochs import change
 from consensus.errors import ReplicaHalted
 from consensus.events import (
+    HALTED,
     AnyEvent,
     BlockBuilt,
     BlockChecked,
     Durable,
     Executed,
-    Mode,
     PeerDown,
     PeerUp,
     Received,
@@ -108,7 +108,7 @@ class Replica:
             if step is None:
                 return self._start(event)
             state = step.state
-            if state.mode is Mode.HALTED:
+            if state.mode is HALTED:
                 return []
             step.out = []
             if event.now > step.now:
@@ -142,7 +142,7 @@ class Replica:
         out: list[Effect] = []
         if self._step is not None:
             out = self._step.out
-            self._step.state.mode = Mode.HALTED
+            self._step.state.mode = HALTED
         out.append(Halt(reason=reason, detail=detail))
         return out
 

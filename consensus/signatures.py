@@ -13,7 +13,7 @@ from consensus.effects import SignatureItem, VerifySignatures
 from consensus.events import SignaturesChecked
 from consensus.messages import Message
 from consensus.state import Job
-from consensus.step import Step, remember
+from consensus.step import Step, trim_verified
 from ledger.errors import InvariantViolated
 
 UNVERIFIED_MAX: Final = 64
@@ -76,9 +76,11 @@ def answered(step: Step, event: SignaturesChecked) -> Job | None:
     if 0 <= job.peer < len(state.peers) and job.purpose not in (NEW_VIEW_CONTENT, OWN):
         account = state.peers[job.peer]
         account.in_check = max(0, account.in_check - len(job.items))
+    verified, valid = state.verified, event.valid
     for position, item in enumerate(job.items):
-        if event.valid >> position & 1:
-            remember(state, item)
+        if valid >> position & 1:
+            verified[item] = None
+    trim_verified(state)
     return job
 
 

@@ -242,6 +242,11 @@ class ReplicaState:
     params_hash: bytes
     pace: Pace
     peers: list[Peer]
+    farthest_view: int = 0
+    """No member is known in a view beyond this one, none suspects beyond `suspected_view`, and none claims a height
+    above `claimed_height`: with n members nearly every STATUS is done with by these three (P37, P51, P69, P106)."""
+    suspected_view: int = -1
+    claimed_height: int = 0
     coming: Membership | None = None
     guests: dict[int, None] = field(default_factory=dict)
     awaited: int = 0
@@ -320,6 +325,13 @@ class ReplicaState:
 def primary_of(state: ReplicaState, height: int) -> int:
     """Return the primary of `height` in the current view (P77)."""
     return state.members.primary(state.view, height, state.base)
+
+
+def saw_view(state: ReplicaState, member: int, view: int) -> None:
+    """A member is in `view` or beyond (P69)."""
+    account = state.peers[member]
+    account.known_view = max(account.known_view, view)
+    state.farthest_view = max(state.farthest_view, view)
 
 
 def leader_of(state: ReplicaState) -> int:

@@ -7,6 +7,7 @@ advances the lsn, and whatever is sent afterwards names it.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Final, Protocol
 
 from consensus.effects import (
@@ -111,9 +112,11 @@ def remember(state: ReplicaState, item: SignatureItem) -> None:
 
 def trim_verified(state: ReplicaState) -> None:
     """Let the oldest verified signatures go; an epoch with fewer members keeps fewer (P18)."""
-    verified, cap = state.verified, 64 + 16 * state.members.n
-    while len(verified) > cap:
-        del verified[next(iter(verified))]
+    verified = state.verified
+    more = len(verified) - 64 - 16 * state.members.n
+    if more > 0:
+        for item in list(islice(verified, more)):
+            del verified[item]
 
 
 def signers_mask(certificate: CommitCertificate | PreparedCertificate) -> int:

@@ -37,11 +37,10 @@ class Tally:
         block_id = message.vote.block_id
         self.blocks[block_id] = self.blocks.get(block_id, 0) | bit
 
-    def confirm(self, signer: int) -> None:
-        """The signature of the vote at this place is good."""
-        bit = 1 << signer
-        self.asked &= ~bit
-        self.valid |= bit
+    def confirm(self, signers: int) -> None:
+        """The signatures of the votes at these places are good; `signers` is a mask."""
+        self.asked &= ~signers
+        self.valid |= signers
 
     def free(self, signer: int) -> None:
         """The signature was bad: the place is free for the true vote (P18)."""

@@ -10,11 +10,13 @@ FETCH      bodies, or a certified block, are still missing (P131)
 
 from __future__ import annotations
 
+from typing import Final
+
 from consensus.bodies import fetch
 from consensus.commit import resume_sync
 from consensus.effects import StartTimer, StopTimer
 from consensus.epochs import top_height
-from consensus.events import Mode, Timer, TimerFired, Verdict
+from consensus.events import CHANGING, NORMAL, Timer, TimerFired, Verdict
 from consensus.messages import Heartbeat
 from consensus.normal import parent_of
 from consensus.propose import batch_deadline, proof_at, proof_due, throttled, unordered
@@ -25,6 +27,12 @@ from consensus.step import NS, Step
 from consensus.viewchange import gathered, new_view_timeout, repeat_suspicion, suspect
 
 WORK, SILENCE, NOTHING = "work", "silence", ""
+PROGRESS: Final = Timer.PROGRESS
+NEW_VIEW: Final = Timer.NEW_VIEW
+STATUS: Final = Timer.STATUS
+HEARTBEAT: Final = Timer.HEARTBEAT
+BATCH: Final = Timer.BATCH
+FETCH: Final = Timer.FETCH
 
 
 def on_timer(step: Step, event: TimerFired) -> None:
@@ -35,18 +43,18 @@ def on_timer(step: Step, event: TimerFired) -> None:
         return
     del state.timers[event.timer]
     step.dirty = True
-    if event.timer is Timer.PROGRESS:
+    if event.timer is PROGRESS:
         _progress_expired(step)
-    elif event.timer is Timer.NEW_VIEW:
+    elif event.timer is NEW_VIEW:
         new_view_timeout(step)
-    elif event.timer is Timer.STATUS:
+    elif event.timer is STATUS:
         broadcast_status(step)
         repeat_suspicion(step)
         resume_sync(step)
-        arm(step, Timer.STATUS, step.now + step.params.status_ms * NS)
-    elif event.timer is Timer.HEARTBEAT:
+        arm(step, STATUS, step.now + step.params.status_ms * NS)
+    elif event.timer is HEARTBEAT:
         _heartbeat_due(step)
-    elif event.timer is Timer.FETCH:
+    elif event.timer is FETCH:
         resume_sync(step)
         for held in list(state.blocks.values()):
             if held.verdict is Verdict.MISSING and held.fetch_at <= step.now:
@@ -76,25 +84,37 @@ def duration(step: Step) -> int:
 
 def update(step: Step) -> None:
     """Start and stop timers so that they fit the state."""
-    _update_progress(step)
-    _update_new_view(step)
-    _update_heartbeat(step)
+    state = step.state
+    leads = state.mode is NORMAL and primary_of(state, state.height + 1) == state.me
+    _update_progress(step, leads)
+    if state.mode is CHANGING or NEW_VIEW in state.timers:
+        _update_new_view(step)
+    if leads or HEARTBEAT in state.timers:
+        _update_heartbeat(step, leads)
     _update_batch(step)
-    _update_fetch(step)
+    if (
+        state.gap_ns >= 0
+        or FETCH in state.timers
+        or any(held.verdict is Verdict.MISSING for held in state.blocks.values())
+    ):
+        _update_fetch(step)
 
 
 # PROGRESS
 
 
-def progress_kind(state: ReplicaState) -> str:
-    """Return what the progress timer would wait for: work, a sign of the primary, or nothing (P65)."""
-    if state.mode is not Mode.NORMAL:
+def progress_kind(state: ReplicaState, leads: bool) -> str:
+    """Return what the progress timer would wait for: work, a sign of the primary, or nothing (P65).
+
+    `leads`: the primary of the next height is this replica.
+    """
+    if state.mode is not NORMAL:
         return NOTHING
     if state.reproposals or any(slot.stage is Stage.ACCEPTED for slot in state.slots.values()):
         return WORK
     if proof_due(state) or (state.work.count > 0 and not throttled(state)):
         return WORK
-    return NOTHING if primary_of(state, state.height + 1) == state.me else SILENCE
+    return NOTHING if leads else SILENCE
 
 
 def _silence_deadline(step: Step) -> int:
@@ -102,12 +122,12 @@ def _silence_deadline(step: Step) -> int:
     return step.state.heard_primary_ns + params.hb_misses * params.hb_ms * NS + duration(step)
 
 
-def _update_progress(step: Step) -> None:
+def _update_progress(step: Step, leads: bool) -> None:
     state = step.state
-    kind = progress_kind(state)
+    kind = progress_kind(state, leads)
     if state.suspecting:
         if state.silent_primary or kind == WORK:
-            disarm(step, Timer.PROGRESS)
+            disarm(step, PROGRESS)
             state.progress_kind = NOTHING
             return
         state.suspecting = False  # the work went away by itself
@@ -115,21 +135,21 @@ def _update_progress(step: Step) -> None:
         return
     state.progress_kind, state.restart_progress = kind, False
     if kind == WORK:
-        arm(step, Timer.PROGRESS, step.now + duration(step))
+        arm(step, PROGRESS, step.now + duration(step))
     elif kind == SILENCE:
-        arm(step, Timer.PROGRESS, max(step.now, _silence_deadline(step)))
+        arm(step, PROGRESS, max(step.now, _silence_deadline(step)))
     else:
-        disarm(step, Timer.PROGRESS)
+        disarm(step, PROGRESS)
 
 
 def _progress_expired(step: Step) -> None:
     state = step.state
-    if state.mode is not Mode.NORMAL:
+    if state.mode is not NORMAL:
         return
     if state.progress_kind == SILENCE:
         deadline = _silence_deadline(step)
         if step.now < deadline:  # it was heard meanwhile
-            arm(step, Timer.PROGRESS, deadline)
+            arm(step, PROGRESS, deadline)
             return
         state.silent_primary = True
     suspect(step)
@@ -140,26 +160,26 @@ def _progress_expired(step: Step) -> None:
 
 def _update_new_view(step: Step) -> None:
     state = step.state
-    if state.mode is not Mode.CHANGING or not gathered(state):
-        disarm(step, Timer.NEW_VIEW)
+    if state.mode is not CHANGING or not gathered(state):
+        disarm(step, NEW_VIEW)
         return
-    if Timer.NEW_VIEW not in state.timers or state.new_view_for != state.view:
+    if NEW_VIEW not in state.timers or state.new_view_for != state.view:
         state.new_view_for = state.view
-        arm(step, Timer.NEW_VIEW, step.now + duration(step))
+        arm(step, NEW_VIEW, step.now + duration(step))
 
 
-def _update_heartbeat(step: Step) -> None:
+def _update_heartbeat(step: Step, leads: bool) -> None:
     state = step.state
-    if state.mode is not Mode.NORMAL or primary_of(state, state.height + 1) != state.me or state.members.n == 1:
-        disarm(step, Timer.HEARTBEAT)
-    elif Timer.HEARTBEAT not in state.timers:
-        arm(step, Timer.HEARTBEAT, step.now + step.params.hb_ms * NS)
+    if not leads or state.members.n == 1:
+        disarm(step, HEARTBEAT)
+    elif HEARTBEAT not in state.timers:
+        arm(step, HEARTBEAT, step.now + step.params.hb_ms * NS)
 
 
 def _heartbeat_due(step: Step) -> None:
     """Only an idle primary beats: a proposal is a sign of life as well (P65)."""
     state = step.state
-    if state.mode is not Mode.NORMAL or primary_of(state, state.height + 1) != state.me:
+    if state.mode is not NORMAL or primary_of(state, state.height + 1) != state.me:
         return
     if step.now - state.pace.last_sent_ns >= step.params.hb_ms * NS:
         state.pace.last_sent_ns = step.now
@@ -170,18 +190,18 @@ def _update_batch(step: Step) -> None:
     state = step.state
     due = _propose_at(step)
     if due <= step.now:
-        disarm(step, Timer.BATCH)
+        disarm(step, BATCH)
         return
-    armed = state.timers.get(Timer.BATCH)
+    armed = state.timers.get(BATCH)
     if armed is None or armed.deadline_ns != due:
-        arm(step, Timer.BATCH, due)
+        arm(step, BATCH, due)
 
 
 def _propose_at(step: Step) -> int:
     """Return when this primary should look again, or 0 when no clock is waited for (P45, P146)."""
     state = step.state
     height = state.tip.height + 1
-    if state.mode is not Mode.NORMAL or state.build is not None:
+    if state.mode is not NORMAL or state.build is not None:
         return 0
     while height <= top_height(state, state.tip.height, step.params.window):
         slot = state.slots.get(height)
@@ -210,9 +230,9 @@ def _update_fetch(step: Step) -> None:
         if gap > step.now:
             deadlines.append(gap)
     if not deadlines:
-        disarm(step, Timer.FETCH)
+        disarm(step, FETCH)
         return
     due = max(step.now, min(deadlines))
-    armed = state.timers.get(Timer.FETCH)
+    armed = state.timers.get(FETCH)
     if armed is None or armed.deadline_ns > due:
-        arm(step, Timer.FETCH, due)
+        arm(step, FETCH, due)

@@ -19,7 +19,7 @@ from consensus.messages import Committed, Heartbeat, Message, NewView, Prepare, 
 from consensus.normal import judge_pre_prepare, on_commit, on_prepare
 from consensus.records import Entered, Left
 from consensus.signatures import NEW_VIEW_CONTENT, require
-from consensus.state import ReplicaState, primary_of
+from consensus.state import ReplicaState, primary_of, saw_view
 from consensus.step import NS, Step, signers_here
 from consensus.validate import (
     NEW_VIEW,
@@ -81,6 +81,7 @@ def on_suspect(step: Step, peer: int, message: Suspect) -> None:
         return
     account = state.peers[peer]
     account.suspects, account.suspected_ns = message.view, step.now
+    state.suspected_view = max(state.suspected_view, message.view)
     review(step)
 
 
@@ -103,6 +104,9 @@ def review(step: Step) -> None:
     if state.mode not in (Mode.NORMAL, Mode.CHANGING) or not state.cleared:
         return
     step.dirty = True
+    calm = not (state.suspecting or state.censored) and state.suspected_view < state.view
+    if calm and state.farthest_view <= state.view:
+        return  # nobody at all is against it
     members = state.members
     views = sorted((peer.known_view for peer in state.peers), reverse=True)
     reached = views[members.f]  # the (f+1)-th largest: at least one correct replica is there
@@ -170,7 +174,7 @@ def _move(step: Step, view: int, mode: Mode) -> None:
     state.heard_primary_ns = step.now
     state.restart_progress = True
     if state.me >= 0:
-        state.peers[state.me].known_view = view
+        saw_view(state, state.me, view)
     kept = {one.vote.block_id for one in state.picture.accepted}
     kept |= {certificate.vote.block_id for certificate in state.picture.prepared.values()}
     kept |= {certificate.vote.block_id for certificate in state.certificates.values()}
@@ -230,8 +234,7 @@ def view_change_verified(step: Step, _peer: int, message: Message) -> None:
         state.highest_changes[sender] = message
     if message.view == state.view and state.mode is Mode.CHANGING:
         state.target_changes.setdefault(sender, message)
-    account = state.peers[sender]
-    account.known_view = max(account.known_view, message.view)
+    saw_view(state, sender, message.view)
     learn(step, message.base)
     review(step)
     try_open(step)
@@ -327,8 +330,7 @@ def new_view_verified(step: Step, _peer: int, message: Message) -> None:
         return
     for change in message.view_changes:
         in_view_change(step, change)
-        account = state.peers[change.sender]
-        account.known_view = max(account.known_view, change.view)
+        saw_view(state, change.sender, change.view)
         amnesia(step, change)
     _check_history(step, message, outcome)
     if message.view < state.view or (message.view == state.view and state.mode is not Mode.CHANGING):

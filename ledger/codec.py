@@ -4,7 +4,8 @@ Rules
     * Records are frozen msgspec structs encoded as arrays; nothing on the wire is optional (P13).
     * Decoding is decode, re-encode, compare: msgspec accepts integers that are longer than needed and
       repeated map keys, so equality of bytes is what makes a form canonical (S5).
-    * Size is checked before decoding, nesting before the free part is walked (S5, performance E11).
+    * Size is checked before decoding, nesting before the free part is walked (S5, performance E11). A record without
+      a free part is no deeper than its type: what nests more is of another type, and refused as that.
 """
 
 from __future__ import annotations
@@ -23,6 +24,17 @@ MAX_DEPTH: Final = 32
 _CONTAINER_HEADS: Final = bytes([*range(0x80, 0xA0), 0xDC, 0xDD, 0xDE, 0xDF])
 _NOT_CONTAINER: Final = bytes(b for b in range(256) if b not in _CONTAINER_HEADS)
 
+_LEAVES: Final = (
+    msgspec.inspect.BytesType,
+    msgspec.inspect.StrType,
+    msgspec.inspect.IntType,
+    msgspec.inspect.BoolType,
+    msgspec.inspect.NoneType,
+    msgspec.inspect.EnumType,
+    msgspec.inspect.LiteralType,
+)
+"""Types that hold nothing else."""
+
 _encoder = msgspec.msgpack.Encoder()
 encode = _encoder.encode
 """Canonical bytes of a struct, tuple, list, str, bytes, int, bool or None."""
@@ -35,18 +47,19 @@ class Wire(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
 class Codec(Generic[T]):
     """Typed strict decoder for one kind of record. Build once, use often (performance E7)."""
 
-    __slots__ = ("_decoder", "limit_bytes", "what")
+    __slots__ = ("_decoder", "_free", "limit_bytes", "what")
 
     def __init__(self, kind: Any, what: str, limit_bytes: int) -> None:
         self.what = what
         self.limit_bytes = limit_bytes
         self._decoder: msgspec.msgpack.Decoder[Any] = msgspec.msgpack.Decoder(kind, strict=True)
+        self._free = _is_free(msgspec.inspect.type_info(kind), ())
 
     def decode(self, data: bytes) -> T:
         """Return the record; raise `TooLarge` or `Malformed` naming what is wrong with the bytes."""
         if len(data) > self.limit_bytes:
             raise TooLarge(self.what, len(data), self.limit_bytes)
-        if len(data.translate(None, _NOT_CONTAINER)) > MAX_DEPTH and _depth_exceeds(data, MAX_DEPTH):
+        if self._free and len(data.translate(None, _NOT_CONTAINER)) > MAX_DEPTH and _depth_exceeds(data, MAX_DEPTH):
             raise Malformed(self.what, f"nesting deeper than {MAX_DEPTH} levels")
         try:
             value = self._decoder.decode(data)
@@ -59,6 +72,20 @@ class Codec(Generic[T]):
     def reread(self, data: bytes) -> T:
         """Return the record of bytes that `decode` accepted before: the checks are not made again."""
         return self._decoder.decode(data)  # type: ignore[no-any-return]  # the decoder is typed at run time
+
+
+def _is_free(one: msgspec.inspect.Type, around: tuple[type, ...]) -> bool:
+    """Tell whether values of a type may hold something of any type, however deep, or more of a type `around` them."""
+    if isinstance(one, (msgspec.inspect.StructType, msgspec.inspect.DataclassType)):
+        within = (*around, one.cls)
+        return one.cls in around or any(_is_free(field.type, within) for field in one.fields)
+    if isinstance(one, msgspec.inspect.UnionType):
+        return any(_is_free(part, around) for part in one.types)
+    if isinstance(one, msgspec.inspect.TupleType):
+        return any(_is_free(part, around) for part in one.item_types)
+    if isinstance(one, (msgspec.inspect.VarTupleType, msgspec.inspect.ListType)):
+        return _is_free(one.item_type, around)
+    return not isinstance(one, _LEAVES)
 
 
 def _depth_exceeds(data: bytes, limit: int) -> bool:

@@ -32,6 +32,13 @@ class NodeClock:
         elapsed = time_ns - self._base_time
         return (self._base_wall + elapsed + elapsed * self._drift // PPB) // MS
 
+    def both(self, time_ns: int) -> tuple[int, int]:
+        """Return what `mono` and `wall_ms` show."""
+        elapsed = time_ns - self._base_time
+        if self._drift:
+            elapsed += elapsed * self._drift // PPB
+        return self._base_mono + elapsed, (self._base_wall if self._frozen else self._base_wall + elapsed) // MS
+
     def time_of_mono(self, mono_ns: int) -> int:
         """Return the first virtual time at which `mono` shows at least `mono_ns`."""
         ahead = mono_ns - self._base_mono

@@ -39,9 +39,9 @@ class Server:
         self.slowness = 1
 
     def take(self, now: int, cost_ns: int) -> int:
-        start = max(now, self._free)
-        self._free = start + cost_ns * self.slowness
-        return self._free
+        free = self._free
+        free = self._free = (now if now > free else free) + cost_ns * self.slowness
+        return free
 
     def reset(self, now: int) -> None:
         """Drop all waiting work: the process died."""

@@ -3,6 +3,9 @@
 One turn: take the queued events, step them one at a time, write all journal records of the turn in one durable
 commit; whatever names an lsn leaves when that lsn is durable, everything else at once. Verification and execution
 have servers of their own and answer with events. A crash keeps what was durable and loses the rest.
+
+Most turns have nothing to write and nothing to release: their end changes nothing, and its event is put into the heap
+only if something arrives before it.
 """
 
 from __future__ import annotations
@@ -49,11 +52,17 @@ INSIDE: Final = ("inside", "kept", "torn")
 DISORDER_NS: Final = 20_000_000
 """With `shell.disorder` an answer of a verifier is late by up to this much, and stale timers fire."""
 SERVE_BYTES: Final = FRAME_LIMIT_BYTES - 64 * 1024
+CHECKED_MAX: Final = 1 << 14
+"""Envelopes whose verdict is kept for all nodes of a run."""
+DIGESTS_MAX: Final = 4_096
+"""Digests of votes kept for all nodes of a run: some hundred heights of all kinds."""
 GUEST_FIRST: Final = OBSERVER + 1
 """What a core calls a node without a vote: this and the index of its company in the league."""
 Waiting = tuple[tuple[tuple[Transaction, int | None], ...], tuple[bytes, ...]]
 """Transactions and evidence that outlive the core of an epoch."""
 Wait = tuple[int, Any]
+Arrival = tuple[int, PeerMessage]
+"""A message in the inbox, with what the core calls its sender."""
 
 
 class Monitor(Protocol):
@@ -100,11 +109,14 @@ class Surroundings:
     """Consensus keys of epoch 0 by member index."""
     companies: tuple[str, ...]
     """Company ids by index in the league."""
+    digests: Digests
     slots_of: dict[int, tuple[int, ...]]
     """Slots by index of the company in the league; more than one for twins."""
     encode_messages: bool
     decode_messages: bool
     journal_encoded: bool
+    checked: dict[bytes, tuple[bool, int]] = field(default_factory=dict)
+    """Whether all signatures of an envelope are good, and how many there are, by its hash: n nodes ask the same."""
     validity: dict[bytes, tuple[tuple[bytes, int], ...]] = field(default_factory=dict)
     """(tx id, valid until) of every executed block, by block id; feeds `NodeStart.recent`."""
 
@@ -112,14 +124,33 @@ class Surroundings:
 class Signer:
     """`VoteSigner` of one member: kind and body in, modelled or real signature out (P99)."""
 
-    __slots__ = ("_chain_id", "_handle")
+    __slots__ = ("_digests", "_handle")
 
-    def __init__(self, handle: KeyHandle, chain_id: bytes) -> None:
+    def __init__(self, handle: KeyHandle, digests: Digests) -> None:
         self._handle = handle
-        self._chain_id = chain_id
+        self._digests = digests
 
     def sign(self, kind: str, body: bytes) -> bytes:
-        return self._handle.sign(signing_digest_of(kind, self._chain_id, body))
+        return self._handle.sign(self._digests.of(kind, body))
+
+
+class Digests:
+    """What is signed for a vote, by kind and body: every node of a run asks the same (P10)."""
+
+    __slots__ = ("_chain_id", "_known")
+
+    def __init__(self, chain_id: bytes) -> None:
+        self._chain_id = chain_id
+        self._known: dict[tuple[str, bytes], bytes] = {}
+
+    def of(self, kind: str, body: bytes) -> bytes:
+        """Return the 32 bytes that are signed for `body`; `kind` is a key of `consensus.validate.KINDS`."""
+        known = self._known.get((kind, body))
+        if known is None:
+            if len(self._known) >= DIGESTS_MAX:
+                self._known.clear()
+            known = self._known[kind, body] = signing_digest_of(kind, self._chain_id, body)
+        return known
 
 
 class Daemon:
@@ -179,8 +210,16 @@ class Daemon:
         self._rng = disk_rng
         self._pipelined = pipelined
         self._disorder = disorder
-        self._inbox: deque[tuple[type[Any], dict[str, Any]]] = deque()
+        self._inbox: deque[tuple[type[Any], dict[str, Any]] | Arrival] = deque()
         self._in_turn = False
+        """A turn has work to do at its end."""
+        self._free_at = 0
+        self._free_place = 0
+        """Place in the heap's order where a turn ends that has none."""
+        self._called = False
+        """The event at that place is in the heap, because work waits."""
+        self._others: list[int] | None = None
+        """Slots of all other companies."""
         self._batch = JournalBatch()
         self._gated: deque[Wait] = deque()
         self._timers: dict[nv.AnyTimer, int] = {}
@@ -203,7 +242,8 @@ class Daemon:
     @property
     def replica_state(self) -> ReplicaState | None:
         """The state of the replica, to be read only; None until its start event was stepped."""
-        return self.core.replica.state if self.core is not None and self._began else None
+        core = self.core
+        return core.replica.state if core is not None and self._began else None
 
     @property
     def silenced(self) -> bool:
@@ -291,7 +331,8 @@ class Daemon:
         self._batch = JournalBatch()
         self._gated.clear()
         self._timers.clear()
-        self._in_turn = False
+        self._in_turn = self._called = False
+        self._free_at = self._free_place = 0
         self._flush_at = 0
 
     def _restart(self, _: object) -> None:
@@ -337,7 +378,8 @@ class Daemon:
 
     def _quiet_digest(self) -> bytes:
         """Return the durable digest if nothing of it is still on its way to the disk, else nothing (I21)."""
-        busy = self._in_turn or self._batch or self._gated or self.journal.busy or self.halt is not None
+        turning = self._in_turn or not self.world.heap.passed(self._free_at, self._free_place)
+        busy = turning or self._batch or self._gated or self.journal.busy or self.halt is not None
         state = self.replica_state
         return b"" if busy or state is None else state.durable_digest()
 
@@ -356,8 +398,9 @@ class Daemon:
         peer = self._peers[firm]
         if self.behaviour is not None and not self.behaviour.incoming(peer, message):
             return
-        self._enqueue(nv.PeerReceived, peer=peer, message=message)
-        self.wake()
+        self._inbox.append((peer, message))
+        if not self._in_turn:
+            self.wake()
 
     def submit(self, token: int, envelopes: tuple[bytes, ...]) -> bool:
         """A client hands in envelopes; False if nobody listens."""
@@ -373,85 +416,108 @@ class Daemon:
             self.wake()
 
     def wake(self) -> None:
-        """Begin a turn if there is work and the loop is free."""
-        if self._inbox and not self._in_turn and not self.paused and self.core is not None:
-            self._turn()
+        """Begin a turn if there is work and the loop is free; let a turn that ends quietly call if it goes on."""
+        core = self.core
+        if self._in_turn or not self._inbox or self.paused or core is None:
+            return
+        heap = self.world.heap
+        if heap.passed(self._free_at, self._free_place):
+            self._turn(core)
+        elif not self._called:
+            self._called = True
+            heap.at_place(self._free_at, self._free_place, self._quiet_turn_ended, self.incarnation)
+
+    def _quiet_turn_ended(self, incarnation: int) -> None:
+        if incarnation == self.incarnation:
+            self._called = False
+            self.wake()
 
     # -- one turn ------------------------------------------------------------------------------------------------
 
-    def _turn(self) -> None:
+    def _turn(self, core: NodeCore) -> None:
         world, inbox = self.world, self._inbox
-        start = world.heap.now
-        cost, wall = 0, self.clock.wall_ms(start)
+        heap, trace, monitor, step_cost = world.heap, world.trace, world.monitor, world.costs.step
+        start = heap.now
+        cost = 0
+        mono, wall = self.clock.both(start)
         for _ in range(min(len(inbox), TURN_EVENTS)):
-            kind, fields = inbox.popleft()
-            now = max(self.clock.mono(start) + cost, self.last_mono)
+            first: Any
+            second: Any
+            first, second = inbox.popleft()
+            now = mono + cost
+            if now < self.last_mono:
+                now = self.last_mono
             self.last_mono = now
-            event = kind(now=now, wall=wall, **fields)
-            effects = self._step(event)
-            if effects is None:
+            event: nv.NodeEvent
+            if isinstance(first, int):
+                event = nv.PeerReceived(now=now, wall=wall, peer=first, message=second)
+            else:
+                event = first(now=now, wall=wall, **second)
+            try:
+                effects = core.step(event)
+            except Exception as error:  # a core that raises is the finding; the run goes on to report it
+                monitor.raised(self, error, event)
+                self.crash()
                 return
-            cost += world.costs.step
+            self._began = True
+            trace.step(start, self.slot, event, effects)
+            monitor.stepped(self, event, effects)
+            cost += step_cost
             for effect in effects:
-                cost += self._take(effect)
-        self._in_turn = True
-        world.heap.at(self.cpu.take(start, cost), self._stepped, self.incarnation)
+                cost += _TAKE[type(effect)](self, effect)
+        ends = self.cpu.take(start, cost)
+        if self._gated or inbox or self._batch or (self.journal.busy and not self._pipelined):
+            self._in_turn = True
+            heap.at(ends, self._stepped, self.incarnation)
+        else:
+            self._free_at, self._free_place = ends, heap.reserve()
 
-    def _step(self, event: nv.NodeEvent) -> list[ne.NodeEffect] | None:
-        core = self.core
-        if core is None:
-            return None
-        try:
-            effects = core.step(event)
-        except InvariantViolated as error:
-            self.world.monitor.raised(self, error, event)
-            self.crash()
-            return None
-        except Exception as error:  # a core that raises is the finding; the run goes on to report it
-            self.world.monitor.raised(self, error, event)
-            self.crash()
-            return None
-        self._began = True
-        self.world.trace.step(self.world.heap.now, self.slot, event, effects)
-        self.world.monitor.stepped(self, event, effects)
-        return effects
+    # -- taking effects: each starts or queues one, and returns what it costs the loop ---------------------------------
 
-    def _take(self, effect: ne.NodeEffect) -> int:
-        """Start or queue one effect; return what it costs the loop."""
-        world = self.world
-        match effect:
-            case ne.AppendJournal():
-                self._batch.entries.append(self.journal.entry(effect.lsn, effect.record))
-                if effect.body is not None:
-                    self._batch.bodies.append(effect.body)
-                    self._batch.size_bytes += sum(len(envelope) for envelope in effect.body.envelopes)
-                self._batch.size_bytes += 512
-                return world.costs.sign
-            case ne.PruneJournal():
-                self._batch.prunes.append((effect.before, effect.bodies_up_to))
-            case ne.SendPeer() | ne.BroadcastPeer() | ne.StoreBlock() | ne.Execute() | ne.EndEpoch():
-                self._gated.append((effect.after, effect))
-            case ne.VerifyVotes():
-                self._verify_votes(effect)
-            case ne.VerifyTransactions():
-                self._verify_transactions(effect)
-            case ne.SendBlocks():
-                self._gated.append((0, effect))
-            case ne.SetTimer():
-                self._set_timer(effect)
-            case ne.CancelTimer():
-                self._timers.pop(effect.timer, None)
-            case ne.Answer():
-                world.monitor.answered(self, effect)
-            case Report():
-                world.monitor.reported(self, effect)
-            case Halt():
-                self.halt = effect
-                self._gated.clear()
-                world.monitor.halted(self, effect)
-            case ne.Penalty() | ne.Tally() | Silence():
-                pass
+    def _append(self, effect: ne.AppendJournal) -> int:
+        batch = self._batch
+        batch.entries.append(self.journal.entry(effect.lsn, effect.record))
+        if effect.body is not None:
+            batch.bodies.append(effect.body)
+            batch.size_bytes += sum(len(envelope) for envelope in effect.body.envelopes)
+        batch.size_bytes += 512
+        return self.world.costs.sign
+
+    def _prune(self, effect: ne.PruneJournal) -> int:
+        self._batch.prunes.append((effect.before, effect.bodies_up_to))
         return 0
+
+    def _gate(self, effect: ne.SendPeer | ne.BroadcastPeer | ne.StoreBlock | ne.Execute | ne.EndEpoch) -> int:
+        self._gated.append((effect.after, effect))
+        return 0
+
+    def _gate_blocks(self, effect: ne.SendBlocks) -> int:
+        self._gated.append((0, effect))
+        return 0
+
+    def _cancel_timer(self, effect: ne.CancelTimer) -> int:
+        self._timers.pop(effect.timer, None)
+        return 0
+
+    def _answer_client(self, effect: ne.Answer) -> int:
+        self.world.monitor.answered(self, effect)
+        return 0
+
+    def _report(self, effect: Report) -> int:
+        self.world.monitor.reported(self, effect)
+        return 0
+
+    def _halt(self, effect: Halt) -> int:
+        self.halt = effect
+        self._gated.clear()
+        self.world.monitor.halted(self, effect)
+        return 0
+
+    def _pass_over(self, _effect: ne.NodeEffect) -> int:
+        """Figures and alarms for people, and snapshots, which simulated nodes do not take."""
+        return 0
+
+    # -- the end of a turn -----------------------------------------------------------------------------------------
 
     def _stepped(self, incarnation: int) -> None:
         """The loop has done the turn: release what need not wait, start the durable write."""
@@ -520,7 +586,7 @@ class Daemon:
         blocks_wait = False
         while gated:
             after, effect = gated.popleft()
-            is_block = isinstance(effect, (ne.StoreBlock, ne.Execute, ne.EndEpoch))
+            is_block = type(effect) in _BLOCKS
             if after > durable or (is_block and blocks_wait):
                 blocks_wait = blocks_wait or is_block
                 blocked.append((after, effect))
@@ -533,20 +599,17 @@ class Daemon:
     # -- effects that wait for the journal -------------------------------------------------------------------------
 
     def _perform(self, effect: Any) -> None:
-        match effect:
-            case ne.SendPeer():
-                self.send(effect.message, effect.to)
-            case ne.BroadcastPeer():
-                self.send(effect.message, None)
-            case ne.StoreBlock():
-                self._store(effect)
-            case ne.Execute():
-                self._execute(effect)
-            case ne.SendBlocks():
-                self._serve(effect)
-            case ne.EndEpoch():
-                self._ending = True
-                self._end_epoch()
+        _PERFORM[type(effect)](self, effect)
+
+    def _send_peer(self, effect: ne.SendPeer) -> None:
+        self.send(effect.message, effect.to)
+
+    def _broadcast(self, effect: ne.BroadcastPeer) -> None:
+        self.send(effect.message, None)
+
+    def _begin_end_of_epoch(self, _effect: ne.EndEpoch) -> None:
+        self._ending = True
+        self._end_epoch()
 
     def _end_epoch(self) -> None:
         """Once all of the epoch is executed and durable, begin the next one as a start does: from the disks (P114)."""
@@ -599,7 +662,11 @@ class Daemon:
     def _targets(self, to: int | None) -> list[int]:
         if to is not None:
             return list(self.world.slots_of[self.firm_of(to)])
-        return [slot for firm, slots in self.world.slots_of.items() if firm != self.firm for slot in slots]
+        others = self._others
+        if others is None:
+            slots_of = self.world.slots_of
+            others = self._others = [slot for firm, slots in slots_of.items() if firm != self.firm for slot in slots]
+        return others
 
     def _store(self, effect: ne.StoreBlock) -> None:
         block = StoredBlock(
@@ -691,17 +758,24 @@ class Daemon:
 
     # -- servers and timers ----------------------------------------------------------------------------------------
 
-    def _verify_votes(self, effect: ne.VerifyVotes) -> None:
+    def _verify_votes(self, effect: ne.VerifyVotes) -> int:
         world = self.world
-        valid = 0
+        verify = world.oracle.verify
+        members: tuple[Member, ...] = ()
+        valid, epoch, kind, body, digest = 0, -1, "", b"", b""
         for position, item in enumerate(effect.items):
-            members = self._members_of(item.epoch)
+            if item.epoch != epoch:
+                epoch = item.epoch
+                members = self._members_of(epoch)
             if 0 <= item.signer < len(members):
-                digest = signing_digest_of(item.kind, world.chain_id, item.body)
-                if world.oracle.verify(members[item.signer].consensus_key, item.signature, digest):
+                if item.body is not body or item.kind != kind:  # nearly always all are votes for one block
+                    kind, body = item.kind, item.body
+                    digest = world.digests.of(kind, body)
+                if verify(members[item.signer].consensus_key, item.signature, digest):
                     valid |= 1 << position
         done = self.verifier.take(world.heap.now, world.costs.verify * len(effect.items)) + self._late()
         world.heap.at(done, self._answer, (self.incarnation, nv.VotesVerified, {"token": effect.token, "valid": valid}))
+        return 0
 
     def _members_of(self, epoch: int) -> tuple[Member, ...]:
         """Return the members of an epoch by index; none while it is not decided here (P115)."""
@@ -713,16 +787,24 @@ class Daemon:
             known = self._electorates[epoch] = epoch_spec(record).members
         return known
 
-    def _verify_transactions(self, effect: ne.VerifyTransactions) -> None:
-        world = self.world
-        verdicts = tuple(
-            all(world.oracle.verify(key, signature, tx.tx_id) for key, signature in tx.signatures)
-            for tx in effect.transactions
-        )
-        count = sum(len(tx.signatures) for tx in effect.transactions)
+    def _verify_transactions(self, effect: ne.VerifyTransactions) -> int:
+        world, known = self.world, self.world.checked
+        verdicts: list[bool] = []
+        count = 0
+        for tx in effect.transactions:
+            checked = known.get(tx.envelope_hash)
+            if checked is None:
+                if len(known) >= CHECKED_MAX:
+                    known.clear()
+                signatures = tx.signatures
+                good = all(world.oracle.verify(key, signature, tx.tx_id) for key, signature in signatures)
+                checked = known[tx.envelope_hash] = (good, len(signatures))
+            verdicts.append(checked[0])
+            count += checked[1]
         done = self.verifier.take(world.heap.now, world.costs.verify * count) + self._late()
-        answer = {"token": effect.token, "verdicts": verdicts}
+        answer = {"token": effect.token, "verdicts": tuple(verdicts)}
         world.heap.at(done, self._answer, (self.incarnation, nv.TransactionsVerified, answer))
+        return 0
 
     def _answer(self, answer: tuple[int, type[Any], dict[str, Any]]) -> None:
         incarnation, kind, fields = answer
@@ -734,10 +816,11 @@ class Daemon:
         """Answers overtake each other where the run allows it (P158, scenario 83)."""
         return self._rng.below(DISORDER_NS) if self._disorder else 0
 
-    def _set_timer(self, effect: ne.SetTimer) -> None:
+    def _set_timer(self, effect: ne.SetTimer) -> int:
         self._timers[effect.timer] = effect.generation
         fires = self.clock.time_of_mono(effect.deadline_ns)
         self.world.heap.at(fires, self._fire, (self.incarnation, effect.timer, effect.generation))
+        return 0
 
     def _fire(self, timer: tuple[int, nv.AnyTimer, int]) -> None:
         incarnation, name, generation = timer
@@ -748,3 +831,44 @@ class Daemon:
 
     def _enqueue(self, kind: type[Any], **fields: Any) -> None:
         self._inbox.append((kind, fields))
+
+
+_TAKE: Final[dict[type, Callable[[Daemon, Any], int]]] = {
+    ne.AppendJournal: Daemon._append,
+    ne.PruneJournal: Daemon._prune,
+    ne.SendPeer: Daemon._gate,
+    ne.BroadcastPeer: Daemon._gate,
+    ne.StoreBlock: Daemon._gate,
+    ne.Execute: Daemon._gate,
+    ne.EndEpoch: Daemon._gate,
+    ne.SendBlocks: Daemon._gate_blocks,
+    ne.VerifyVotes: Daemon._verify_votes,
+    ne.VerifyTransactions: Daemon._verify_transactions,
+    ne.SetTimer: Daemon._set_timer,
+    ne.CancelTimer: Daemon._cancel_timer,
+    ne.Answer: Daemon._answer_client,
+    Report: Daemon._report,
+    Halt: Daemon._halt,
+    ne.Penalty: Daemon._pass_over,
+    ne.Tally: Daemon._pass_over,
+    ne.SendSnapshot: Daemon._pass_over,
+    ne.SendChunk: Daemon._pass_over,
+    ne.SendSkeleton: Daemon._pass_over,
+    ne.BeginSnapshot: Daemon._pass_over,
+    ne.KeepChunk: Daemon._pass_over,
+    ne.KeepSkeleton: Daemon._pass_over,
+    ne.InstallSnapshot: Daemon._pass_over,
+    ne.DropSnapshot: Daemon._pass_over,
+    Silence: Daemon._pass_over,
+}
+"""From type of effect to what is done with it in the turn; a test compares it with `NodeEffect`."""
+_PERFORM: Final[dict[type, Callable[[Daemon, Any], None]]] = {
+    ne.SendPeer: Daemon._send_peer,
+    ne.BroadcastPeer: Daemon._broadcast,
+    ne.StoreBlock: Daemon._store,
+    ne.Execute: Daemon._execute,
+    ne.SendBlocks: Daemon._serve,
+    ne.EndEpoch: Daemon._begin_end_of_epoch,
+}
+"""From type of effect to what is done with it once the journal allows it."""
+_BLOCKS: Final = frozenset((ne.StoreBlock, ne.Execute, ne.EndEpoch))

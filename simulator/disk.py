@@ -25,8 +25,7 @@ RECORD_LIMIT_BYTES = 64 * 1024 * 1024
 _record_codec: Codec[Any] = Codec(Record, "journal record", RECORD_LIMIT_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
-class JournalEntry:
+class JournalEntry(msgspec.Struct, frozen=True):
     """One record; `encoded` replaces `record` at fidelity `full`."""
 
     lsn: int
@@ -148,8 +147,7 @@ class JournalDisk:
             self.durable_lsn = batch.entries[-1].lsn
 
 
-@dataclass(frozen=True, slots=True)
-class StoredBlock:
+class StoredBlock(msgspec.Struct, frozen=True):
     """A certified block as the store keeps it."""
 
     ref: BlockRef

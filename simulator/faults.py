@@ -60,7 +60,7 @@ class Faults:
 
     def kinds(self) -> tuple[str, ...]:
         """Return the kinds of the faults that last now."""
-        return tuple(key.partition(" ")[0] for key in self._undo)
+        return tuple([key.partition(" ")[0] for key in self._undo]) if self._undo else ()
 
     def _perform(self, position: int) -> None:
         world, action = self._world, self._actions[position]

@@ -13,6 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import msgspec
+
 from simulator.heap import EventHeap, Flight
 from simulator.rng import Rng, Streams
 
@@ -37,8 +39,7 @@ class LinkPolicy:
     """A reordered message is late by up to this much."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parcel:
+class Parcel(msgspec.Struct, frozen=True):
     """One message on its way. `size_bytes` is the encoded size; `encoded` is set when receivers decode (M18)."""
 
     source: int
@@ -82,11 +83,13 @@ class Network:
         leaves = max(heap.now, self._free[source])
         kind = type(parcel.message).__name__
         arrivals: list[tuple[int, int]] = []
+        self.messages += len(targets)
+        self.bytes += parcel.size_bytes * len(targets)
+        policy = self.default
         for target in targets:
             leaves += wire_ns
-            self.messages += 1
-            self.bytes += parcel.size_bytes
-            policy = self.links.get((source, target), self.default) if self.links else self.default
+            if self.links:
+                policy = self.links.get((source, target), self.default)
             if self.dropped_types and self._drops(kind, source, target):
                 continue
             if policy.loss_ppm and rng.chance(policy.loss_ppm):
@@ -147,11 +150,10 @@ class Network:
         return delay
 
     def _arrive(self, _time_ns: int, target: int, parcel: Parcel) -> None:
-        path = (parcel.source, target)
-        if self._cuts and path in self._cuts:
+        if self._cuts and (parcel.source, target) in self._cuts:
             return
         if self._holds:
-            held = self._holds.get(path)
+            held = self._holds.get((parcel.source, target))
             if held is not None:
                 held.append(parcel)
                 if len(held) > HELD_MAX:

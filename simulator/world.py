@@ -24,7 +24,7 @@ from simulator.byzantine import BEHAVIOURS, TWINS
 from simulator.checkers import CHECKERS, Checker, View
 from simulator.clock import MS, NodeClock
 from simulator.cpu import DEFAULT_COSTS, CostTable
-from simulator.daemon import Daemon, Signer, Surroundings
+from simulator.daemon import Daemon, Digests, Signer, Surroundings
 from simulator.errors import InvalidScenario, Stopped, Violation
 from simulator.execution import Executed, Execution
 from simulator.faults import Faults
@@ -32,6 +32,7 @@ from simulator.guard import guarded
 from simulator.heap import EventHeap
 from simulator.hub import Hub, Listener
 from simulator.league import League, found
+from simulator.memory import uncollected
 from simulator.net import LinkPolicy, Network, Parcel
 from simulator.oracle import ModelledOracle, Oracle, RealOracle
 from simulator.peering import Peering
@@ -176,6 +177,7 @@ class World:
             config_at=self.league.config_at,
             genesis_certificate=self.league.certificate,
             chain_id=self.league.chain_id,
+            digests=Digests(self.league.chain_id),
             keys=self.league.keys,
             companies=tuple(firm.company_id for firm in everyone),
             slots_of=slots_of,
@@ -199,7 +201,7 @@ class World:
 
     def run(self) -> RunResult:
         """Perform the run and return what it gave."""
-        with guarded():
+        with guarded(), uncollected():
             try:
                 self._begin()
             except Stopped as stopped:
@@ -224,7 +226,7 @@ class World:
 
     def advance(self, by_ns: int) -> None:
         """Let virtual time pass; transcripts use this instead of `run`. Raises `Stopped` at a violation."""
-        with guarded():
+        with guarded(), uncollected():
             self._advance(self.heap.now + by_ns)
 
     def advance_until(self, until_ns: int) -> None:
@@ -322,14 +324,9 @@ class World:
 
     def _advance(self, until_ns: int) -> None:
         heap = self.heap
-        while True:
-            due = heap.peek()
-            if due is None or due > until_ns:
-                break
-            heap.step()
-            if heap.popped > CONFIRM_EVENTS_MAX:
-                self.fail("liveness", "events", f"more than {CONFIRM_EVENTS_MAX} events in one run", "")
-        heap.now = max(heap.now, until_ns)
+        if not heap.run(until_ns, CONFIRM_EVENTS_MAX - heap.popped):
+            self.fail("liveness", "events", f"more than {CONFIRM_EVENTS_MAX} events in one run", "")
+        heap.pass_to(until_ns)
 
     def _second_phase(self) -> None:
         self.second_phase = True
@@ -500,7 +497,7 @@ class World:
             firm=index,
             name=name,
             clock=clock,
-            signer=Signer(handle, self.league.chain_id),
+            signer=Signer(handle, surroundings.digests),
             genesis=self.league.genesis,
             view=self.league.state,
             disk_rng=self.streams[f"disk/{name}"],
@@ -544,7 +541,8 @@ class World:
     # -- wiring ----------------------------------------------------------------------------------------------------
 
     def _receive(self, slot: int, parcel: Parcel) -> None:
-        self.daemons[slot].deliver(self.daemons[parcel.source].firm, parcel)
+        daemons = self.daemons
+        daemons[slot].deliver(daemons[parcel.source].firm, parcel)
 
     def _process_changed(self, daemon: Daemon) -> None:
         if self.daemons and len(self.daemons) > daemon.slot and hasattr(self, "peering"):

@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import msgspec
+
 from consensus.effects import Halt, Report, SignatureItem, Silence
 from consensus.events import Lsn
 from consensus.records import Record
@@ -19,52 +21,45 @@ from node.core.events import AnyTimer, JournalBody
 from node.core.messages import PeerMessage, SnapshotManifest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AppendJournal:
+class AppendJournal(msgspec.Struct, frozen=True, kw_only=True):
     lsn: Lsn
     record: Record
     body: JournalBody | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneJournal:
+class PruneJournal(msgspec.Struct, frozen=True, kw_only=True):
     """Drop records below lsn `before` and bodies up to height `bodies_up_to`."""
 
     before: Lsn
     bodies_up_to: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendPeer:
+class SendPeer(msgspec.Struct, frozen=True, kw_only=True):
     to: int
     message: PeerMessage
     after: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BroadcastPeer:
+class BroadcastPeer(msgspec.Struct, frozen=True, kw_only=True):
     message: PeerMessage
     after: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyVotes:
+class VerifyVotes(msgspec.Struct, frozen=True, kw_only=True):
     """Check vote signatures; answered by `VotesVerified`."""
 
     token: int
     items: tuple[SignatureItem, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VerifyTransactions:
+class VerifyTransactions(msgspec.Struct, frozen=True, kw_only=True):
     """Check every signature of each transaction over its tx id; answered by `TransactionsVerified`."""
 
     token: int
     transactions: tuple[Transaction, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreBlock:
+class StoreBlock(msgspec.Struct, frozen=True, kw_only=True):
     """Keep a certified block; it becomes durable with the next flush of the block store.
 
     `envelopes`: the transactions, as many as `tx_ids`, then the evidence.
@@ -79,8 +74,7 @@ class StoreBlock:
     after: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execute:
+class Execute(msgspec.Struct, frozen=True, kw_only=True):
     """Run `ledger.transition.apply_block` on the state of height - 1; answered by `BlockExecuted`."""
 
     height: int
@@ -90,8 +84,7 @@ class Execute:
     after: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendBlocks:
+class SendBlocks(msgspec.Struct, frozen=True, kw_only=True):
     """Serve certified blocks first..last from the block store to member `to`, within one frame."""
 
     to: int
@@ -99,16 +92,14 @@ class SendBlocks:
     last: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendSnapshot:
+class SendSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Offer member `to` the newest snapshot above a height, or nothing."""
 
     to: int
     above: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendChunk:
+class SendChunk(msgspec.Struct, frozen=True, kw_only=True):
     """Serve one chunk of a snapshot, or say which snapshot is held instead."""
 
     to: int
@@ -116,8 +107,7 @@ class SendChunk:
     index: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SendSkeleton:
+class SendSkeleton(msgspec.Struct, frozen=True, kw_only=True):
     """Serve headers and ids of blocks first..last to member `to`, within one frame."""
 
     to: int
@@ -125,23 +115,20 @@ class SendSkeleton:
     last: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BeginSnapshot:
+class BeginSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Make room for a verified snapshot; what was collected of another one is dropped."""
 
     manifest: SnapshotManifest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeepChunk:
+class KeepChunk(msgspec.Struct, frozen=True, kw_only=True):
     """Keep the verified rows of chunk `index` durably."""
 
     index: int
     rows: tuple[tuple[bytes, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class KeepSkeleton:
+class KeepSkeleton(msgspec.Struct, frozen=True, kw_only=True):
     """Keep ids of verified blocks first.. durably: (block id, transaction ids) of each, ascending. All heights above
     are kept already; `parent` is the id of the block below."""
 
@@ -150,27 +137,23 @@ class KeepSkeleton:
     blocks: tuple[tuple[bytes, tuple[bytes, ...]], ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstallSnapshot:
+class InstallSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of the snapshot is kept: the shell replaces the chain store by it and starts the core anew."""
 
     height: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DropSnapshot:
+class DropSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Nobody offers the snapshot any more: what was collected is of no use."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SetTimer:
+class SetTimer(msgspec.Struct, frozen=True, kw_only=True):
     timer: AnyTimer
     generation: int
     deadline_ns: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelTimer:
+class CancelTimer(msgspec.Struct, frozen=True, kw_only=True):
     timer: AnyTimer
 
 
@@ -183,30 +166,26 @@ class SubmitResult:
     detail: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Results of a `Submitted` event, in order."""
 
     token: int
     results: tuple[SubmitResult, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Penalty:
+class Penalty(msgspec.Struct, frozen=True, kw_only=True):
     peer: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Tally:
+class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """Add `value` to counter `metric`."""
 
     metric: str
     value: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EndEpoch:
+class EndEpoch(msgspec.Struct, frozen=True, kw_only=True):
     """The last block of the epoch is committed: nothing follows from this core. The shell makes everything durable and
     starts another one, which reads from the state who decides now: indexes, keys and links are those of an epoch."""
 

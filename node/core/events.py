@@ -18,6 +18,8 @@ from node.core.messages import PeerMessage, SnapshotManifest
 class NodeTimer(Enum):
     """Timers of the node around the replica."""
 
+    __hash__ = object.__hash__
+
     GOSSIP = "gossip"
     FORWARD = "forward"
     SYNC = "sync"
@@ -50,8 +52,7 @@ class Collected:
     skeleton_parent: bytes
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeStart(Event):
+class NodeStart(Event, frozen=True, kw_only=True):
     """First event, once.
 
     `tip` is the highest block in the block store, `executed` the last L (height, exec_root) of the flushed
@@ -76,38 +77,33 @@ class NodeStart(Event):
     """Items that were not on the chain when the epoch before ended (`EvidencePool.waiting`)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerReceived(Event):
+class PeerReceived(Event, frozen=True, kw_only=True):
     peer: int
     message: PeerMessage
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Submitted(Event):
+class Submitted(Event, frozen=True, kw_only=True):
     """Envelopes handed in through the API; answered by `Answer(token, ...)`."""
 
     token: int
     envelopes: tuple[bytes, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TransactionsVerified(Event):
+class TransactionsVerified(Event, frozen=True, kw_only=True):
     """Answer to `VerifyTransactions`: one verdict per transaction, in order."""
 
     token: int
     verdicts: tuple[bool, ...]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class VotesVerified(Event):
+class VotesVerified(Event, frozen=True, kw_only=True):
     """Answer to `VerifyVotes`: bit mask over its items."""
 
     token: int
     valid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockExecuted(Event):
+class BlockExecuted(Event, frozen=True, kw_only=True):
     """Answer to `Execute`."""
 
     height: int
@@ -120,31 +116,26 @@ class BlockExecuted(Event):
     """The first height after this one at which other contracts run, 0 for none (L59)."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalDurable(Event):
+class JournalDurable(Event, frozen=True, kw_only=True):
     lsn: Lsn
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoreDurable(Event):
+class StoreDurable(Event, frozen=True, kw_only=True):
     """Blocks and state are durable up to `height`."""
 
     height: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TimerElapsed(Event):
+class TimerElapsed(Event, frozen=True, kw_only=True):
     timer: AnyTimer
     generation: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerConnected(Event):
+class PeerConnected(Event, frozen=True, kw_only=True):
     peer: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PeerLost(Event):
+class PeerLost(Event, frozen=True, kw_only=True):
     peer: int
 
 

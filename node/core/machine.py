@@ -10,16 +10,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, get_args
 
 from consensus import effects as ce
 from consensus import events as cv
 from consensus.epochs import last_height, next_members_hash
 from consensus.events import Lsn, ReplicaConfig
-from consensus.membership import membership_of
+from consensus.membership import Membership, membership_of
 from consensus.messages import Commit, Message, Prepare, PrePrepare, Status
 from consensus.replica import Replica
-from consensus.state import primary_of
+from consensus.state import ReplicaState, primary_of
 from consensus.step import VoteSigner
 from consensus.validate import NUMBER_MAX
 from ledger.block import EMPTY_LIST_ROOT, PROTOCOL_VERSION, BlockRef, Header, block_id, header_codec
@@ -87,6 +87,12 @@ class NodeCore:
         self._halted = False
         self._ended = False
         self._led: tuple[int, int] | None = None
+        self._epoch = 0
+        self._state: ReplicaState | None = None
+        """Of the replica, to be read only, from the start event on."""
+        self._coming: Membership | None = None
+        self._stood: tuple[int, int, int, Membership] | None = None
+        """Height, view, base and members when the primary was looked up last: nothing else decides who it is."""
 
     # -- the door ----------------------------------------------------------------------------------------------
 
@@ -99,8 +105,11 @@ class NodeCore:
         self._now, self._wall = event.now, event.wall
         handler = _HANDLERS[type(event)]
         out: list[ne.NodeEffect] = handler(self, event)
-        self._follow_primary()
-        if self._config is not None and (self.mempool.changed or self.evidence.changed):
+        state = self._state
+        if state is None:
+            return out
+        self._follow_primary(state)
+        if self.mempool.changed or self.evidence.changed:
             out += self._consensus(self.mempool.work(self._now, self._wall))
         return out
 
@@ -109,6 +118,7 @@ class NodeCore:
     def _start(self, event: nv.NodeStart) -> list[ne.NodeEffect]:
         config = event.config
         self._config = config
+        self._epoch = config.epoch.epoch
         own = config.index if config.index is not None else OBSERVER
         self.evidence = EvidencePool(
             own=own,
@@ -172,6 +182,16 @@ class NodeCore:
 
     def _received(self, event: nv.PeerReceived) -> list[ne.NodeEffect]:
         message, peer = event.message, event.peer
+        if type(message) not in _CONSENSUS:
+            return self._received_beside(event)
+        if isinstance(message, Status) and 0 <= message.committed_height < NUMBER_MAX:
+            self.sync.claims[peer] = message.committed_height
+        received = cv.Received(now=event.now, wall=event.wall, peer=peer, message=message)  # type: ignore[arg-type]  # see _CONSENSUS
+        return self._consensus(received)
+
+    def _received_beside(self, event: nv.PeerReceived) -> list[ne.NodeEffect]:
+        """A message of the machines beside consensus."""
+        message, peer = event.message, event.peer
         if isinstance(message, TxBatch):
             return [*self.mempool.receive(peer, message), *self._arm_gossip()]
         if isinstance(message, BodiesRequest):
@@ -197,9 +217,7 @@ class NodeCore:
             return out + self.sync.held(peer, message, self.chain.tip, event.now) + self._arm_sync()
         if isinstance(message, _SNAPSHOTS):
             return self._snapshot_message(peer, message) + self._arm_sync()
-        if isinstance(message, Status) and 0 <= message.committed_height < NUMBER_MAX:
-            self.sync.claims[peer] = message.committed_height
-        return self._consensus(cv.Received(now=event.now, wall=event.wall, peer=peer, message=message))
+        raise InvariantViolated(f"{type(message).__name__} is no message of a peer")
 
     def _submitted(self, event: nv.Submitted) -> list[ne.NodeEffect]:
         return [*self.mempool.submit(event.token, event.envelopes), *self._arm_gossip()]
@@ -290,19 +308,28 @@ class NodeCore:
     def _consensus(self, first: cv.AnyEvent) -> list[ne.NodeEffect]:
         """Step the replica with `first` and with every answer that follows from it."""
         out: list[ne.NodeEffect] = []
-        events: deque[cv.AnyEvent] = deque((first,))
-        while events:
-            for effect in self.replica.step(events.popleft()):
-                self._perform(effect, out, events)
-                if self._halted:
-                    return out
-        self._follow_epoch(out)
+        effects = self.replica.step(first)
+        if effects:
+            events: deque[cv.AnyEvent] = deque()
+            while True:
+                for effect in effects:
+                    self._perform(effect, out, events)
+                    if self._halted:
+                        return out
+                if not events:
+                    break
+                effects = self.replica.step(events.popleft())
+        state = self._state
+        if state is None:
+            state = self._state = self.replica.state
+        if state.coming is not self._coming or state.members.epoch != self._epoch:
+            self._follow_epoch(state, out)
         return out
 
-    def _follow_epoch(self, out: list[ne.NodeEffect]) -> None:
+    def _follow_epoch(self, state: ReplicaState, out: list[ne.NodeEffect]) -> None:
         """Tell sync where the epoch ends, and the shell when it has ended (P113, P114)."""
-        state = self.replica.state
-        if state.members.epoch == self.config.epoch.epoch:
+        self._coming = state.coming
+        if state.members.epoch == self._epoch:
             self.sync.last = last_height(state) or 0
             return
         # After a crash the journal may be in the next epoch while the last blocks of this one are still to be fetched.
@@ -392,13 +419,20 @@ class NodeCore:
             self.mempool.committed(candidate)
         return out + self._divergence()
 
-    def _follow_primary(self) -> None:
+    def _follow_primary(self, state: ReplicaState) -> None:
         """Tell the mempool when another member proposes: by a view change, or by planned rotation (P77, P132)."""
-        if self._config is None:
-            return
-        state = self.replica.state
-        if state.mode is cv.Mode.CHANGING:
+        if state.mode is cv.CHANGING:
             return  # nobody proposes now; patience begins with the view
+        stood = self._stood
+        if (
+            stood is not None
+            and stood[0] == state.height
+            and stood[1] == state.view
+            and stood[2] == state.base
+            and stood[3] is state.members
+        ):
+            return
+        self._stood = (state.height, state.view, state.base, state.members)
         turn = (state.view, primary_of(state, state.height + 1))
         if turn != self._led:
             self._led = turn
@@ -544,6 +578,8 @@ class NodeCore:
         return ne.SetTimer(timer=timer, generation=self._generations[timer], deadline_ns=self._now + delay_ns)
 
 
+_CONSENSUS: Final = frozenset(get_args(Message))
+"""Messages that go to the replica; all others are for the machines beside it."""
 _HANDLERS: Final[dict[type, Callable[..., list[ne.NodeEffect]]]] = {
     nv.NodeStart: NodeCore._start,
     nv.PeerReceived: NodeCore._received,

@@ -12,9 +12,11 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final, Protocol, TypeAlias
+
+from msgspec import structs
 
 from consensus.effects import Halt, Report, SignatureItem, Silence
 from consensus.events import Lsn
@@ -469,7 +471,7 @@ class Driver:
         self.faults.clear()
         early = [one for one in self._queue if isinstance(one, _FromPeer) and one.peer in beginning.moved]
         self._queue.clear()
-        self._turn([lambda now, wall: replace(beginning.start(now, wall), waiting=waiting, evidence=evidence)])
+        self._turn([lambda now, wall: structs.replace(beginning.start(now, wall), waiting=waiting, evidence=evidence)])
         for peer in beginning.connected:
             self.connected(peer)
         for token, envelopes in self._submitted.items():

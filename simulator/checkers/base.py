@@ -104,6 +104,8 @@ class Checker:
 
     name: ClassVar[str] = ""
     verdict: ClassVar[str] = "safety"
+    watches: ClassVar[tuple[type, ...]] = ()
+    """Types of events and effects after which `stepped` is called: those that can break the property. None: all."""
 
     def __init__(self, view: View) -> None:
         self.view = view

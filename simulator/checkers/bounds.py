@@ -5,6 +5,7 @@ A fresh vote is for a height of the window, by a member whose results are not fu
 
 from __future__ import annotations
 
+from operator import attrgetter, gt
 from typing import Final
 
 from consensus.messages import Commit, Prepare, PrePrepare
@@ -23,6 +24,13 @@ PRODUCTION_MEMBERS: Final = 64
 """Up to this many members the caps of P140 hold as they stand."""
 
 
+BUFFERS: Final = (
+    "slots", "later", "highest_changes", "target_changes", "certificates", "blocks", "verified", "jobs",
+)  # fmt: skip
+"""What a replica keeps of what others sent it (P138, P139)."""
+_buffers: Final = attrgetter(*BUFFERS)
+
+
 class Bounds(Checker):
     name = "bounds"
 
@@ -33,7 +41,7 @@ class Bounds(Checker):
         params = view.league.params
         window = params.window
         self._window, self._lag = window, params.exec_lag
-        self._caps_of: dict[int, tuple[tuple[str, int], ...]] = {}
+        self._caps_of: dict[int, tuple[int, ...]] = {}
         """Caps of buffers by the number of members."""
         self._later_cap = 3 * (2 * window + 1)
 
@@ -46,28 +54,22 @@ class Bounds(Checker):
         if state is not None:
             self._sizes(daemon, state, event.peer)
 
-    def _caps(self, n: int) -> tuple[tuple[str, int], ...]:
+    def _caps(self, n: int) -> tuple[int, ...]:
+        """Return the caps of `BUFFERS` with n members."""
         window = self._window
-        return (
-            ("slots", 2 * window + 1),
-            ("later", n),
-            ("highest_changes", n),
-            ("target_changes", n),
-            ("certificates", 2 * window),
-            ("blocks", (KEPT_PROPOSALS + 2) * (2 * window + 1)),
-            ("verified", 65 + 16 * n),
-            ("jobs", n * (UNVERIFIED_MAX + 1) + 8 * window * n),
-        )
+        blocks = (KEPT_PROPOSALS + 2) * (2 * window + 1)
+        jobs = n * (UNVERIFIED_MAX + 1) + 8 * window * n
+        return 2 * window + 1, n, n, n, 2 * window, blocks, 65 + 16 * n, jobs
 
     def _sizes(self, daemon: Daemon, state: ReplicaState, peer: int) -> None:
         n = state.members.n
         caps = self._caps_of.get(n)
         if caps is None:
             caps = self._caps_of[n] = self._caps(n)
-        for name, cap in caps:
-            size = len(getattr(state, name))
-            if size > cap:
-                self.fail(f"{size} entries in {name}, {cap} are allowed (P138, P139)", daemon.name)
+        sizes = tuple(map(len, _buffers(state)))
+        if any(map(gt, sizes, caps)):
+            name, size, cap = next(one for one in zip(BUFFERS, sizes, caps, strict=True) if one[1] > one[2])
+            self.fail(f"{size} entries in {name}, {cap} are allowed (P138, P139)", daemon.name)
         later = state.later.get(peer)
         if later is not None and len(later.votes) > self._later_cap:
             self.fail(f"{len(later.votes)} votes of one member wait for a later view (P138)", daemon.name)

@@ -19,6 +19,7 @@ from simulator.disk import JournalBatch, StoredBlock, record_of
 
 class DurableBeforeSend(Checker):
     name = "durable_before_send"
+    watches = (ne.StoreBlock,)
 
     def __init__(self, view: View) -> None:
         super().__init__(view)

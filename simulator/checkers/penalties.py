@@ -10,6 +10,7 @@ from simulator.daemon import Daemon
 
 class Penalties(Checker):
     name = "penalties"
+    watches = (ne.Penalty,)
 
     def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
         if not daemon.honest:

@@ -20,6 +20,7 @@ from simulator.disk import JournalBatch, record_of
 
 class Recovery(Checker):
     name = "recovery"
+    watches = (nv.NodeStart, Silence)
 
     def __init__(self, view: View) -> None:
         super().__init__(view)

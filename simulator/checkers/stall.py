@@ -21,6 +21,7 @@ WORDS: Final = (
 
 class Stall(Checker):
     name = "stall"
+    watches = (nv.TimerElapsed,)
 
     def stepped(self, daemon: Daemon, event: nv.NodeEvent, _effects: list[ne.NodeEffect]) -> None:
         if daemon.core is None or not isinstance(event, nv.TimerElapsed) or not isinstance(event.timer, Timer):

@@ -19,6 +19,7 @@ class Measures(Checker):
     """Consensus latency is proposal to first commit (M43)."""
 
     name = "measures"
+    watches = (ne.VerifyVotes,)
 
     def __init__(self, view: View) -> None:
         super().__init__(view)

@@ -558,9 +558,7 @@ class World:
         self.at(0, lambda: self.feed(node, self._stamp(node, make())) if node.life == life else None)
 
     def _stamp(self, node: Node, event: AnyEvent) -> AnyEvent:
-        values = {name: getattr(event, name) for name in event.__dataclass_fields__}
-        values["now"], values["wall"] = self.now, self.wall(node)
-        return type(event)(**values)
+        return msgspec.structs.replace(event, now=self.now, wall=self.wall(node))
 
     def _fire(self, node: Node, life: int, event: TimerFired) -> None:
         if node.life != life:
