@@ -26,7 +26,7 @@ from consensus.validate import NEW_VIEW, VIEW_CHANGE, new_view_body, view_change
 from ledger.certificate import CommitCertificate, Vote
 from ledger.codec import Codec, encode
 from ledger.crypto.ed25519 import SIGNATURE_BYTES
-from ledger.errors import LedgerError
+from ledger.errors import InvariantViolated, LedgerError
 
 ECHO_LIMIT_BYTES: Final = 512
 """Largest echo in a STATUS: one vote with its signature is about 150 bytes."""
@@ -215,7 +215,7 @@ def _words(message: object) -> str:
         return _vote_words("COMMIT", message.vote)
     if isinstance(message, Prepare | PrePrepare):
         return _vote_words("PREPARE", message.vote)
-    return "a signature of ours is not in the journal"
+    raise InvariantViolated(f"nobody signs a {type(message).__name__}")
 
 
 def _vote_words(kind: str, vote: Vote) -> str:
@@ -226,10 +226,11 @@ def _vote_words(kind: str, vote: Vote) -> str:
 
 
 def silence(step: Step, reason: str) -> None:
-    """Vote no more, durably: follow as a learner until a new consensus key is admitted (P97)."""
+    """Vote no more, durably: follow as a learner until a new consensus key is admitted (P97).
+
+    Only while the journal is kept: each rule above asks that first, so nobody falls silent twice.
+    """
     state = step.state
-    if not state.journaling:
-        return
     step.persist(Silenced(reason))
     step.count("silenced")
     step.out.append(Silence(reason=reason))

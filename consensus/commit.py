@@ -24,6 +24,7 @@ from consensus.tally import indexes
 from consensus.validate import commit_certificate, commit_items, number
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
+from ledger.errors import InvariantViolated
 
 RECENT_MAX = 1024
 """Committed blocks kept while the block store lags; beyond it the oldest goes and anchoring waits for the store."""
@@ -115,9 +116,10 @@ def _commit(step: Step, certificate: CommitCertificate, held: Held) -> None:
     state = step.state
     header = held.header
     reference = held.reference(state.tip)
-    if header.height > state.height:  # below only for a block that arrives again after a restart
-        bodies = None if held.durable else held.block_id
-        step.persist(CommittedHere(certificate), bodies, 0 if held.durable else header.size_bytes)
+    if header.height <= state.height:  # all that is held is above; what the journal is ahead by comes by sync (P106)
+        raise InvariantViolated(f"height {header.height} is committed a second time")
+    bodies = None if held.durable else held.block_id
+    step.persist(CommittedHere(certificate), bodies, 0 if held.durable else header.size_bytes)
     slot = state.slots.get(header.height)
     pre_prepare = None
     if slot is not None and slot.block_id == held.block_id:

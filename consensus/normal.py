@@ -148,7 +148,7 @@ def timely(step: Step, header_bytes: bytes, wall: int) -> bool:
     """Tell whether a fresh proposal's time fits our clock; slack grows with the back-off (P145)."""
     header = parse_header(header_bytes)
     if header is None:
-        return False
+        raise InvariantViolated("the time of a proposal is judged before its shape")
     exponent = min(step.state.backoff, 8)
     slack = step.params.msgdelay_ms
     for _ in range(exponent):
@@ -172,10 +172,8 @@ def consider_all(step: Step) -> None:
     """Let every slot of the window go on as far as it can, lowest first."""
     state = step.state
     advance(step)
-    for height in sorted(state.slots):
-        slot = state.slots.get(height)
-        if slot is not None:
-            consider(step, slot)
+    for slot in [state.slots[height] for height in sorted(state.slots)]:
+        consider(step, slot)  # one that went away meanwhile is not looked at
 
 
 def consider(step: Step, slot: Slot) -> None:
@@ -450,8 +448,6 @@ def ask_votes(step: Step, slot: Slot, kind: str, block_id: bytes) -> None:
     """Verify what is needed for a quorum, or go on if it is there (P18)."""
     state = step.state
     tally = slot.prepares if kind == PREPARE else slot.commits
-    if not block_id:
-        return
     wanted = tally.wanted(block_id, state.members.q)
     if wanted:
         verify_votes(step, slot, kind, tally, wanted)
@@ -503,7 +499,7 @@ def votes_checked(step: Step, job: Job, valid: int) -> None:
     for position, signer in enumerate(signers):
         message = votes[signer]
         if message is None or message.signature != job.items[position].signature or not asked >> signer & 1:
-            continue
+            raise InvariantViolated(f"another {kind} took place {signer} while its signature was verified")
         if valid >> position & 1:
             confirmed |= 1 << signer
         else:

@@ -16,6 +16,7 @@ from consensus.validate import bound, parse_header
 from consensus.viewchange import suspect_censorship
 from ledger.block import block_id
 from ledger.certificate import Vote
+from ledger.errors import InvariantViolated
 
 BUSY_TXS = 50
 BUSY_WAIT_TXS = 200
@@ -193,7 +194,7 @@ def _offer(step: Step, height: int, identity: bytes, proposal: Proposal) -> None
     state = step.state
     header = parse_header(proposal.header)
     if header is None:
-        return
+        raise InvariantViolated(f"a block without a header is offered at height {height}")
     slot = state.slots.get(height)
     if slot is None:
         slot = state.slots[height] = new_slot(height, state.members.n)

@@ -167,7 +167,7 @@ def resume(step: Step, event: Start) -> None:
         step.persist(state.picture.anchor())
         state.logged_bytes = 0
     in_commit(step, event.tip_certificate)  # the block store may remember what the journal forgot (P98)
-    if not state.journaling:
+    if state.silenced:
         return
     committed = state.picture.committed.vote.height
     if event.tip.height > committed:

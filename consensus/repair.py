@@ -20,6 +20,7 @@ from consensus.step import NS, Step, signers_mask
 from consensus.tally import Tally, indexes
 from consensus.validate import number
 from consensus.viewchange import review, try_open
+from ledger.errors import InvariantViolated
 from ledger.ids import HASH_BYTES
 
 
@@ -132,8 +133,9 @@ def _repair(step: Step, peer: int, status: Status) -> None:
             _send_slot(step, peer, status)
     elif status.view < state.view:
         own = state.picture.view_change
-        if own is not None:
-            step.send(peer, own)  # P67
+        if own is None:
+            raise InvariantViolated(f"view {state.view} is changed to without a VIEW-CHANGE")
+        step.send(peer, own)  # P67
     elif status.view == state.view:
         missing = ~int.from_bytes(status.view_changes, "little")
         for sender in sorted(state.target_changes):
@@ -168,8 +170,9 @@ def _send_slot(step: Step, peer: int, status: Status) -> None:
     certificate = slot.prepared or slot.relayed
     if certificate is not None and status.prepared_height < height:
         held = state.blocks.get(certificate.vote.block_id)
-        if held is not None:
-            step.send(peer, Prepared(certificate, held.proposal))
+        if held is None:
+            raise InvariantViolated(f"the block that is prepared at height {height} is not held")
+        step.send(peer, Prepared(certificate, held.proposal))
     else:
         if slot.pre_prepare is not None and not _unsigned(slot) and not status.has_proposal:
             step.send(peer, slot.pre_prepare)
@@ -193,22 +196,21 @@ def _send_votes(step: Step, peer: int, slot: Slot, kind: str, tally: Tally, bitm
 
 def _send_origin(step: Step, peer: int, block_id: bytes) -> None:
     """The new primary lacks a block it must repeat: PREPARED of the older view carries it (P57)."""
-    state = step.state
-    held = state.blocks.get(block_id)
-    certificate = _origin(state, block_id)
-    if held is not None and certificate is not None:
-        step.send(peer, Prepared(certificate, held.proposal))
+    held = step.state.blocks.get(block_id)
+    if held is not None:
+        step.send(peer, Prepared(_origin(step.state, block_id), held.proposal))
 
 
-def _origin(state: ReplicaState, block_id: bytes) -> PreparedCertificate | None:
+def _origin(state: ReplicaState, block_id: bytes) -> PreparedCertificate:
     """Return the prepared certificate behind an entry of O, from V of the current NEW-VIEW."""
-    if state.picture.new_view is None:
-        return None
     best: PreparedCertificate | None = None
-    for change in state.picture.new_view.view_changes:
+    changes = () if state.picture.new_view is None else state.picture.new_view.view_changes
+    for change in changes:
         for entry in change.prepared:
             if entry.vote.block_id == block_id and (best is None or entry.vote.view > best.vote.view):
                 best = entry
+    if best is None:
+        raise InvariantViolated("a block is to be repeated that no VIEW-CHANGE of this view shows")
     return best
 
 
@@ -220,10 +222,7 @@ def ask_proposal(step: Step, height: int) -> None:
     state = step.state
     if state.asked_height >= height:
         return
-    certificate = _origin(state, state.reproposals[height])
-    if certificate is None:
-        return
     state.asked_height = height
-    for signer in indexes(signers_mask(certificate)):
+    for signer in indexes(signers_mask(_origin(state, state.reproposals[height]))):
         if signer != state.me:
             send_status(step, signer)

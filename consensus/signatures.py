@@ -35,7 +35,7 @@ def require(step: Step, purpose: str, peer: int, subject: Message, items: Iterab
     if purpose == NEW_VIEW_CONTENT:
         if any(job.purpose == NEW_VIEW_CONTENT for job in state.jobs.values()):
             return  # one at a time; STATUS brings it again (P139)
-    elif 0 <= peer < len(state.peers):
+    else:
         account = state.peers[peer]
         if account.in_check and account.in_check + len(unknown) > UNVERIFIED_MAX:
             step.count("unverified_dropped")

@@ -92,9 +92,7 @@ def fold(picture: Picture, record: Record) -> None:
             picture.votes[(vote.height, PREPARE)] = record.prepare
     elif isinstance(record, PreparedHere):
         height = record.certificate.vote.height
-        known = picture.prepared.get(height)
-        if known is None or known.vote.view <= record.certificate.vote.view:
-            picture.prepared[height] = record.certificate
+        picture.prepared[height] = record.certificate  # of a view that is not below that of the one before
         picture.votes[(height, COMMIT)] = record.commit
     elif isinstance(record, CommittedHere):
         height = record.certificate.vote.height
@@ -130,10 +128,7 @@ def _with_accepted(picture: Picture, pre_prepare: PrePrepare) -> list[PrePrepare
     if len(same_height) >= KEPT_PROPOSALS:
         prepared = picture.prepared.get(height)
         shielded = prepared.vote.block_id if prepared is not None else b""
-        for one in same_height:
-            if one.vote.block_id != shielded:
-                kept.remove(one)
-                break
+        kept.remove(next(one for one in same_height if one.vote.block_id != shielded))
     kept.append(pre_prepare)
     kept.sort(key=lambda one: (one.vote.height, one.vote.view))
     return kept

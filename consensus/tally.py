@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from consensus.messages import Commit, Prepare, PrePrepare
+from ledger.errors import InvariantViolated
 
 SignedVote: TypeAlias = PrePrepare | Prepare | Commit
 
@@ -46,7 +47,7 @@ class Tally:
         """The signature was bad: the place is free for the true vote (P18)."""
         message = self.votes[signer]
         if message is None:
-            return
+            raise InvariantViolated(f"place {signer} is free already")
         bit = 1 << signer
         self.votes[signer] = None
         self.held &= ~bit
@@ -101,8 +102,9 @@ class Tally:
         found: list[tuple[int, bytes]] = []
         for signer in sorted(chosen):
             message = self.votes[signer]
-            if message is not None:
-                found.append((signer, message.signature))
+            if message is None:
+                raise InvariantViolated(f"place {signer} is counted and free")
+            found.append((signer, message.signature))
         return tuple(found)
 
 

@@ -144,8 +144,6 @@ def _update_progress(step: Step, leads: bool) -> None:
 
 def _progress_expired(step: Step) -> None:
     state = step.state
-    if state.mode is not NORMAL:
-        return
     if state.progress_kind == SILENCE:
         deadline = _silence_deadline(step)
         if step.now < deadline:  # it was heard meanwhile
@@ -179,8 +177,6 @@ def _update_heartbeat(step: Step, leads: bool) -> None:
 def _heartbeat_due(step: Step) -> None:
     """Only an idle primary beats: a proposal is a sign of life as well (P65)."""
     state = step.state
-    if state.mode is not NORMAL or primary_of(state, state.height + 1) != state.me:
-        return
     if step.now - state.pace.last_sent_ns >= step.params.hb_ms * NS:
         state.pace.last_sent_ns = step.now
         step.broadcast(Heartbeat(state.members.epoch, state.view, state.tip.height, state.tip.block_id))

@@ -141,7 +141,8 @@ def _coverage(options: argparse.Namespace) -> int:
             "the library `coverage` is not installed; run this in the environment of `scripts/environment test`\n"
         )
         return INVALID
-    sys.stdout.write(f"{listing(measure_branches(parse_seeds(options.seeds), options.workers))}\n")
+    reached = measure_branches(parse_seeds(options.seeds), options.workers, tuple(options.scenario))
+    sys.stdout.write(f"{listing(reached)}\n")
     return 0
 
 
@@ -199,6 +200,7 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("--budget", type=float, default=0, metavar="SECONDS")
     every.add_argument("--save", default="", metavar="FOLDER")
     branches = commands.add_parser("coverage", help="branches of consensus that no simulated run takes (GO6)")
+    branches.add_argument("scenario", nargs="*", help="only these of the catalogue, with each seed")
     branches.add_argument("--seeds", default="0..40", help="of the swarm, beside the whole catalogue")
     branches.add_argument("--workers", type=int, default=1)
     speed = commands.add_parser("bench", help="measure the speed of the simulator (M60)")

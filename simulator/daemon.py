@@ -56,6 +56,8 @@ CHECKED_MAX: Final = 1 << 14
 """Envelopes whose verdict is kept for all nodes of a run."""
 DIGESTS_MAX: Final = 4_096
 """Digests of votes kept for all nodes of a run: some hundred heights of all kinds."""
+TWICE: Final = 16
+"""With `shell.disorder` one in so many answers comes twice: the second is to a question that is over (P158)."""
 GUEST_FIRST: Final = OBSERVER + 1
 """What a core calls a node without a vote: this and the index of its company in the league."""
 Waiting = tuple[tuple[tuple[Transaction, int | None], ...], tuple[bytes, ...]]
@@ -168,7 +170,7 @@ class Daemon:
         firm: int,
         name: str,
         clock: NodeClock,
-        signer: Signer,
+        signers: dict[bytes, Signer],
         genesis: StoredBlock,
         view: MemoryState,
         disk_rng: Rng,
@@ -181,7 +183,9 @@ class Daemon:
         self.index = GUEST_FIRST + firm
         self.name = name
         self.clock = clock
-        self.signer = signer
+        self._signers = signers
+        self.signer = next(iter(signers.values()))
+        """That of the key it votes with in the epoch its core lives in, else of its first one."""
         self.journal = JournalDisk(world.journal_encoded)
         self.store: BlockStoreDisk[MemoryState] = BlockStoreDisk(genesis, view)
         self._genesis = (genesis, view)
@@ -189,7 +193,8 @@ class Daemon:
         self.cpu = Server()
         self.verifier = Server()
         self.executor = Server()
-        self.disk_slowness = 1
+        self.journal_slowness = 1
+        self.blocks_slowness = 1
         self.paused = False
         self.honest = True
         self.voting = True
@@ -203,6 +208,9 @@ class Daemon:
         self.write_error = False
         self.lying_disk = False
         self.set_back = False
+        """Its journal was put back from an older copy."""
+        self.blocks_set_back = False
+        """Its block store was; it may not know the members that its journal speaks of."""
         self.last_digest = b""
         self.incarnation = 0
         self.last_mono = 0
@@ -267,7 +275,6 @@ class Daemon:
         self.paused = False
         self._began = False
         self.halt = None
-        self.core = NodeCore(self.signer, NodeContext(read=lambda: self.store.view))
         self.cpu.reset(world.heap.now)
         self.verifier.reset(world.heap.now)
         self.executor.reset(world.heap.now)
@@ -279,6 +286,9 @@ class Daemon:
         self._peers = tuple(places.get(company, GUEST_FIRST + firm) for firm, company in enumerate(world.companies))
         self._firms = {peer: firm for firm, peer in enumerate(self._peers)}
         self.index = self._peers[self.firm]
+        if self.votes:
+            self.signer = self._signers[config.epoch.members[self.index].consensus_key]
+        self.core = NodeCore(self.signer, NodeContext(read=lambda: self.store.view))
         low = max(0, tip.ref.height - config.params.exec_lag)
         recent = tuple(
             (tx_id, height, valid_until)
@@ -353,12 +363,15 @@ class Daemon:
         self.store = BlockStoreDisk(*self._genesis)
         self.voting = False
 
-    def restore(self) -> None:
-        """Put the saved copy of both disks back; the process does not know (P98)."""
-        self.set_back = True
+    def restore(self, part: str) -> None:
+        """Put the saved copy of the disks back, of `both` or of one part; the process does not know (P98)."""
+        self.set_back = self.set_back or part != "blocks"
+        self.blocks_set_back = self.blocks_set_back or part != "journal"
         self.crash()
-        self.journal.roll_back()
-        self.store.roll_back()
+        if part != "blocks":
+            self.journal.roll_back()
+        if part != "journal":
+            self.store.roll_back()
 
     def damage(self, how: str) -> None:
         """End the process and spoil its journal; the block store stays, and the key is used as before."""
@@ -550,7 +563,9 @@ class Daemon:
             self.crash()
             return
         costs = self.world.costs
-        latency = commit_latency(self._rng, costs.commit_base, batch.size_bytes, costs.commit_byte, self.disk_slowness)
+        latency = commit_latency(
+            self._rng, costs.commit_base, batch.size_bytes, costs.commit_byte, self.journal_slowness
+        )
         self.world.heap.at(self.world.heap.now + latency, self._committed, self.incarnation)
 
     def _committed(self, incarnation: int) -> None:
@@ -745,7 +760,7 @@ class Daemon:
     def _begin_flush(self) -> None:
         costs = self.world.costs
         self.store.begin()
-        latency = commit_latency(self._rng, 4 * costs.commit_base, 0, costs.commit_byte, self.disk_slowness)
+        latency = commit_latency(self._rng, 4 * costs.commit_base, 0, costs.commit_byte, self.blocks_slowness)
         self.world.heap.at(self.world.heap.now + latency, self._flushed, self.incarnation)
 
     def _flushed(self, incarnation: int) -> None:
@@ -774,7 +789,10 @@ class Daemon:
                 if verify(members[item.signer].consensus_key, item.signature, digest):
                     valid |= 1 << position
         done = self.verifier.take(world.heap.now, world.costs.verify * len(effect.items)) + self._late()
-        world.heap.at(done, self._answer, (self.incarnation, nv.VotesVerified, {"token": effect.token, "valid": valid}))
+        answer = self.incarnation, nv.VotesVerified, {"token": effect.token, "valid": valid}
+        world.heap.at(done, self._answer, answer)
+        if self._disorder and not self._rng.below(TWICE):
+            world.heap.at(done + self._late(), self._answer, answer)
         return 0
 
     def _members_of(self, epoch: int) -> tuple[Member, ...]:

@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from consensus.events import Lsn
+from consensus.events import Lsn, Mode
 from consensus.records import Anchor, Record
 from ledger.block import BlockRef, Header
 from ledger.certificate import CommitCertificate
@@ -115,7 +115,8 @@ class JournalDisk:
         """Spoil what a starting process will read; False if there is too little to spoil.
 
         `all`: nothing is left. `missing`: a record in the middle does not open. `misplaced`: the device wrote a record
-        over another place. `foreign`: the journal of another life of the company.
+        over another place. `foreign`: the journal of another life of the company. `halted`: it begins in a mode that
+        no journal is written in.
         """
         entries = self._entries
         if how == "all":
@@ -131,8 +132,10 @@ class JournalDisk:
         else:
             first = record_of(entries[0])
             if isinstance(first, Anchor):
-                other = msgspec.structs.replace(first, journal_id=bytes(len(first.journal_id)))
-                entries[0] = self.entry(entries[0].lsn, other)
+                spoilt: dict[str, Any] = {"journal_id": bytes(len(first.journal_id))}
+                if how == "halted":
+                    spoilt = {"mode": int(Mode.HALTED)}
+                entries[0] = self.entry(entries[0].lsn, msgspec.structs.replace(first, **spoilt))
         return True
 
     def _apply(self, batch: JournalBatch) -> None:

@@ -185,10 +185,12 @@ class Faults:
 
         def pace(factor: int) -> None:
             for daemon in daemons:
-                daemon.disk_slowness = factor
+                daemon.blocks_slowness = factor
+                if action.part == "all":
+                    daemon.journal_slowness = factor
 
         pace(action.factor)
-        return self._keep(f"slow_disk {action.node}", lambda: pace(1))
+        return self._keep(f"slow_disk {action.part} {action.node}", lambda: pace(1))
 
     def _do_io_error(self, action: s.IoError) -> str:
         daemons = self._daemons(action.node)
@@ -226,7 +228,7 @@ class Faults:
 
     def _do_restore_backup(self, action: s.RestoreBackup) -> str:
         for daemon in self._daemons(action.node):
-            daemon.restore()
+            daemon.restore(action.part)
             self._world.start(daemon)
         return ""
 

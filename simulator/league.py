@@ -30,7 +30,7 @@ from ledger.genesis import (
 )
 from ledger.governance.programs import next_activation
 from ledger.params import Params
-from ledger.registry.epochs import epoch_at, last_epoch, read_epoch
+from ledger.registry.epochs import EpochRecord, epoch_at, last_epoch, read_epoch
 from ledger.registry.records import (
     Company,
     ConsensusKey,
@@ -86,6 +86,8 @@ class Firm:
     consensus_key: SigningKey
     staff: dict[str, Person]
     root_key: SigningKey
+    next_key: SigningKey
+    """The consensus key it changes to, if the scenario lets it (S23)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ class League:
             former=None if before is None else epoch_spec(before),
             coming=epoch_spec(last) if last.epoch > now.epoch else None,
             awaited=next_activation(view, height),
-            fresh_key=member is not None and before is not None and before.member(company) is None,
+            fresh_key=member is not None and before is not None and _key_in(before, company) != member.consensus_key,
         )
 
     @property
@@ -148,6 +150,12 @@ class League:
                 return firm
         known = ", ".join(firm.name for firm in self.everyone)
         raise InvalidScenario("node", f"no company is called {name!r}; there are {known}")
+
+
+def _key_in(epoch: EpochRecord, company: str) -> bytes:
+    """Return the key a company votes with in an epoch; empty if it does not."""
+    member = epoch.member(company)
+    return b"" if member is None else member.consensus_key
 
 
 def company_names(count: int) -> tuple[str, ...]:
@@ -212,11 +220,11 @@ def found(
     ref = BlockRef(0, identity, header.time_ms, 0, 0)
     places = membership(epoch, identity_of_chain, params.rotate_every).rotation
     firms = tuple(
-        Firm(names[places.index(index)], company.company_id, index, key, staff, root)
+        Firm(names[places.index(index)], company.company_id, index, key, staff, root, _next_key(key))
         for index, (company, _, _, key, root, staff) in enumerate(made)
     )
     newcomers = tuple(
-        Firm(name, company.company_id, index, key, staff, root)
+        Firm(name, company.company_id, index, key, staff, root, _next_key(key))
         for index, name in enumerate(joiners, len(firms))
         for company, _, _, key, root, staff in (_found_company(index, governed),)
     )
@@ -236,6 +244,10 @@ def found(
 
 def _key(name: str, use: str) -> SigningKey:
     return SigningKey(sha256(f"simulation/{name}/{use}".encode()).digest())
+
+
+def _next_key(key: SigningKey) -> SigningKey:
+    return _key(key.public_key.hex(), "next consensus")
 
 
 @lru_cache(maxsize=1024)

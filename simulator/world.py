@@ -317,7 +317,7 @@ class World:
             kind = KINDS[workload.kind]
             stream = self.streams[f"load/{workload.kind}/{position}"]
             trade = kind(self.league, stream, workload.conflict)
-            trade.prepare(workload.changes, self._tip)
+            trade.prepare(workload, self._tip)
             self.trades.append(trade)
         pairs = tuple(zip(self.scenario.workload, self.trades, strict=True))
         self.clients.begin(pairs, self._run_ns)
@@ -436,6 +436,14 @@ class World:
         ):
             if goal and not compare(value, goal, f"expect.{name}"):
                 self.fail("expectation", name, f"{value} is not {goal}", "")
+        for name, words, known in (
+            ("charged", expect.charged, self.measures.charged),
+            ("counted", expect.counted, self.measures.counted),
+        ):
+            for word in words:
+                for daemon in self.daemons:
+                    if daemon.honest and daemon.votes and daemon.firm not in known.get(word, {}):
+                        self.fail("expectation", name, f"{daemon.name} never {name} {word!r}", daemon.name)
 
     # -- building --------------------------------------------------------------------------------------------------
 
@@ -471,6 +479,7 @@ class World:
             self.resolve(action.node)
             for action in self.scenario.at
             if isinstance(action, (WipeDisk, RestoreBackup, JournalDamage))
+            and getattr(action, "part", "both") != "blocks"
         } - liars.keys()
         count = len(liars) + len(wiped)
         if count > f and not self.scenario.allow_excess_faults:
@@ -490,14 +499,18 @@ class World:
         skew = rng.between(-spread, spread) if spread else 0
         drift = rng.between(-time.drift_ppm, time.drift_ppm) * 1000 if time.drift_ppm else 0
         clock = NodeClock(_start_ms(time.start), mono_offset_ns=rng.below(10**9), skew_ms=skew, drift_ppb=drift)
-        handle = self.oracle.handle(self.league.everyone[index].consensus_key)
+        firm = self.league.everyone[index]
+        signers = {
+            key.public_key: Signer(self.oracle.handle(key), surroundings.digests)
+            for key in (firm.consensus_key, firm.next_key)
+        }
         return Daemon(
             surroundings,
             slot=slot,
             firm=index,
             name=name,
             clock=clock,
-            signer=Signer(handle, surroundings.digests),
+            signers=signers,
             genesis=self.league.genesis,
             view=self.league.state,
             disk_rng=self.streams[f"disk/{name}"],

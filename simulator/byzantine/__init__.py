@@ -14,6 +14,7 @@ from simulator.byzantine.base import Attacker
 from simulator.byzantine.censor import Censor
 from simulator.byzantine.cling import Cling
 from simulator.byzantine.delay_votes import DelayVotes
+from simulator.byzantine.deviate import Deviate
 from simulator.byzantine.equivocate import Equivocate
 from simulator.byzantine.fake_certificate import FakeCertificate
 from simulator.byzantine.false_witness import FalseWitness
@@ -24,6 +25,7 @@ from simulator.byzantine.graft import Graft
 from simulator.byzantine.lie_view_change import LieViewChange
 from simulator.byzantine.lying_sync import LyingSync
 from simulator.byzantine.mutate import Mutate
+from simulator.byzantine.open_anyway import OpenAnyway
 from simulator.byzantine.other_chain import OtherChain
 from simulator.byzantine.replay_old import ReplayOld
 from simulator.byzantine.silent_primary import SilentPrimary
@@ -42,7 +44,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
     for kind in (
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
-        Censor, Cling, FalseWitness, Sweep,
+        Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway,
         Usurp, OtherChain, Backdate, Garble, Graft,
     )
 }  # fmt: skip

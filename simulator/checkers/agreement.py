@@ -50,7 +50,7 @@ class Agreement(Checker):
         masks = self._signers.setdefault(vote.height, {})
         before = masks.get(vote, 0)
         mask = before | 1 << index
-        if mask == before:
+        if mask == before or self.view.too_many(vote.epoch):
             return
         masks[vote] = mask
         view = self.view
@@ -64,6 +64,8 @@ class Agreement(Checker):
             del self._signers[height]
 
     def _claim(self, height: int, block_id: bytes, who: str) -> None:
+        if self.view.too_many(self.view.epoch_of(height).epoch):
+            return  # a fork is possible; what remains to be asked for is that honest members notice it (P36)
         known = self._by_height.setdefault(height, block_id)
         if known != block_id:
             self.fail(f"height {height}: {who} {block_id.hex()[:12]}, {known.hex()[:12]} is committed already")

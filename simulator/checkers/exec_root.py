@@ -16,14 +16,14 @@ class ExecRoot(Checker):
         self._roots: dict[int, bytes] = {0: view.league.state.exec_root}
 
     def executed(self, daemon: Daemon, height: int, executed: Executed) -> None:
-        if not daemon.honest:
+        if not daemon.honest or self._apart(height):
             return
         root = executed.result.exec_root
         if self._roots.setdefault(height, root) != root:
             self.fail(f"height {height} has exec_root {root.hex()[:12]} here, another elsewhere", daemon.name)
 
     def stored(self, daemon: Daemon, block: StoredBlock) -> None:
-        if not daemon.honest:
+        if not daemon.honest or self._apart(block.ref.height):
             return
         header, lag = block.header, self.view.league.params.exec_lag
         height = block.ref.height
@@ -35,3 +35,7 @@ class ExecRoot(Checker):
         parent = daemon.store.blocks.get(height - 1)
         if parent is not None and parent.header.exec_height > header.exec_height:
             self.fail(f"header {height} names an older result than its parent", daemon.name)
+
+    def _apart(self, height: int) -> bool:
+        """Tell whether chains may have parted at this height: more members lie than are tolerated."""
+        return self.view.too_many(self.view.epoch_of(height).epoch)

@@ -13,8 +13,9 @@ class Penalties(Checker):
     watches = (ne.Penalty,)
 
     def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
-        if not daemon.honest:
-            return
+        state = daemon.replica_state
+        if not daemon.honest or state is None or self.view.too_many(state.members.epoch):
+            return  # where more than f lie there may be two chains, and who is on the other one looks like a liar
         for effect in effects:
             if isinstance(effect, ne.Penalty) and not self.view.byzantine_mask >> daemon.firm_of(effect.peer) & 1:
                 charged = self.view.league.everyone[daemon.firm_of(effect.peer)].name

@@ -54,6 +54,8 @@ class Recovery(Checker):
             return
         expected = self._expected.pop(daemon.slot, None) if daemon.votes else None
         state = daemon.replica_state
+        if daemon.blocks_set_back and state is not None and not state.journaling:
+            return  # without a vote until its blocks name the members of its journal
         seen = self._view.get(daemon.slot, (0, 0))
         if daemon.honest and not daemon.set_back and state is not None and (state.members.epoch, state.view) < seen:
             self.fail(

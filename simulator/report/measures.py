@@ -19,7 +19,7 @@ class Measures(Checker):
     """Consensus latency is proposal to first commit (M43)."""
 
     name = "measures"
-    watches = (ne.VerifyVotes,)
+    watches = (ne.VerifyVotes, ne.Penalty, ne.Tally)
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
@@ -33,6 +33,10 @@ class Measures(Checker):
         self.reports: dict[str, int] = {}
         self.verified = 0
         """Signatures that cores asked to verify, those of transactions apart."""
+        self.charged: dict[str, dict[int, None]] = {}
+        """Companies whose node charged a peer, by the word for what it did."""
+        self.counted: dict[str, dict[int, None]] = {}
+        """Companies whose node counted something, by its name."""
         self._proposed: dict[bytes, int] = {}
 
     @property
@@ -40,10 +44,14 @@ class Measures(Checker):
         """Return the signatures checked a block and member, rounded down."""
         return self.verified // max(1, self.height * len(self.view.league.firms))
 
-    def stepped(self, _daemon: Daemon, _event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
+    def stepped(self, daemon: Daemon, _event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
         for effect in effects:
             if isinstance(effect, ne.VerifyVotes):
                 self.verified += len(effect.items)
+            elif isinstance(effect, ne.Penalty):
+                self.charged.setdefault(effect.reason, {})[daemon.firm] = None
+            elif isinstance(effect, ne.Tally):
+                self.counted.setdefault(effect.metric, {})[daemon.firm] = None
 
     def sending(self, _daemon: Daemon, message: PeerMessage, _to: int | None) -> None:
         if isinstance(message, PrePrepare):

@@ -73,6 +73,8 @@ class SlowCpu(FaultAction, frozen=True, kw_only=True, tag="slow_cpu"):
 class SlowDisk(FaultAction, frozen=True, kw_only=True, tag="slow_disk"):
     node: str
     factor: int = 20
+    part: Literal["all", "blocks"] = "all"
+    """`blocks`: only the block store; the journal keeps its speed."""
 
 
 class IoError(FaultAction, frozen=True, kw_only=True, tag="io_error"):
@@ -100,20 +102,23 @@ class WipeDisk(FaultAction, frozen=True, kw_only=True, tag="wipe_disk"):
 
 
 class RestoreBackup(FaultAction, frozen=True, kw_only=True, tag="restore_backup"):
-    """Both disks go back to what they held at `taken`, and the process starts from them.
+    """The disks go back to what they held at `taken`, and the process starts from them.
 
-    The company must find out by itself that it has forgotten votes, and must not vote again (P98).
+    With the journal, the company must find out by itself that it has forgotten votes, and must not vote again (P98).
+    With the block store alone it keeps its vote, and fetches what is missing; it only waits until it knows the members
+    that its journal speaks of.
     """
 
     node: str
     taken: str
+    part: Literal["both", "journal", "blocks"] = "both"
 
 
 class JournalDamage(FaultAction, frozen=True, kw_only=True, tag="journal_damage"):
     """The journal comes back spoilt and the core must notice: it votes no more (P92, P94). The block store is whole."""
 
     node: str
-    how: Literal["missing", "misplaced", "foreign", "all"] = "missing"
+    how: Literal["missing", "misplaced", "foreign", "halted", "all"] = "missing"
 
 
 class BitRot(FaultAction, frozen=True, kw_only=True, tag="bit_rot"):
@@ -249,6 +254,8 @@ class Workload(Strict, frozen=True, kw_only=True):
     """Share of calls on records that other calls contend for."""
     changes: tuple[str, ...] = ()
     """Of `members`: what happens to the members, one after the other: `join:NAME`, `leave:NAME` and so on."""
+    delay_heights: int = 0
+    """Of `upgrades`: 0, or so many heights between acceptance and beginning, of one version alone."""
 
 
 class NetworkTable(Strict, frozen=True, kw_only=True):
@@ -303,6 +310,10 @@ class Expect(Strict, frozen=True, kw_only=True):
     """Replicas that stopped for good."""
     verifications: str = ""
     """Signatures of votes checked a block and member, rounded down."""
+    charged: tuple[str, ...] = ()
+    """Each honest member charged a liar with these words."""
+    counted: tuple[str, ...] = ()
+    """Each honest member counted these."""
 
 
 class Caption(Strict, frozen=True, kw_only=True):

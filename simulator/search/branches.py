@@ -8,6 +8,7 @@ its top. Branches that end in `InvariantViolated` or `assert_never` are left out
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -29,6 +30,101 @@ PRUNING: Final = 8_000
 """Bytes of journal after which every fourth run of the swarm begins it anew, as the daemon does after a day (P93)."""
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of the list: a scenario of the catalogue by name, or what a search made.
+
+    `reaches` names what it is there for: module and a part of the condition that comes true; `in NAME` before it says
+    in which function, `else` that it comes out false. `prunes`: the journal begins anew after `PRUNING` bytes.
+    """
+
+    scenario: Any
+    seed: int = 1
+    overrides: tuple[str, ...] = ()
+    reaches: tuple[str, ...] = ()
+    prunes: bool = False
+
+
+NARROW: Final = (
+    Run("23-crash-after-entry", reaches=("recovery: certificate.vote.view != state.view or slot_or_none",)),
+    Run("23-unheard-while-changing", reaches=("viewchange: else state.mode is Mode.CHANGING and state.cleared",)),
+    Run("25-journal-halted", overrides=("duration=3s",), reaches=("recovery: first.mode not in",)),
+    Run(
+        "29-restored-blocks-barrier",
+        overrides=("duration=4s",),
+        reaches=("recovery: picture is not None and coming is not None",),
+    ),
+    Run(
+        "29-restored-blocks-unknown",
+        2,
+        ("duration=4s",),
+        reaches=(
+            "recovery: picture.epoch > (config.epoch",
+            "normal: else not slot.own",
+            "normal: held is not None and not",
+        ),
+    ),
+    Run("29-restored-journal", overrides=("duration=4s",), reaches=("recovery: state.silenced",)),
+    Run("29-restored-journal-barrier", overrides=("duration=4s",), reaches=("recovery: older",)),
+    Run("29-restored-opener", reaches=("amnesia: in _words: isinstance(message, NewView)",)),
+    Run(
+        "29-restored-preparer", overrides=("duration=3s",), reaches=("amnesia: signed and _forgot_vote(state, PREPARE",)
+    ),
+    Run(
+        "30-too-many-histories",
+        2,
+        reaches=(
+            "viewchange: else recent is None or recent.reference.block_id == block_id",
+            "viewchange: recent.certificate.vote.view < message.view",
+        ),
+    ),
+    Run(
+        "30-too-many-openings",
+        2,
+        reaches=("viewchange: in try_open: isinstance(outcome", "viewchange: in new_view_verified: isinstance(outcome"),
+    ),
+    Run("30-too-many-twins", reaches=("commit: in learn: known.vote.block_id != block_id",)),
+    Run(
+        "36-old-opening",
+        overrides=("duration=5s",),
+        reaches=("viewchange: else recent.certificate.vote.view < message.view",),
+    ),
+    Run("47-late-entry", overrides=("duration=3s",), reaches=("viewchange: message.vote.height <= state.height",)),
+    Run("52-others-lack-it", overrides=("duration=4s",), reaches=("repair: in _send_origin: else held is not None",)),
+    Run("55-rush", reaches=("propose: work.count >= BUSY_WAIT_TXS",)),
+    Run(
+        "57-deviate",
+        overrides=("duration=6s",),
+        reaches=(
+            "commit: in start_sync: height <= state.tip.height",
+            "evidence: valid & own != own",
+            "evidence: first.block_id == second.block_id:",
+            "later: kind == PRE_PREPARE and",
+            "later: later.view > view",
+            "normal: header.last_cert_height < last_certified",
+            "normal: prepared_certificate(certificate",
+            "normal: certificate.primary != primary_of(state, vote.height):",
+            "normal: in on_prepared: problem",
+            "normal: in prepared_verified: header is None or not bound",
+            "validate: not int.from_bytes(certificate.signers",
+        ),
+    ),
+    Run(
+        "57-deviate-epochs",
+        overrides=("duration=5s",),
+        reaches=("commit: epoch < members.epoch and", "validate: base < members.first_height - 1"),
+    ),
+    Run("57-deviate-turns", reaches=("validate: not header.height - rules.window",)),
+    Run("71-guest-claims", overrides=("duration=1s",), reaches=("repair: else number(message.committed_height)",)),
+    Run("84-silent-link", reaches=("viewchange: state.suspecting and state.silent_primary",)),
+    Run("90-contracts-far-off", reaches=("propose: contracts > state.tip.height + AWAITED_MAX",)),
+    Run("06-rolling-isolation", 1, ("consensus.window=3",), ("recovery: at is None or",), prunes=True),
+)
+"""Runs for branches that many others pass by: a rule for a rare moment, with the scenario made for it."""
+NARROW_ONLY: Final = "narrow"
+"""In the place of names: only the runs of `NARROW`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reached:
     """What the runs took. `missing`: (module, from line, to line) in order; a negative line ends a function."""
@@ -48,13 +144,61 @@ def available() -> bool:
     return find_spec("coverage") is not None
 
 
-def measure(seeds: range, workers: int = 1) -> Reached:
-    """Run everything in `workers` processes and return what they took together. Takes minutes."""
+def measure(seeds: range, workers: int = 1, names: tuple[str, ...] = ()) -> Reached:
+    """Run everything in `workers` processes and return what they took together. Takes minutes.
+
+    With `names`, only those scenarios of the catalogue are run, each once with each seed.
+    """
     with tempfile.TemporaryDirectory(prefix="hansa-branches-") as folder:
         with ThreadPoolExecutor(workers) as pool:
-            jobs = [pool.submit(_share, folder, number, workers, seeds) for number in range(workers)]
+            jobs = [pool.submit(_share, folder, number, workers, seeds, names) for number in range(workers)]
             runs = sum(job.result() for job in jobs)
         return _summed(Path(folder), runs)
+
+
+def unreached() -> list[str]:
+    """Run `NARROW`, in less than a minute, and return what it is there for and does not reach."""
+    with tempfile.TemporaryDirectory(prefix="hansa-branches-") as folder:
+        _share(folder, 0, 1, range(0), (NARROW_ONLY,))
+        counter = _counter(Path(folder) / "all")
+        counter.combine([str(path) for path in sorted(Path(folder).glob("share-*"))])
+        taken = counter.get_data()
+        return [goal for run in NARROW for goal in run.reaches if not _met(goal, taken)]
+
+
+def _met(goal: str, taken: Any) -> bool:
+    """Tell whether a condition came out as the goal says."""
+    path, line, body, other = place_of(goal)
+    arcs = taken.arcs(str(path)) or ()
+    return any(first == line and (second != body if other else second == body) for first, second in arcs)
+
+
+def place_of(goal: str) -> tuple[Path, int, int, bool]:
+    """Return module, line of the condition, first line of what follows if it is true, and whether it is to be false.
+
+    A goal that fits no single condition is an error: the code has moved on and the list must follow.
+    """
+    module, _, words = goal.partition(": ")
+    inside = ""
+    if words.startswith("in "):
+        inside, _, words = words.removeprefix("in ").partition(": ")
+    other = words.startswith("else ")
+    words = words.removeprefix("else ")
+    path = ROOT / PACKAGE / f"{module}.py"
+    source = path.read_text(encoding="utf-8")
+    lines = source.splitlines()
+    scopes = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)]
+    found = {
+        (node.lineno, node.body[0].lineno)
+        for scope in scopes
+        if inside in ("", scope.name)
+        for node in ast.walk(scope)
+        if isinstance(node, ast.If) and f"if {words}" in lines[node.lineno - 1]
+    }
+    if len(found) != 1:
+        raise ValueError(f"{goal!r} fits {len(found)} conditions of {path.name}, one is needed")
+    ((line, body),) = found
+    return path, line, body, other
 
 
 def listing(reached: Reached) -> str:
@@ -70,10 +214,10 @@ def listing(reached: Reached) -> str:
     return "\n".join(lines)
 
 
-def _share(folder: str, number: int, workers: int, seeds: range) -> int:
+def _share(folder: str, number: int, workers: int, seeds: range, names: tuple[str, ...]) -> int:
     command = [sys.executable, "-m", "simulator.search.branches", folder, str(number), str(workers)]
     done = subprocess.run(  # noqa: S603  # our own module
-        [*command, str(seeds.start), str(seeds.stop)], capture_output=True, text=True, cwd=ROOT, check=False
+        [*command, str(seeds.start), str(seeds.stop), *names], capture_output=True, text=True, cwd=ROOT, check=False
     )
     if done.returncode:
         raise RuntimeError(f"the runs failed: {done.stderr.strip()}")
@@ -111,40 +255,48 @@ def _summed(folder: Path, runs: int) -> Reached:
 
 def main(arguments: list[str]) -> int:
     """Run one share: every so manieth run of the whole list. Prints the number of runs."""
-    folder, number, workers, first, last = arguments[0], *(int(text) for text in arguments[1:])
+    folder, number, workers, first, last = arguments[0], *(int(text) for text in arguments[1:5])
     counter = _counter(Path(folder) / f"share-{number}")
     counter.start()
-    runs = _run_all(number, workers, range(first, last))
+    runs = _run_all(number, workers, range(first, last), arguments[5:])
     counter.stop()
     counter.save()
     sys.stdout.write(f"{runs}\n")
     return 0
 
 
-def _run_all(number: int, workers: int, seeds: range) -> int:
+def _run_all(number: int, workers: int, seeds: range, names: list[str]) -> int:
     from consensus import recovery
     from simulator.scenario import load
+    from simulator.world import World
+
+    usual = recovery.ANCHOR_BYTES
+    mine = _wanted(seeds, names)[number::workers]
+    for run in mine:
+        scenario = load(run.scenario, list(run.overrides)) if isinstance(run.scenario, str) else run.scenario
+        setattr(recovery, "ANCHOR_BYTES", PRUNING if run.prunes else usual)  # noqa: B010  # it is a Final
+        World(scenario, run.seed).run()
+    setattr(recovery, "ANCHOR_BYTES", usual)  # noqa: B010
+    return len(mine)
+
+
+def _wanted(seeds: range, names: list[str]) -> list[Run]:
     from simulator.scenario.load import catalogue
     from simulator.search.swarm import swarm
     from simulator.search.systematic import cases
-    from simulator.world import World
 
-    wanted: list[tuple[Any, int]] = []
+    if names == [NARROW_ONLY]:
+        return list(NARROW)
+    if names:
+        return [Run(name, seed) for name in names for seed in seeds]
+    wanted: list[Run] = list(NARROW)
     for place, name in enumerate(catalogue()):
-        wanted.append((load(name), 1))
+        wanted.append(Run(name))
         if place % 2:
-            wanted.append((load(name, ["consensus.window=3"]), 3))
+            wanted.append(Run(name, 3, ("consensus.window=3",)))
     for kind, step in SYSTEMATIC:
-        wanted += [(scenario, 1) for scenario in islice(cases(kind, 2, 0, 0), 0, None, step)]
-    mine = wanted[number::workers]
-    for scenario, seed in mine:
-        World(scenario, seed).run()
-    drawn = seeds[number::workers]
-    usual = recovery.ANCHOR_BYTES
-    for seed in drawn:
-        setattr(recovery, "ANCHOR_BYTES", PRUNING if seed % 4 == 0 else usual)  # noqa: B010  # it is a Final
-        World(swarm(seed), seed).run()
-    return len(mine) + len(drawn)
+        wanted += [Run(scenario) for scenario in islice(cases(kind, 2, 0, 0), 0, None, step)]
+    return wanted + [Run(swarm(seed), seed, prunes=seed % 4 == 0) for seed in seeds]
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from ledger.receipt import Receipt
 from simulator.errors import InvalidScenario
 from simulator.league import Firm, League, Person
 from simulator.rng import Rng, exponential
+from simulator.scenario.schema import Workload
 from simulator.scenario.units import duration_ns, ppm
 
 SECOND_NS = 10**9
@@ -53,8 +54,8 @@ class Trade:
         """Return the next call."""
         raise NotImplementedError
 
-    def prepare(self, changes: tuple[str, ...], tip: Tip) -> None:
-        """Hear what the scenario wants of this workload in order; only `members` has a use for it."""
+    def prepare(self, wanted: Workload, tip: Tip) -> None:
+        """Hear what the scenario wants of this workload besides calls."""
 
     def receipt(self, call: Call, receipt: Receipt) -> None:
         """A call of this trade was executed."""

@@ -1,4 +1,4 @@
-"""Companies join, leave, are expelled, rest and return, one change after the other: each is an epoch (P112, S22-S26).
+"""Companies join, leave, are expelled, change keys, rest and return, one after the other: each is an epoch (P112, S22).
 
 The scenario gives the order. Each call is made again until its receipt shows that it took effect, by another company if
 there are several to ask: a call that comes too early, because an epoch is still to begin, is refused on the ledger.
@@ -11,12 +11,21 @@ from typing import Final
 from ledger.codec import encode
 from ledger.crypto.ed25519 import SigningKey
 from ledger.crypto.hashing import H, Tag
-from ledger.governance.keys import endorse_digest, join_digest, leave_digest, prove_possession, ready_digest
-from ledger.governance.records import AddCompany, Expel, FirstUser, JoinRequest, Leave, Rotation
+from ledger.governance.keys import (
+    endorse_digest,
+    join_digest,
+    leave_digest,
+    possession_digest,
+    prove_possession,
+    ready_digest,
+    rotate_digest,
+)
+from ledger.governance.records import AddCompany, Expel, FirstUser, JoinRequest, Leave, RotateConsensus, Rotation
 from ledger.receipt import STATUS_OK, Receipt
 from ledger.registry.records import RootPolicy, TlsPin, node_id, user_id
 from simulator.errors import InvalidScenario
 from simulator.league import DEPUTY, GOVERNOR, STAFF, Firm
+from simulator.scenario.schema import Workload
 from simulator.workloads.base import Call, Tip, Trade
 
 EXPIRES_HEIGHT: Final = 100_000
@@ -42,9 +51,9 @@ class Members(Trade):
     _added: bool = False
     _asked: int = -CALLS_KEPT_BACK
 
-    def prepare(self, changes: tuple[str, ...], tip: Tip) -> None:
-        self._changes, self._tip = changes, tip
-        if not changes:
+    def prepare(self, wanted: Workload, tip: Tip) -> None:
+        self._changes, self._tip = wanted.changes, tip
+        if not wanted.changes:
             raise InvalidScenario("workload.changes", "the workload `members` needs at least one change")
         self._voters = [firm.company_id for firm in self.league.firms]
 
@@ -61,6 +70,8 @@ class Members(Trade):
             return self._propose(firm, "leave", encode(Leave(firm.company_id, _signed(firm, digest))))
         if kind == "expel":
             return self._expel(firm)
+        if kind == "rekey":
+            return self._decide("rotate_consensus", encode(self._next_key(firm)), firm)
         return self._decide("rotation", encode(Rotation(firm.company_id, kind == "return")), self._voter())
 
     def receipt(self, call: Call, receipt: Receipt) -> None:
@@ -110,6 +121,14 @@ class Members(Trade):
         node = node_id(firm.consensus_key.public_key)
         proof = firm.consensus_key.sign(ready_digest(self.league.chain_id, node, shown.height, shown.block_id))
         return self._call(firm, "ready", (node, shown.height, shown.block_id, proof))
+
+    def _next_key(self, firm: Firm) -> RotateConsensus:
+        """Return the change of a consensus key, signed by the old one: the node is known to be synced (P118)."""
+        chain, node = self.league.chain_id, node_id(firm.consensus_key.public_key)
+        old, new = firm.consensus_key, firm.next_key
+        signature = old.sign(rotate_digest(chain, node, new.public_key))
+        proof = new.sign(possession_digest(chain, "consensus", node, new.public_key))
+        return RotateConsensus(node, new.public_key, proof, ((old.public_key, signature),))
 
     def _expel(self, firm: Firm) -> Call:
         if not self._proposal:

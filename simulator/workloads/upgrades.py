@@ -17,7 +17,8 @@ from ledger.governance.records import InstallContracts, PlannedContract
 from ledger.receipt import STATUS_OK, Receipt
 from simulator.errors import InvalidScenario
 from simulator.league import DEPUTY, GOVERNOR, Firm, contract_sources, programs
-from simulator.workloads.base import Call, Trade
+from simulator.scenario.schema import Workload
+from simulator.workloads.base import Call, Tip, Trade
 
 CONTRACT: Final = "tallies"
 EXPIRES_HEIGHT: Final = 100_000
@@ -48,13 +49,13 @@ def version_source(version: int) -> bytes:
 
 
 @lru_cache(maxsize=VERSIONS)
-def planned(version: int) -> InstallContracts:
+def planned(version: int, delay_heights: int = 0) -> InstallContracts:
     """Return the plan of a version, with the IR hash that the companies vote on."""
     steps = [dict(contract_sources()), *({CONTRACT: version_source(number)} for number in range(1, version + 1))]
     code = programs().compiled(steps)[CONTRACT]
     if code.version != version:
         raise ContractFault(f"version {version} of {CONTRACT} calls itself {code.version}")
-    return InstallContracts((PlannedContract(CONTRACT, code.source, code.interface.ir_hash),), 0)
+    return InstallContracts((PlannedContract(CONTRACT, code.source, code.interface.ir_hash),), delay_heights)
 
 
 class Upgrades(Trade):
@@ -65,14 +66,20 @@ class Upgrades(Trade):
     _turn: int = 0
     _version: int = 0
     _calls: int = CALLS_BETWEEN
+    _versions: int = VERSIONS
+    _delay_heights: int = 0
+
+    def prepare(self, wanted: Workload, _tip: Tip) -> None:
+        if wanted.delay_heights:
+            self._versions, self._delay_heights = 1, wanted.delay_heights
 
     def next_call(self) -> Call:
         firms = self.league.firms
         if self._proposal:
             self._turn += 1
             return self._govern(firms[self._turn % len(firms)], "vote", (self._proposal, True))
-        if self._calls >= CALLS_BETWEEN and self._version < VERSIONS:
-            payload = encode(planned(self._version + 1))
+        if self._calls >= CALLS_BETWEEN and self._version < self._versions:
+            payload = encode(planned(self._version + 1, self._delay_heights))
             return self._govern(firms[self._turn % len(firms)], "propose", ("contract", payload, EXPIRES_HEIGHT))
         self._calls += 1
         firm = self.rng.choice(firms)

@@ -23,7 +23,7 @@ def test_scenario(name: str, seed: int) -> None:
     assert scenario.name == name
     result = World(scenario, seed).run()
     assert result.ok, f"{result.violation}; repeat: hansa sim run {name} --seed {seed}"
-    assert result.committed > 0
+    assert result.committed > 0 or scenario.allow_excess_faults  # with more than f liars nothing is promised
 
 
 @pytest.mark.parametrize(("window", "seed"), [(2, 3), (4, 4)])
@@ -31,9 +31,10 @@ def test_scenario(name: str, seed: int) -> None:
 def test_scenario_with_several_blocks_in_flight(name: str, window: int, seed: int) -> None:
     """Slice 2: what holds with one block in flight holds with two and four."""
     override = f"consensus.window={window}"
-    result = World(load(name, [override]), seed).run()
+    scenario = load(name, [override])
+    result = World(scenario, seed).run()
     assert result.ok, f"{result.violation}; repeat: hansa sim run {name} --seed {seed} --set {override}"
-    assert result.committed > 0
+    assert result.committed > 0 or scenario.allow_excess_faults
 
 
 @pytest.mark.parametrize(

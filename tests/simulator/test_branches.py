@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from simulator.search import branches
 from simulator.search.branches import Reached, listing
 
@@ -21,6 +23,17 @@ def test_go6_what_no_run_takes_is_shown_with_its_line() -> None:
         f"  consensus/quorum.py:1 never leaves the function: {first}",
         f"  consensus/quorum.py:1 never goes to line 3: {first}",
     ]
+
+
+def test_go6_rare_branches_are_still_reached_by_the_runs_made_for_them() -> None:
+    """The whole count takes minutes; what only a scenario made for it reaches is looked at here."""
+    assert branches.unreached() == []
+
+
+@pytest.mark.parametrize("goal", ["recovery: no such condition", "commit: height <= state.tip.height"])
+def test_a_goal_names_one_condition(goal: str) -> None:
+    with pytest.raises(ValueError, match="one is needed"):
+        branches.place_of(goal)
 
 
 def test_the_library_that_counts_is_in_the_test_environment() -> None:

@@ -29,19 +29,16 @@ def test_m37_a_tree_gives_what_each_case_gives_alone() -> None:
     assert len({outcome.events for outcome in found}) == len(found), "they are different histories"
 
 
-def test_a_beginning_that_breaks_fails_all_its_cases() -> None:
+def test_a_beginning_that_breaks_fails_all_its_cases(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is broken before the cases part is reported for each, with the same words as alone."""
-    pairs = tuple(s.Byzantine(t="0s", node=name, behaviour="twins") for name in ("acme", "bolt"))
-    halves = (("acme", "bolt", "corex"), ("acme-twin", "bolt-twin", "delta"))
-    split = s.Partition(t="0s", lasts="2s", groups=halves, name="p")
+    monkeypatch.setattr("simulator.world.CONFIRM_EVENTS_MAX", 900)
+    whole = s.Partition(t="0s", lasts="2s", groups=(("acme", "bolt", "corex", "delta"),), name="p")
     late = [s.Partition(t="3s", lasts="1s", groups=groups, name="q") for groups in ((("acme",), ("*",)), (("*",),))]
-    base = s.Scenario(
-        name="x", duration="4s", workload=(s.Workload(kind="kv", rate="fixed:9"),), allow_excess_faults=True
-    )
-    cases = [msgspec.structs.replace(base, at=(*pairs, split, end)) for end in late]
+    base = s.Scenario(name="x", duration="4s", workload=(s.Workload(kind="kv", rate="fixed:9"),))
+    cases = [msgspec.structs.replace(base, at=(whole, end)) for end in late]
     found = tree.run_all(list(enumerate(cases)), 1)
     assert [(outcome.problem, outcome.height) for outcome in found] == [alone(case)[:2] for case in cases]
-    assert all("agreement" in outcome.problem for outcome in found)
+    assert all("more than 900 events" in outcome.problem for outcome in found)
 
 
 def test_a_process_that_dies_is_a_failure_of_its_cases(monkeypatch: pytest.MonkeyPatch) -> None:
