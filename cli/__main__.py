@@ -56,6 +56,9 @@ class _Lazy(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         if cmd_name not in _GROUPS:
             return None
+        from contracts.frames import make_room
+
+        make_room()  # many commands compile or run contracts
         command = import_module(_GROUPS[cmd_name][0]).command
         if not isinstance(command, click.Command):
             raise TypeError(f"{_GROUPS[cmd_name][0]}.command is no command")

@@ -72,8 +72,11 @@ class ReviewedContract:
         }
 
 
-async def review(client: Client, sources: Mapping[str, bytes]) -> list[ReviewedContract]:
-    """Return what `sources` are after everything accepted so far; raise when they do not compile or fit."""
+async def review(client: Client, sources: Mapping[str, bytes], delay: int | None = None) -> list[ReviewedContract]:
+    """Return what `sources` are after everything accepted so far; raise when they do not compile or fit.
+
+    `delay`: that of a plan still to be proposed; new indexes are built before it begins (L59).
+    """
     from contracts.errors import ContractsError
     from node.core.programs import Programs
 
@@ -81,6 +84,8 @@ async def review(client: Client, sources: Mapping[str, bytes]) -> list[ReviewedC
     verdict = await client.post("v1/contract-reviews", {"contracts": asked})
     if verdict["fault"] is not None:
         raise _refusal(verdict["fault"], sources)
+    if delay is not None:
+        _need_time_for_indexes(verdict, delay)
     history = await client.get("v1/contract-history")
     network = await client.get("v1/network")
     currencies = {item["code"]: int(item["decimals"]) for item in network["currencies"]}
@@ -206,6 +211,22 @@ def agree(language: str, company: str, *, yes: bool) -> None:
 def _authority(code: Code, method: str) -> str:
     known = code.interface.actions.get(method)
     return "" if known is None else known.authority
+
+
+def _need_time_for_indexes(verdict: Mapping[str, Any], delay: int) -> None:
+    rows, most, least = int(verdict["index_rows"]), int(verdict["index_rows_max"]), int(verdict["delay_min"])
+    if rows > most:
+        raise CommandFailed(
+            Exit.REJECTED,
+            f"new indexes over more than {most} stored rows cannot be built before it begins",
+            "index them in a new table, which rows enter as they are written",
+        )
+    if delay < least:
+        raise CommandFailed(
+            Exit.REJECTED,
+            f"new indexes over {rows} stored rows need more blocks than there are before it begins",
+            f"propose it with --delay {least} or more",
+        )
 
 
 def _refusal(fault: Mapping[str, Any], sources: Mapping[str, bytes]) -> CommandFailed:

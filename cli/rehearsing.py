@@ -77,7 +77,7 @@ def tell(found: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> None:
     """Print a rehearsal for a person."""
     abort = found["abort"]
     pairs = [
-        ("outcome", f"{found['outcome']}, after height {found['height']}"),
+        ("outcome", f"{found['outcome']}, after height {found['height']}" + _place(found["earlier"])),
         ("call", f"{found['contract']} v{found['version']}, {found['method']}"),
         ("gas", f"{found['gas_used']} of {found['gas_limit']}"),
     ]
@@ -119,6 +119,10 @@ def tell(found: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> None:
             for item in steps
         ]
         output.table(rows, ["LINE", "GAS>", "STATEMENT", "VALUES"])
+
+
+def _place(earlier: int) -> str:
+    return f" and {earlier} transactions of its block" if earlier else ""
 
 
 def _text(texts: Mapping[str, Sequence[str]], item: Mapping[str, Any]) -> str:

@@ -4,7 +4,7 @@
     company/ID  node/ID  user/ID  nonce/ID  contract/NAME  params  currencies  network
     72632e…                          the key itself, in hexadecimal
 
-Rows are named and decoded by the contracts of the genesis file, compiled here.
+Rows are named and decoded by the contracts of the genesis file and those that votes brought, compiled here.
 """
 
 from __future__ import annotations
@@ -46,6 +46,11 @@ _CODECS: Final[tuple[tuple[bytes, Codec[Any]], ...]] = (
 FORMS: Final = "write it like invoices.Invoice/inv-…, company/ID, user/ID, contract/NAME, params, or in hexadecimal"
 
 
+def names_row(text: str) -> bool:
+    """Tell whether `text` names a row of a contract: its contract must be known to read it."""
+    return _ROW.fullmatch(text) is not None or bool(_HEX.fullmatch(text) and bytes.fromhex(text).startswith(b"t"))
+
+
 def parse_key(text: str, trusted: Trusted) -> bytes:
     """Return the state key that `text` names; refuse what names none."""
     if text in _SINGLE:
@@ -64,6 +69,7 @@ def parse_key(text: str, trusted: Trusted) -> bytes:
 
 def read_value(key: bytes, value: bytes, trusted: Trusted) -> tuple[str, Any]:
     """Return (what it is, content for JSON) of a proven value; bytes in hexadecimal when its form is not known."""
+    from contracts.errors import ContractsError
     from node.api import shapes
 
     if key.startswith(b"t"):
@@ -71,7 +77,14 @@ def read_value(key: bytes, value: bytes, trusted: Trusted) -> tuple[str, Any]:
             for table, schema in interface.tables.items():
                 low, high = interface.table_range(table)
                 if low <= key < high:
-                    fields = interface.decode_row(table, value)
+                    try:
+                        fields = interface.decode_row(table, value)
+                    except ContractsError as error:
+                        raise CommandFailed(
+                            Exit.FINDINGS,
+                            f"the row is proven, and no version of {contract} known here reads it: {error}",
+                            "save the proof again with hansa state get KEY --save FILE; it brings the contracts along",
+                        ) from None
                     return f"{contract}.{table}", shapes.typed(schema.fields, fields, trusted.currencies, trusted.names)
     for prefix, codec in _CODECS:
         if key.startswith(prefix):

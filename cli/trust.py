@@ -17,6 +17,7 @@ from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 
 if TYPE_CHECKING:
+    from cli.client import Client
     from contracts.runtime import Program
     from ledger.block import Header
     from ledger.certificate import CommitCertificate
@@ -43,6 +44,8 @@ class Trusted:
     """Company id -> name, from a directory file beside it whose entries hash to their commitments; may be empty."""
     ends: tuple[EpochEnd, ...] = ()
     """How epochs 0, 1, ... ended, as somebody says: believed as far as the members before vouch for it (P85)."""
+    accepted: tuple[Mapping[str, bytes], ...] = ()
+    """Sources by name that companies accepted after genesis, each hash proven, in the order in which they run (L57)."""
 
     @cached_property
     def members(self) -> tuple[tuple[str, bytes], ...]:
@@ -67,16 +70,21 @@ class Trusted:
 
     @cached_property
     def program(self) -> Program:
-        """Return the contracts of the genesis document, compiled here."""
+        """Return the contracts of the genesis document and those accepted since, compiled here."""
         from contracts.errors import ContractsError
-        from node.app import compile_programs
+        from contracts.runtime import link
+        from node.app import programs_of
 
+        founding = {item.name: item.source for item in self.document.contracts}
         try:
-            return compile_programs(self.document)
+            return link(programs_of(self.document).compiled([founding, *self.accepted]))
         except ContractsError as error:
-            raise CommandFailed(
-                Exit.REJECTED, f"{self.path}: contracts: {error}", "ask the founders for the final genesis file"
-            ) from None
+            step = (
+                "bring this program to the version that the companies run"
+                if self.accepted
+                else ("ask the founders for the final genesis file")
+            )
+            raise CommandFailed(Exit.REJECTED, f"{self.path}: contracts: {error}", step) from None
 
     @cached_property
     def member_set(self) -> MemberSet:
@@ -257,12 +265,76 @@ def with_epochs(trusted: Trusted, content: Mapping[str, Any] | None) -> Trusted:
     return replace(trusted, ends=ends)
 
 
-def proof_document(kind: str, about: bytes, data: bytes, epochs: Sequence[str] = ()) -> dict[str, Any]:
+async def contracts_of(client: Client) -> list[dict[str, Any]]:
+    """Return every contract version that a vote brought, as the node tells it: its source and the proof of its record.
+
+    Nothing of it is believed yet: `with_contracts` checks it, here or where the proof file is read.
+    """
+    from cli.sources import SourceRefused, read_head
+    from ledger.governance.programs import version_key
+
+    told: list[dict[str, Any]] = []
+    for step in (await client.get("v1/contract-history"))["items"]:
+        for item in step["contracts"] if step["active"] and step["active_from"] else ():
+            source = str(item["source"]).encode("utf-8")
+            try:
+                head = read_head(Path(str(item["name"])), source)
+            except SourceRefused as refusal:
+                raise CommandFailed(
+                    Exit.REJECTED, f"the node's contract does not read: {refusal.problem.words()}", "ask another node"
+                ) from None
+            answer = await client.get(f"v1/state/{version_key(head.name, head.version).hex()}", {"proof": "1"})
+            proof = answer.get("proof") or {}
+            told.append(
+                {
+                    "name": head.name,
+                    "version": head.version,
+                    "source": b64encode(source).decode("ascii"),
+                    "proof": proof.get("bytes", ""),
+                    "epochs": list(proof.get("epochs", ())),
+                }
+            )
+    return told
+
+
+def with_contracts(trusted: Trusted, content: Mapping[str, Any] | None) -> Trusted:
+    """Return the same trust with the contract versions beside a proof; a source whose hash is not proven is refused."""
+    from ledger.errors import LedgerError
+    from ledger.genesis import code_id, contract_meta_codec
+    from ledger.governance.programs import version_key
+    from ledger.proof import proven_value
+
+    steps: dict[int, dict[str, bytes]] = {}
+    for item in (content or {}).get("contracts", ()):
+        try:
+            name, version = str(item["name"]), int(item["version"])
+            source = b64decode(str(item["source"]), validate=True)
+            data = b64decode(str(item["proof"]), validate=True)
+            key = version_key(name, version)
+        except (KeyError, TypeError, ValueError, OverflowError):
+            raise CommandFailed(Exit.REJECTED, "the contracts beside the proof are malformed", "ask again") from None
+        record = proven_value(check(with_epochs(trusted, item), data, key).proof)
+        try:
+            meta = None if record is None else contract_meta_codec.decode(record)
+        except LedgerError as error:
+            raise does_not_hold(f"contract {name}: {error}") from None
+        if meta is None or (meta.name, meta.version, meta.code_id) != (name, version, code_id(source)):
+            raise does_not_hold(f"version {version} of contract {name} is not what the ledger names")
+        steps.setdefault(meta.active_from, {})[name] = source
+    return replace(trusted, accepted=tuple(steps[active_from] for active_from in sorted(steps)))
+
+
+def proof_document(
+    kind: str, about: bytes, data: bytes, epochs: Sequence[str] = (), contracts: Sequence[Mapping[str, Any]] = ()
+) -> dict[str, Any]:
     """Return the content of a proof file: what `hansa verify` reads. `kind` is one of `KINDS`.
 
-    `epochs` are the ends of the epochs before that of its certificate, as the node gave them (P85).
+    `epochs` are the ends of the epochs before that of its certificate, as the node gave them (P85); `contracts` are the
+    versions that votes brought, with their own proofs, so that a row can be read (L63).
     """
-    beside = {"epochs": list(epochs)} if epochs else {}
+    beside: dict[str, Any] = {"epochs": list(epochs)} if epochs else {}
+    if contracts:
+        beside["contracts"] = [dict(item) for item in contracts]
     return {
         "schema": PROOF_SCHEMA,
         "kind": kind,

@@ -204,7 +204,9 @@ def on_executed(step: Step, event: Executed) -> None:
     if expected is not None and expected != event.exec_root:
         step.halt(HaltReason.STATE_DIVERGENCE, f"our result of height {event.height} differs from the certified one")
     step.dirty = step.moved = True
-    state.awaited = event.awaited
+    state.awaited, state.due_ms = event.awaited, event.due_ms
+    if event.scheduled:
+        state.scheduled = event.height
     if event.next_epoch is not None:
         decided(step, event.next_epoch)
 

@@ -80,7 +80,7 @@ class ReplicaConfig:
 
     `epoch` is that of the height after the stored tip, `former` the one before it, if the tip is not far from there,
     `coming` the next one, if it is decided. `company_id` lets a learner find itself among the members of a later epoch.
-    `awaited`: as in `Executed`.
+    `awaited`, `due_ms`: as in `Executed`. `scheduled`: the highest stored height in which schedule entries ran.
     """
 
     index: int | None
@@ -95,6 +95,8 @@ class ReplicaConfig:
     fresh_key: bool = False
     """The own key votes from this epoch on. Its journal may be empty; before it signs, the others are asked (P98)."""
     awaited: int = 0
+    due_ms: int = 0
+    scheduled: int = 0
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,13 +151,16 @@ class BlockChecked(Event, frozen=True, kw_only=True):
 class Executed(Event, frozen=True, kw_only=True):
     """`next_epoch`: the member set that this block decided, None in nearly all blocks (P112).
 
-    `awaited`: the first height after this one at which other contracts run, 0 for none (P47).
+    `awaited`: the first height after this one at which other contracts run, 0 for none (P47). `due_ms`: the block time
+    from which entries of schedules are due after this block, 0 for none (L56). `scheduled`: some ran in this block.
     """
 
     height: int
     exec_root: bytes
     next_epoch: EpochSpec | None = None
     awaited: int = 0
+    due_ms: int = 0
+    scheduled: bool = False
 
 
 class Durable(Event, frozen=True, kw_only=True):

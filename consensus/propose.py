@@ -33,21 +33,26 @@ AWAITED_MAX = 1_000
 delay counts the blocks of real work."""
 
 
-def proof_due(state: ReplicaState) -> bool:
+def proof_due(state: ReplicaState, wall: int) -> bool:
     """The last results are not certified yet, are known here, and no transaction will carry them (P47).
 
     An epoch or contracts that are decided begin some heights later, so blocks follow until then on an idle network as
-    well (P112, L59).
+    well (P112, L59). Entries of schedules are due by the clock, whoever else is idle (L56).
     """
-    work = state.tip.work_height
-    if state.work.count == 0 and state.executed >= state.tip.height < _awaited(state):
+    if state.work.count:
+        return False
+    if state.executed >= state.tip.height and (state.tip.height < _awaited(state) or 0 < state.due_ms <= wall):
         return True
-    return state.work.count == 0 and work > state.tip.exec_height and state.executed >= work
+    work = max(state.tip.work_height, state.scheduled)
+    return work > state.tip.exec_height and state.executed >= work
 
 
 def _awaited(state: ReplicaState) -> int:
-    """Return the height up to which blocks follow although nothing waits: that before a decided beginning, or 0."""
-    contracts = state.awaited - 1
+    """Return the height up to which blocks follow although nothing waits, or 0.
+
+    For an epoch the one before it begins; contracts begin in a block, which arms what they run every day (L53).
+    """
+    contracts = state.awaited
     if contracts > state.tip.height + AWAITED_MAX:
         contracts = 0
     return max(last_height(state) or 0, contracts)
@@ -110,7 +115,7 @@ def _fresh(step: Step, height: int) -> None:
         return  # after a restart our results must first reach what the parent certifies (P31)
     if state.tip.height < last_certified(state, parent):
         return  # a repeated parent may know more certificates than we do yet (P30f)
-    proof = proof_due(state) and height == state.tip.height + 1 and step.now >= proof_at(state)
+    proof = proof_due(state, step.wall) and height == state.tip.height + 1 and step.now >= proof_at(state)
     if not proof:
         if parent.block_id == state.barren or unordered(state, height) == 0:
             return

@@ -83,7 +83,7 @@ def initial_state(event: Start) -> ReplicaState:
     if not -1 <= state.me < members.n:
         raise InvariantViolated(f"own index {state.me} is not a member of epoch {members.epoch}")
     state.coming = coming
-    state.awaited = config.awaited
+    state.awaited, state.due_ms, state.scheduled = config.awaited, config.due_ms, config.scheduled
     state.lsn = state.durable = lsn
     state.replayed = bool(event.records)
     state.anchor_due = older or not event.records

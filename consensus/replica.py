@@ -125,8 +125,8 @@ class Replica:
             return self._halted(HaltReason.INVARIANT, str(error))
 
     def why(self, now: int) -> StallView:
-        """Return what this replica waits for (U21)."""
-        return why(self.state, now)
+        """Return what this replica waits for (U21), by the time of day of its last event."""
+        return why(self.state, now, self._step.wall if self._step is not None else 0)
 
     def _start(self, event: AnyEvent) -> list[Effect]:
         if not isinstance(event, Start):

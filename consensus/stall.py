@@ -57,8 +57,8 @@ class StallView:
     members: tuple[MemberView, ...]
 
 
-def why(state: ReplicaState, now: int) -> StallView:
-    """Return what the replica waits for at `now`."""
+def why(state: ReplicaState, now: int, wall: int) -> StallView:
+    """Return what the replica waits for at `now`; `wall` is the time of day then."""
     members = tuple(_member(state, index, now) for index in range(state.members.n))
     reachable = sum(1 for member in members if member.connected or member.own)
     timer = Timer.PROGRESS if state.mode is Mode.NORMAL else Timer.NEW_VIEW
@@ -75,7 +75,7 @@ def why(state: ReplicaState, now: int) -> StallView:
         reachable=reachable,
         primary=leader_of(state),
         in_target_view=sum(1 for peer in state.peers if peer.known_view >= state.view),
-        waiting_for=_waiting_for(state, reachable),
+        waiting_for=_waiting_for(state, reachable, wall),
         silenced=state.silenced,
         slot_reason=slot.reason if slot is not None else "",
         suspecting=state.suspecting or state.censored,
@@ -105,7 +105,7 @@ def _member(state: ReplicaState, index: int, now: int) -> MemberView:
     )
 
 
-def _waiting_for(state: ReplicaState, reachable: int) -> str:
+def _waiting_for(state: ReplicaState, reachable: int, wall: int) -> str:
     if state.mode is Mode.HALTED:
         return "halted"
     if state.mode is Mode.LEARNER:
@@ -122,6 +122,6 @@ def _waiting_for(state: ReplicaState, reachable: int) -> str:
     slot = state.slots.get(state.height + 1)
     if slot is not None and slot.block_id:
         return slot.reason if slot.reason in ("bodies", "execution", "execution_lag") else "votes"
-    if state.work.count or proof_due(state) or state.reproposals:
+    if state.work.count or proof_due(state, wall) or state.reproposals:
         return "execution" if throttled(state) else "proposal"
     return "nothing"

@@ -219,8 +219,9 @@ class ReplicaState:
     O that was asked for. `censored`: a transaction was passed over by the present primary (P132). On top of the block
     `barren` the mempool had nothing to propose. `spoken` holds the COMMITs of views that were left, by height and
     signer, for E6. `coming` is the next epoch, once it is decided (P112), `awaited` the height at which other contracts
-    begin, 0 for none (P47). `replayed`: this life began with a journal. `guests`: connected nodes without a vote, by
-    the index of their link, which is no member's (P37).
+    begin, 0 for none (P47). `due_ms` is the block time from which schedule entries are due after the executed height, 0
+    for none, and `scheduled` the last height in which some ran (L56). `replayed`: this life began with a journal.
+    `guests`: connected nodes without a vote, by the index of their link, which is no member's (P37).
     `unused`: a learner whose own journal is new, so that it may vote from the epoch on that admits it.
     """
 
@@ -245,6 +246,8 @@ class ReplicaState:
     coming: Membership | None = None
     guests: dict[int, None] = field(default_factory=dict)
     awaited: int = 0
+    due_ms: int = 0
+    scheduled: int = 0
     base: int = 0
     tip_last_cert: int = 0
     reproposals: dict[int, bytes] = field(default_factory=dict)

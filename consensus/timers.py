@@ -103,16 +103,18 @@ def update(step: Step) -> None:
 # PROGRESS
 
 
-def progress_kind(state: ReplicaState, leads: bool) -> str:
+def progress_kind(state: ReplicaState, wall: int, leads: bool) -> str:
     """Return what the progress timer would wait for: work, a sign of the primary, or nothing (P65).
 
-    `leads`: the primary of the next height is this replica.
+    `leads`: the primary of the next height is this replica. An idle primary looks at its clock with each STATUS, and
+    it may be behind ours by PRECISION_MS: what is due by the clock becomes work that much later here (L56).
     """
     if state.mode is not NORMAL:
         return NOTHING
     if state.reproposals or any(slot.stage is Stage.ACCEPTED for slot in state.slots.values()):
         return WORK
-    if proof_due(state) or (state.work.count > 0 and not throttled(state)):
+    grace = state.config.params.status_ms + state.config.params.precision_ms
+    if proof_due(state, wall - grace) or (state.work.count > 0 and not throttled(state)):
         return WORK
     return NOTHING if leads else SILENCE
 
@@ -124,7 +126,7 @@ def _silence_deadline(step: Step) -> int:
 
 def _update_progress(step: Step, leads: bool) -> None:
     state = step.state
-    kind = progress_kind(state, leads)
+    kind = progress_kind(state, step.wall, leads)
     if state.suspecting:
         if state.silent_primary or kind == WORK:
             disarm(step, PROGRESS)
@@ -210,7 +212,7 @@ def _propose_at(step: Step) -> int:
         return 0
     if height in state.reproposals:
         return state.pace.hold_until_ns
-    if proof_due(state) and height == state.tip.height + 1:
+    if proof_due(state, step.wall) and height == state.tip.height + 1:
         return max(state.pace.hold_until_ns, proof_at(state))
     parent = parent_of(state, height)
     if parent is None or parent.block_id == state.barren or unordered(state, height) == 0:

@@ -360,14 +360,17 @@ class Program:
         if abort.reason != "schedule" or abort.code != "unknown_method":
             Entry(call.contract, call.method, call.args[0]).park(host, call.args[1], abort.code, abort.reason)
 
+    def is_parked(self, contract: str, schedule: str, key: bytes, host: Host) -> bool:
+        """Tell whether an abort parked this entry."""
+        standing = Entry(contract, schedule, key).standing(host)
+        return standing is not None and bool(standing[1])
+
     def rearm(self, contract: str, schedule: str, key: bytes, host: Host) -> bool:
-        """Let a parked entry run again on the next day with blocks; the order of governance of L55."""
-        entry = Entry(contract, schedule, key)
-        standing = entry.standing(host)
-        if standing is None or not standing[1]:
-            return False
-        entry.arm(host, host.day)
-        return True
+        """Let a parked entry run again in the next block; the order of governance of L55."""
+        parked = self.is_parked(contract, schedule, key, host)
+        if parked:
+            Entry(contract, schedule, key).arm(host, host.day)
+        return parked
 
     def failing_rows(self, contract: str, host: Host, count: int) -> tuple[tuple[str, bytes, int], ...]:
         """Return (table, state key, line) of stored rows that an `invariant each` of this version refuses.

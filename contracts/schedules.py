@@ -27,13 +27,18 @@ _STANDING: Final = b"p"
 _RECORD: Final = msgspec.msgpack.Decoder(tuple[int, str, str])
 
 
-class Store(Protocol):
+class Queue(Protocol):
+    """What reading the queue needs of a host."""
+
+    def scan(self, low: bytes, high: bytes, count: int) -> list[bytes]: ...
+
+
+class Store(Queue, Protocol):
     """What entries need of a host."""
 
     def get(self, key: bytes) -> bytes | None: ...
     def put(self, key: bytes, value: bytes) -> None: ...
     def delete(self, key: bytes) -> None: ...
-    def scan(self, low: bytes, high: bytes, count: int) -> list[bytes]: ...
 
 
 class Entry(NamedTuple):
@@ -49,7 +54,7 @@ class Entry(NamedTuple):
 
     def standing(self, store: Store) -> tuple[int, str, str] | None:
         """Return [day, abort code, reason], or None when no entry stands."""
-        data = store.get(_STANDING + self.name)
+        data = store.get(self.standing_key)
         if data is None:
             return None
         try:
@@ -63,7 +68,7 @@ class Entry(NamedTuple):
         """Put the entry at `day`, wherever it stood before; return how many entries of the queue changed."""
         changed = self.remove(store)
         store.put(self.queue_key(day), ENTRY)
-        store.put(_STANDING + self.name, encode((day, "", "")))
+        store.put(self.standing_key, encode((day, "", "")))
         return changed + 1
 
     def remove(self, store: Store) -> int:
@@ -71,7 +76,7 @@ class Entry(NamedTuple):
         found = self.standing(store)
         if found is None:
             return 0
-        store.delete(_STANDING + self.name)
+        store.delete(self.standing_key)
         if found[1]:
             return 0
         store.delete(self.queue_key(found[0]))
@@ -80,7 +85,11 @@ class Entry(NamedTuple):
     def park(self, store: Store, day: int, code: str, reason: str) -> None:
         """Keep the entry out of the queue with the reason of its abort (L55)."""
         self.remove(store)
-        store.put(_STANDING + self.name, encode((day, code, reason)))
+        store.put(self.standing_key, encode((day, code, reason)))
+
+    @property
+    def standing_key(self) -> bytes:
+        return _STANDING + self.name
 
     def queue_key(self, day: int) -> bytes:
         return _QUEUE + day.to_bytes(4, "big") + self.name
@@ -104,10 +113,16 @@ def next_day(kind: str, day_of_month: int, today: int) -> int | None:
     return None if found is None else day_of(found)
 
 
-def due_entries(store: Store, today: int, count: int) -> tuple[tuple[int, Entry], ...]:
+def due_entries(store: Queue, today: int, count: int) -> tuple[tuple[int, Entry], ...]:
     """Return (day, entry) of at most `count` entries with a day up to today, in the order in which they run (L54)."""
     high = _QUEUE + (today + 1).to_bytes(4, "big")
     return tuple((int.from_bytes(key[1:5], "big"), _entry(key[5:])) for key in store.scan(_QUEUE, high, count))
+
+
+def entries_after(store: Queue, after: bytes, count: int) -> tuple[Entry, ...]:
+    """Return at most `count` entries, waiting or parked, behind the `standing_key` `after`, or the first ones."""
+    low = after + b"\x00" if after else _STANDING
+    return tuple(_entry(key[1:]) for key in store.scan(low, bytes([_STANDING[0] + 1]), count))
 
 
 def _entry(name: bytes) -> Entry:

@@ -110,11 +110,32 @@ class CallLike(Protocol):
 
 
 @runtime_checkable
-class Scheduler(Protocol):
+class Parking(Protocol):
+    """The schedule entries that aborts parked (L55)."""
+
+    def is_parked(self, contract: str, schedule: str, key: bytes, host: BlockHost) -> bool: ...
+    def rearm(self, contract: str, schedule: str, key: bytes, host: BlockHost) -> bool: ...
+
+
+@runtime_checkable
+class Scheduler(Parking, Protocol):
     """The schedules of the contracts that run (L53-L55)."""
 
+    def queued(self, reader: Reader, count: int) -> Sequence[CallLike]:
+        """Return the first `count` entries that wait, whatever their day, in the order of `due`."""
+        ...
+
     def begin(self, host: BlockHost) -> None:
-        """Prepare what begins with this block, if it is the first one of these contracts."""
+        """Prepare what begins with this block, if it is the first one of these contracts, or with a later one."""
+        ...
+
+    @property
+    def building(self) -> bool:
+        """Tell whether `follow` has anything to do."""
+        ...
+
+    def follow(self, before: Reader, host: BlockHost, writes: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Take what the block wrote into the indexes of contracts that begin later; `before` is the state before it."""
         ...
 
     def due(self, host: BlockHost, count: int) -> Sequence[CallLike]:
@@ -145,7 +166,8 @@ class BlockResult:
     """What a block did. `writes` sorted by key, None deletes; `nodes` are tree nodes by path, None deletes.
 
     `next_epoch`: the member set this block decided on, with its first height; None in nearly every block (P112).
-    `next_activation`: the first height after this one at which other contracts run, 0 for none (L59).
+    `next_activation`: the first height after this one at which other contracts run, 0 for none (L59). `scheduled`: how
+    many schedule entries ran. `next_due_ms`: the block time from which the next one is due, 0 for none (L56).
     """
 
     height: int
@@ -157,6 +179,8 @@ class BlockResult:
     exec_root: bytes
     next_epoch: EpochRecord | None = None
     next_activation: int = 0
+    scheduled: int = 0
+    next_due_ms: int = 0
 
 
 def apply_block(
@@ -209,6 +233,7 @@ class BlockExecution:
         "_registered",
         "_runtime",
         "_scheduled",
+        "_utc_offset_min",
         "_view",
         "_windows",
     )
@@ -229,6 +254,7 @@ class BlockExecution:
         self._runtime = runtime.at(view, header.height) if isinstance(runtime, Linker) else runtime
         self._examiner = self._runtime if isinstance(self._runtime, Examiner) else None
         self._next_epoch: EpochRecord | None = None
+        self._utc_offset_min = utc_offset_min
         self._day = day_number(header.time_ms, utc_offset_min)
         self._overlay = Overlay(view)
         self._receipts: list[Receipt] = []
@@ -252,6 +278,8 @@ class BlockExecution:
         receipts = (*self._receipts, *self._scheduled)
         for user_id, window in self._windows.items():
             self._overlay.put(nonce_key(user_id), encode_nonces(window))
+        if isinstance(self._runtime, Scheduler) and self._runtime.building:
+            self._runtime.follow(self._view, BlockHost(self._overlay, self._header, self._day), self._overlay.writes())
         writes = tuple(self._overlay.writes())
         rows = [write for write in writes if not write[0].startswith(INDEX_PREFIX)]
         state_root, nodes = merkle.update(self._view.tree_node, self._view.state_root, rows)
@@ -267,6 +295,8 @@ class BlockExecution:
             exec_root=exec_root(self._view.exec_root, state_root, receipts_hash),
             next_epoch=self._next_epoch,
             next_activation=0 if self._linker is None else self._linker.next_activation(self._overlay, height),
+            scheduled=len(self._scheduled),
+            next_due_ms=next_due_ms(self._overlay, self._runtime, self._utc_offset_min),
         )
 
     def _run_schedules(self) -> tuple[Receipt, ...]:
@@ -344,6 +374,7 @@ class BlockExecution:
         act = Act(
             rows=overlay,
             examiner=self._examiner,
+            entries=_Entries(self._runtime, host) if isinstance(self._runtime, Parking) else None,
             chain_id=header.chain_id,
             parent_id=header.parent_id,
             height=header.height,
@@ -479,6 +510,23 @@ class TransactionHost(BlockHost):
         return context
 
 
+class _Entries:
+    """The schedule entries as a call of governance reaches them (L55)."""
+
+    __slots__ = ("_host", "_parking")
+
+    def __init__(self, parking: Parking, host: BlockHost) -> None:
+        self._parking = parking
+        self._host = host
+
+    def is_parked(self, contract: str, schedule: str, key: bytes) -> bool:
+        return self._parking.is_parked(contract, schedule, key, self._host)
+
+    def rearm(self, contract: str, schedule: str, key: bytes) -> None:
+        if not self._parking.rearm(contract, schedule, key, self._host):
+            raise InvariantViolated(f"the entry of {contract}.{schedule} was parked and is not any more")
+
+
 def day_number(time_ms: int, utc_offset_min: int) -> int:
     """Return the network's local day of a block time: days since 0001-01-01, which is day 0 (contracts L21).
 
@@ -486,6 +534,32 @@ def day_number(time_ms: int, utc_offset_min: int) -> int:
     (719162, 719162, 719163)
     """
     return (time_ms + utc_offset_min * _MINUTE_MS) // _DAY_MS + _EPOCH_DAY
+
+
+def day_begin_ms(day: int, utc_offset_min: int) -> int:
+    """Return the first block time of a local day, the other way round of `day_number`; 1 for days before 1970.
+
+    >>> day_begin_ms(719_163, 480) - day_begin_ms(719_163, 0), day_number(day_begin_ms(739_000, -90), -90)
+    (-28800000, 739000)
+    """
+    return max(1, (day - _EPOCH_DAY) * _DAY_MS - utc_offset_min * _MINUTE_MS)
+
+
+def next_due_ms(reader: Reader, runtime: Runtime, utc_offset_min: int) -> int:
+    """Return the block time from which a schedule entry is due over the state `reader`, 0 when none can run (L56).
+
+    Pure like the rest: every node names the same time, and whoever proposes looks at its clock. Entries of suspended
+    contracts wait for an order, not for a block (L60); those behind `SCHEDULE_SCAN_MAX` of them wait with them, because
+    a block looks no further either.
+    """
+    if not isinstance(runtime, Scheduler):
+        return 0
+    examiner = runtime if isinstance(runtime, Examiner) else None
+    for count in (1, SCHEDULE_SCAN_MAX):
+        for call in runtime.queued(reader, count):
+            if not stopped_by(reader, call.contract, examiner):
+                return day_begin_ms(call.args[1], utc_offset_min)
+    return 0
 
 
 def schedule_id(height: int, contract: str, schedule: str, key: bytes) -> bytes:

@@ -32,7 +32,7 @@ from consensus.effects import Halt, Report, SignatureItem, Silence
 from consensus.events import EpochSpec, Member, Mode, ReplicaConfig
 from consensus.records import Anchor
 from consensus.validate import signing_digest_of
-from contracts.limits import PYTHON_FRAMES
+from contracts.frames import make_room
 from contracts.runtime import Program, link
 from ledger.crypto.ed25519 import SigningKey, verify_strict
 from ledger.crypto.hashing import Tag, signing_digest
@@ -52,7 +52,7 @@ from ledger.registry.lookup import ACTIVE, companies, nodes, read_key, read_node
 from ledger.registry.records import ConsensusKey, members_hash
 from ledger.registry.records import node_id as node_id_of
 from ledger.state import StateView
-from ledger.transition import BlockResult
+from ledger.transition import BlockResult, next_due_ms
 from node.api.limits import Rate, RateSettings
 from node.api.ports import ConsensusStatus, MemberStatus, NotYet
 from node.api.settings import ApiSettings, UnsafeListener
@@ -171,7 +171,7 @@ class Prepared:
 
 def serve(config_file: Path) -> int:
     """Run one node until it is told to stop; return the exit code of the process."""
-    sys.setrecursionlimit(PYTHON_FRAMES)
+    make_room()
     try:
         prepared = prepare(load_config([config_file], os.environ))
     except (StartRefused, *START_ERRORS) as error:
@@ -826,6 +826,8 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
             coming=None if coming is None else epoch_spec(coming),
             fresh_key=own is not None and former is not None and own_key(former, parts) != parts.key.key.public_key,
             awaited=parts.programs.next_activation(view, parts.store.tip.height),
+            due_ms=next_due_ms(view, parts.programs.at(view, parts.store.tip.height + 1), document.utc_offset_min),
+            scheduled=parts.store.scheduled_height(),
         ),
         tip=parts.store.tip,
         tip_certificate=parts.store.tip_certificate,

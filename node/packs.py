@@ -7,12 +7,12 @@ the chain of execution roots up to the header that certifies it all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from contracts.errors import Aborted
 from contracts.interface import Interface
-from finance.audit.pack import PackBody, PackDocument, PackEntry, PackReceipt, PackRow, write
+from finance.audit.pack import PackBody, PackContract, PackDocument, PackEntry, PackReceipt, PackRow, write
 from finance.books import LedgerEvent
 from finance.formats import ReadOptions
 from finance.model import field_map
@@ -22,11 +22,14 @@ from ledger.certificate import CommitCertificate
 from ledger.codec import encode
 from ledger.crypto.fieldtree import build
 from ledger.errors import InvariantViolated
+from ledger.genesis import contract_key
 from ledger.governance.act import GOVERNANCE
 from ledger.governance.follow import EpochEnd
+from ledger.governance.programs import read_source, version_key, versions
 from ledger.merkle import prove
 from ledger.money import CurrencyTable
-from ledger.receipt import ContractEvent
+from ledger.receipt import ContractEvent, receipt_codec
+from ledger.state import StateView
 from node.access.feed import GOVERNANCE_FIELDS, named, readers_of_row
 from node.api.ports import Field, NotYet
 from node.api.shapes import ledger_day
@@ -87,6 +90,7 @@ class PackRoom:
         events = self._events(height)
         first = min((event.height for event in events), default=height)
         documents = await self._documents(owners)
+        receipts = self._receipts(events)
         body = PackBody(
             chain_id=self._chain_id,
             company=self._company,
@@ -97,11 +101,12 @@ class PackRoom:
             base_exec_root=self._results(first - 1)[2],
             links=tuple(self._results(each)[:2] for each in range(first, head.header.exec_height + 1)),
             rows=tuple(rows),
-            receipts=tuple(self._receipts(events)),
-            schemas=tuple(self._schemas()),
+            receipts=tuple(receipts),
+            schemas=tuple(_governance_schemas()),
             documents=tuple(documents),
             journal=tuple(self._journal(events)),
             epochs=tuple((end.header, _certificate(end.certificate), end.members) for end in self._ends[:epoch]),
+            contracts=tuple(contracts_of(view, rows, receipts)),
         )
         return height, write(body, lambda raw: self._sign(epoch, raw))
 
@@ -127,9 +132,7 @@ class PackRoom:
                         continue
                     if self._company not in readers_of_row(schema, fields):
                         continue
-                    proof = prove(view, key)
-                    levels = tuple((level.bitmap, level.siblings) for level in proof.levels)
-                    found.append(PackRow(contract=name, table=table, key=key, proof=(levels, proof.found, proof.other)))
+                    found.append(PackRow(contract=name, table=table, key=key, proof=_proof(view, key)))
                     if table in DOCUMENT_TABLES and fields.get("root"):
                         owners[str(fields["root"])] = (name, table, str(fields["id"]))
         return found, owners
@@ -189,17 +192,6 @@ class PackRoom:
             fields=named(schema, event.event.fields),
         )
 
-    def _schemas(self) -> list[tuple[str, str, tuple[str, ...]]]:
-        found: list[tuple[str, str, tuple[str, ...]]] = []
-        for name, program in self._interfaces.items():
-            for table, schema in program.tables.items():
-                found.append((name, table, tuple(field.name for field in schema.fields)))
-            for event, shape in program.events.items():
-                found.append((name, event, tuple(field.name for field in shape.fields)))
-        for event, fields in GOVERNANCE_FIELDS.items():
-            found.append((GOVERNANCE, event, tuple(field.name for field in fields)))
-        return found
-
     async def _documents(self, owners: Mapping[str, tuple[str, str, str]]) -> list[PackDocument]:
         """Disclose every field of the documents that this node keeps, under the roots that the ledger holds (S81)."""
         kept = [(root, original) for root in sorted(owners) if (original := self._vault.get(bytes.fromhex(root)))]
@@ -230,6 +222,35 @@ class PackRoom:
         if results is None:
             raise InvariantViolated(f"the result of height {height} is missing")
         return results.state_root, results.receipts_root, results.exec_root
+
+
+def contracts_of(view: StateView, rows: Sequence[PackRow], receipts: Sequence[PackReceipt]) -> Iterator[PackContract]:
+    """Yield every contract that a row, or an event of a receipt, needs to be read, with all its versions (L63)."""
+    named = {row.contract for row in rows}
+    for packed in receipts:
+        named |= {event.contract for event in receipt_codec.decode(packed.receipt).events}
+    for name in sorted(named - {GOVERNANCE}):
+        *older, last = versions(view, name)
+        first = older[0].version if older else last.version
+        yield PackContract(
+            name=name,
+            proof=_proof(view, contract_key(name)),
+            source=read_source(view, last),
+            older=tuple((_proof(view, version_key(name, meta.version)), read_source(view, meta)) for meta in older),
+            below=(_proof(view, version_key(name, first - 1)),) if first > 1 else (),
+        )
+
+
+def _proof(view: StateView, key: bytes) -> tuple[Any, ...]:
+    """Return the canonical form of a state proof: presence, or absence."""
+    proof = prove(view, key)
+    return tuple((level.bitmap, level.siblings) for level in proof.levels), proof.found, proof.other
+
+
+def _governance_schemas() -> Iterator[tuple[str, str, tuple[str, ...]]]:
+    """Yield the fields of the events that no contract declares."""
+    for event, fields in GOVERNANCE_FIELDS.items():
+        yield GOVERNANCE, event, tuple(field.name for field in fields)
 
 
 def _certificate(certificate: CommitCertificate) -> tuple[Any, ...]:

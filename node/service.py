@@ -42,7 +42,7 @@ from node.api.ports import (
 )
 from node.api.tokens import TokenStore
 from node.core.effects import SubmitResult
-from node.core.programs import Linked, Programs, Step
+from node.core.programs import Linked, Parked, Programs, Step
 from node.core.rehearsal import Rehearsal, ask, rehearse
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
 from node.documents.vault import Vault
@@ -63,6 +63,8 @@ PLANS_REFUSED_MAX: Final = 4
 """Plans of one submission that are refused after a review; more are left to the block, which refuses them too."""
 PROPOSE_ARGUMENTS: Final = 3
 _GOVERNANCE: Final = GOVERNANCE.encode()
+EARLIER_MAX: Final = 1_000
+"""Transactions of a block that run again before the one that is rehearsed: the loop waits for them, some 0.2 s."""
 FAILING_ROWS_MAX: Final = 200
 """Rows of each table that a review reads: enough to show that an upgrade does not fit what is stored."""
 SUBMISSIONS_KEPT: Final = 20_000
@@ -177,6 +179,12 @@ class Service:
     def steps(self, view: StateView) -> Sequence[Step]:
         return self._programs.steps(view)
 
+    def index_rows(self, view: StateView, sources: Mapping[str, bytes]) -> int:
+        return self._programs.index_rows(view, sources)
+
+    def parked(self, view: StateView, after: bytes, count: int) -> tuple[Sequence[Parked], bytes]:
+        return self._programs.at(view, view.height + 1).parked(view, after, count)
+
     async def review(self, sources: Mapping[str, bytes]) -> Verdict:
         return await self._reviewer.review([step.sources for step in self.steps(self.view())], sources)
 
@@ -199,7 +207,15 @@ class Service:
             return ask(
                 linked, view, body.contract, body.method, body.args, time_ms, self.utc_offset_min, self.currencies
             )
-        return rehearse(linked, view, body, self.chain_id, time_ms, self.utc_offset_min, self.currencies)
+        earlier = self._before(body, view.height + 1)
+        return rehearse(linked, view, body, self.chain_id, time_ms, self.utc_offset_min, self.currencies, earlier)
+
+    def _before(self, body: TxBody, height: int) -> Sequence[Transaction] | None:
+        """Return the transactions before this one in block `height`, or None when it is not among the first there."""
+        block = self.block(height)
+        placed = () if block is None else block.transactions[:EARLIER_MAX]
+        at = next((position for position, tx in enumerate(placed) if tx.body == body), -1)
+        return None if at < 0 else placed[:at]
 
     def event_fields(self, event: ContractEvent, height: int) -> Sequence[Field] | None:
         if event.contract == GOVERNANCE:

@@ -77,6 +77,7 @@ from ledger.governance.records import (  # noqa: E402
     Openings,
     PlannedContract,
     Proposal,
+    RearmSchedule,
     Resume,
     ResumeContract,
     RotateConsensus,
@@ -447,6 +448,7 @@ def governance() -> Vectors:
         "contract": InstallContracts((PlannedContract("notes", b"contract notes version 1", DEK),), 5),
         "suspend_contract": SuspendContract("notes"),
         "resume_contract": ResumeContract("notes"),
+        "rearm_schedule": RearmSchedule("notes", "close", b"\x01key"),
     }
     members = tuple(EpochMember(f"c{i}", f"n{i}", KEYS[i].public_key, i != 3) for i in range(4))
     epochs = (

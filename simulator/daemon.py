@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from consensus.effects import Halt, Report, Silence
@@ -279,7 +279,7 @@ class Daemon:
         self.verifier.reset(world.heap.now)
         self.executor.reset(world.heap.now)
         tip = self.store.blocks[self.store.durable_height]
-        config = world.config_at(self.firm, self.store.view, tip.ref.height)
+        config = replace(world.config_at(self.firm, self.store.view, tip.ref.height), scheduled=self.store.scheduled)
         self._ending = False
         self._electorates = {}
         places = {member.company_id: index for index, member in enumerate(config.epoch.members)}
@@ -707,7 +707,7 @@ class Daemon:
         if incarnation != self.incarnation:
             return
         result = executed.result
-        self.store.executed(executed.view, result.exec_root)
+        self.store.executed(executed.view, result.exec_root, result.scheduled > 0)
         self.world.monitor.executed(self, height, executed)
         self._enqueue(
             nv.BlockExecuted,
@@ -717,6 +717,8 @@ class Daemon:
             receipts=result.receipts,
             next_epoch=None if result.next_epoch is None else epoch_spec(result.next_epoch),
             awaited=result.next_activation,
+            due_ms=result.next_due_ms,
+            scheduled=result.scheduled > 0,
         )
         self._plan_flush()
         self._end_epoch()

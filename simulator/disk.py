@@ -178,6 +178,8 @@ class BlockStoreDisk(Generic[V]):
     def __init__(self, genesis: StoredBlock, view: V) -> None:
         self.blocks: dict[int, StoredBlock] = {0: genesis}
         self.roots: dict[int, bytes] = {0: view.exec_root}
+        self.scheduled = 0
+        """The last height in which schedule entries ran (L56)."""
         self.view = view
         self._durable = StoreImage(0, view)
         self._in_progress: StoreImage[V] | None = None
@@ -191,9 +193,11 @@ class BlockStoreDisk(Generic[V]):
     def busy(self) -> bool:
         return self._in_progress is not None
 
-    def executed(self, view: V, exec_root: bytes) -> None:
+    def executed(self, view: V, exec_root: bytes, scheduled: bool = False) -> None:
         """Take over the state after the next height."""
         self.view = view
+        if scheduled:
+            self.scheduled = view.height
         self.roots[view.height] = exec_root
 
     def begin(self) -> None:
@@ -226,6 +230,7 @@ class BlockStoreDisk(Generic[V]):
     def _fall_back(self) -> None:
         height = self._durable.height
         self.view = self._durable.view
+        self.scheduled = min(self.scheduled, height)
         self.blocks = {h: block for h, block in self.blocks.items() if h <= height}
         self.roots = {h: root for h, root in self.roots.items() if h <= height}
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from contracts.frames import make_room
 from contracts.host import Outcome
 from ledger.block import Header
 from ledger.codec import encode
@@ -50,6 +51,7 @@ class Execution:
     __slots__ = ("_results", "recheck", "runs", "runtime", "share", "utc_offset_min")
 
     def __init__(self, runtime: Runtime | Linker, utc_offset_min: int, *, share: bool, recheck: int) -> None:
+        make_room()
         self.runtime = runtime
         self.utc_offset_min = utc_offset_min
         self.share = share

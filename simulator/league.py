@@ -28,7 +28,6 @@ from ledger.genesis import (
     genesis_block,
     genesis_state,
 )
-from ledger.governance.programs import next_activation
 from ledger.params import Params
 from ledger.registry.epochs import EpochRecord, epoch_at, last_epoch, read_epoch
 from ledger.registry.records import (
@@ -42,6 +41,7 @@ from ledger.registry.records import (
     user_id,
 )
 from ledger.state import MemoryState
+from ledger.transition import Runtime, next_due_ms
 from node.core.epochs import epoch_spec
 from node.core.programs import Programs
 from simulator.disk import StoredBlock
@@ -125,9 +125,14 @@ class League:
             company_id=company,
             former=None if before is None else epoch_spec(before),
             coming=epoch_spec(last) if last.epoch > now.epoch else None,
-            awaited=next_activation(view, height),
+            awaited=self.runtime.next_activation(view, height) if isinstance(self.runtime, Programs) else 0,
+            due_ms=next_due_ms(view, self.runtime_at(view, height + 1), self.document.utc_offset_min),
             fresh_key=member is not None and before is not None and _key_in(before, company) != member.consensus_key,
         )
+
+    def runtime_at(self, view: MemoryState, height: int) -> Runtime:
+        """Return what runs in a block of `height` over `view`."""
+        return self.runtime.at(view, height) if isinstance(self.runtime, Programs) else self.runtime
 
     @property
     def keys(self) -> tuple[bytes, ...]:

@@ -403,8 +403,11 @@ class World:
                 views[state.view] = views.get(state.view, 0) + 1
             elif state.mode is not Mode.CHANGING and daemon.voting and not (daemon.silenced or daemon.damaged):
                 return f"{daemon.name} is {state.mode.name}"
-            if state.tip.work_height > state.tip.exec_height:
-                return f"{daemon.name} has results of height {state.tip.work_height} that no header certifies (LV6)"
+            work = max(state.tip.work_height, state.scheduled)
+            if work > state.tip.exec_height:
+                return f"{daemon.name} has results of height {work} that no header certifies (LV6)"
+            if 0 < state.due_ms <= daemon.clock.wall_ms(self.heap.now):
+                return f"{daemon.name} knows schedule entries that are due since {state.due_ms} ms (L56)"
         if len(heights) > 1:
             return f"executed heights differ: {sorted(heights)}"
         together = max(views.values(), default=0)

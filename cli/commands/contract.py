@@ -223,7 +223,7 @@ def propose(
     language = lang or chosen()
 
     async def look(client: Client) -> dict[str, Any]:
-        return {"plan": None, "items": [one.as_json(language) for one in await planning.review(client, sources)]}
+        return {"plan": None, "items": [one.as_json(language) for one in await planning.review(client, sources, delay)]}
 
     found = run(look, session)
     if session.talks:
@@ -279,42 +279,122 @@ def reject(session: Session, plan: str, lang: str | None, people: tuple[str, ...
     _vote(session, run(look, session), False, language, people)
 
 
-@command.command()
-@click.argument("name")
-@_expires
-@_lang
-@_yes
-@_people
-@command_options
-def suspend(session: Session, name: str, open_for: int, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
+def _order(verb: str, help_text: str) -> None:
+    """Add a command that proposes an order about one contract: `suspend` or `resume` (L60)."""
+
+    @command.command(verb, help=help_text)
+    @click.argument("name")
+    @_expires
+    @_lang
+    @_yes
+    @_people
+    @command_options
+    def order(session: Session, name: str, open_for: int, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
+        from ledger.codec import encode
+        from ledger.governance.records import ResumeContract, SuspendContract
+
+        payload = encode(SuspendContract(name) if verb == "suspend" else ResumeContract(name))
+        _propose_order(session, f"{verb}_contract", payload, {"name": name}, open_for, lang, yes, people)
+
+
+_order(
+    "suspend",
     """Propose that calls of contract NAME are refused until it is resumed; hansa contract approve NAME agrees.
 
     \b
     hansa contract suspend late_fee
-    """
-    from ledger.codec import encode
-    from ledger.governance.records import SuspendContract
+    """,
+)
+_order(
+    "resume",
+    """Propose that a suspended contract NAME is carried out again.
 
-    _stop_or_go(session, "suspend", encode(SuspendContract(name)), name, open_for, lang, yes, people)
+    \b
+    hansa contract resume late_fee
+    """,
+)
+
+
+@command.command()
+@click.argument("name", required=False)
+@command_options
+def parked(session: Session, name: str | None) -> None:
+    """List what schedules left undone because it ended with an error; hansa contract rearm lets it run again.
+
+    \b
+    hansa contract parked
+    hansa contract parked late_fee
+    """
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get("v1/parked-entries")
+
+    found = run(work, session)
+    items = [item for item in found["items"] if name in (None, item["contract"])]
+    rows = [
+        [
+            item["contract"],
+            item["schedule"],
+            item["key"] or "-",
+            ""
+            if item["row"] is None
+            else ", ".join(f"{key} {_shown(value)}" for key, value in item["row"]["key"].items()),
+            item["date"],
+            f"{item['code']} {item['reason']}".strip(),
+        ]
+        for item in items
+    ]
+    headings = ["CONTRACT", "SCHEDULE", "ENTRY", "ROW", "DATE", "ERROR"]
+    output.emit({**found, "items": items}, session.output, rows, headings)
 
 
 @command.command()
 @click.argument("name")
+@click.argument("schedule")
+@click.argument("entry", required=False)
 @_expires
 @_lang
 @_yes
 @_people
 @command_options
-def resume(session: Session, name: str, open_for: int, lang: str | None, yes: bool, people: tuple[str, ...]) -> None:
-    """Propose that a suspended contract NAME is carried out again.
+def rearm(
+    session: Session,
+    name: str,
+    schedule: str,
+    entry: str | None,
+    open_for: int,
+    lang: str | None,
+    yes: bool,
+    people: tuple[str, ...],
+) -> None:
+    """Propose that SCHEDULE of contract NAME runs again for a parked ENTRY; the first digits of an entry are enough.
+
+    ENTRY is left out when only one of this schedule is parked. It runs in the block after the vote.
 
     \b
-    hansa contract resume late_fee
+    hansa contract rearm late_fee charge
     """
     from ledger.codec import encode
-    from ledger.governance.records import ResumeContract
+    from ledger.governance.records import RearmSchedule
 
-    _stop_or_go(session, "resume", encode(ResumeContract(name)), name, open_for, lang, yes, people)
+    async def look(client: Client) -> dict[str, Any]:
+        items = (await client.get("v1/parked-entries"))["items"]
+        fitting = [item for item in items if (item["contract"], item["schedule"]) == (name, schedule)]
+        exact = [item for item in fitting if item["key"].startswith((entry or "").lower())]
+        if len(exact) != 1:
+            raise CommandFailed(
+                Exit.NOT_FOUND,
+                f"{len(exact)} parked entries of {name}.{schedule} fit"
+                if exact
+                else f"no such entry of {name}.{schedule}",
+                "hansa contract parked lists them",
+            )
+        found: dict[str, Any] = exact[0]
+        return found
+
+    payload = encode(RearmSchedule(name, schedule, bytes.fromhex(run(look, session)["key"])))
+    about = {"name": name, "schedule": schedule}
+    _propose_order(session, "rearm_schedule", payload, about, open_for, lang, yes, people)
 
 
 @command.command()
@@ -456,8 +536,8 @@ def _tell_plan(found: Mapping[str, Any], language: str) -> None:
     plan = found["plan"]
     planning.tell(found["items"], language)
     if plan is not None and plan["kind"] != "contract":
-        kind = plan["kind"].removesuffix("_contract")
-        click.echo(words(language, "review")[kind].format(name=plan["contracts"][0]["name"]))
+        verb = plan["kind"].partition("_")[0]
+        click.echo(words(language, "review")[verb].format(**plan["contracts"][0]))
     if plan is not None:
         click.echo(planning.votes(plan, language))
 
@@ -469,20 +549,21 @@ def _show_review(session: Session, found: dict[str, Any], language: str) -> None
     output.one(found, session.output, [], "" if found["plan"] is None else found["plan"]["id"])
 
 
-def _stop_or_go(
+def _propose_order(
     session: Session,
-    verb: str,
+    kind: str,
     payload: bytes,
-    name: str,
+    about: Mapping[str, str],
     open_for: int,
     lang: str | None,
     yes: bool,
     people: tuple[str, ...],
 ) -> None:
+    """Say in words what the order `kind` about these names does, and propose it."""
     language = lang or chosen()
     if session.talks:
-        click.echo(words(language, "review")[verb].format(name=name))
-    _propose(session, f"{verb}_contract", payload, open_for, language, yes, people, {"plan": None, "items": []})
+        click.echo(words(language, "review")[kind.partition("_")[0]].format(**about))
+    _propose(session, kind, payload, open_for, language, yes, people, {"plan": None, "items": []})
 
 
 def _propose(

@@ -43,12 +43,14 @@ def get(session: Session, key: str, genesis: str | None, save: str | None) -> No
     from ledger.proof import proven_value
 
     trusted = trust.require(genesis, session.profile.home)
-    wanted = statekeys.parse_key(key, trusted)
 
-    async def work(client: Client) -> dict[str, Any]:
-        return await client.get(f"v1/state/{wanted.hex()}", {"proof": "1"})
+    async def work(client: Client) -> tuple[trust.Trusted, bytes, dict[str, Any], list[dict[str, Any]]]:
+        contracts = await trust.contracts_of(client) if statekeys.names_row(key) else []
+        knowing = trust.with_contracts(trusted, {"contracts": contracts})
+        wanted = statekeys.parse_key(key, knowing)
+        return knowing, wanted, await client.get(f"v1/state/{wanted.hex()}", {"proof": "1"}), contracts
 
-    answer = run(work, session)
+    trusted, wanted, answer, contracts = run(work, session)
     data = trust.proof_bytes(answer.get("proof"))
     if data is None:
         raise CommandFailed(
@@ -59,7 +61,7 @@ def get(session: Session, key: str, genesis: str | None, save: str | None) -> No
     trusted = trust.with_epochs(trusted, answer["proof"])
     checked = trust.check(trusted, data, wanted)
     if save:
-        document = trust.proof_document("state", wanted, data, answer["proof"].get("epochs", ()))
+        document = trust.proof_document("state", wanted, data, answer["proof"].get("epochs", ()), contracts)
         place.write_file(Path(save), json.dumps(document).encode() + b"\n")
     value = proven_value(checked.proof)
     what, content = ("nothing", None) if value is None else statekeys.read_value(wanted, value, trusted)

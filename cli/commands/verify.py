@@ -56,6 +56,7 @@ def command(file: str, genesis: str | None, home: str | None, form: str) -> None
         if not checked.proof.state:
             raise _other(file)
         value = proven_value(checked.proof)
+        trusted = trust.with_contracts(trusted, json.loads(raw))
         what, content = ("nothing", None) if value is None else statekeys.read_value(about, value, trusted)
         document |= {"present": value is not None, "what": what, "value": content}
         pairs = [

@@ -14,9 +14,9 @@ from typing import Any, Final
 from ledger.codec import encode
 
 MAGIC: Final = b"HANSAPACK1\n"
-PACK_VERSION: Final = 1
-PACK_VERSION_EPOCHS: Final = 2
-"""The same with the ends of epochs behind the journal, once the founding members are not the ones who sign."""
+PACK_VERSION: Final = 3
+"""Rows and events are read by the sources of their contracts, which the state proves. Versions 1 and 2, which the
+verifier still reads, named the fields themselves; 1 had no ends of epochs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,8 +66,27 @@ class PackEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PackContract:
+    """A contract of the pack with all its versions: what its rows and events mean at each height (L57, L63).
+
+    `proof` shows the record of the last version, whose source is `source`; `older` are (proof, source) of all versions
+    before it, ascending. `below` is empty, or the proof that there is no version before the first of these: a contract
+    that came by vote may begin with any number.
+    """
+
+    name: str
+    proof: tuple[Any, ...]
+    source: bytes
+    older: tuple[tuple[tuple[Any, ...], bytes], ...]
+    below: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PackBody:
-    """The whole content; `links` are (state root, receipts root) of `first_height` to the head's exec_height."""
+    """The whole content; `links` are (state root, receipts root) of `first_height` to the head's exec_height.
+
+    `schemas` are field names of what no contract declares: the events of governance.
+    """
 
     chain_id: bytes
     company: str
@@ -84,14 +103,15 @@ class PackBody:
     journal: tuple[PackEntry, ...]
     epochs: tuple[tuple[bytes, tuple[Any, ...], tuple[tuple[str, bytes, bool], ...]], ...] = ()
     """How each epoch before that of the head ended: (last header, certificate, next members)."""
+    contracts: tuple[PackContract, ...] = ()
+    """Every contract of which there is a row or an event."""
 
 
 def write(body: PackBody, sign: Callable[[bytes], bytes]) -> bytes:
     """Return the bytes of the pack; `sign` signs the body with the company's consensus key, domain `bundle`."""
-    epochs = [body.epochs] if body.epochs else []
     raw = encode(
         [
-            PACK_VERSION_EPOCHS if epochs else PACK_VERSION,
+            PACK_VERSION,
             body.chain_id,
             body.company,
             body.names,
@@ -104,7 +124,8 @@ def write(body: PackBody, sign: Callable[[bytes], bytes]) -> bytes:
             body.schemas,
             [(item.contract, item.table, item.owner, item.count, item.fields) for item in body.documents],
             [(entry.voucher, entry.date, entry.cursor, entry.reverses, entry.lines) for entry in body.journal],
-            *epochs,
+            body.epochs,
+            [(item.name, item.proof, item.source, item.older, item.below) for item in body.contracts],
         ]
     )
     return MAGIC + encode([raw, body.company, sign(raw)])

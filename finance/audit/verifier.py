@@ -5,8 +5,10 @@
 Everything is computed again from the bytes of the pack and from one thing the auditor must trust, the genesis file:
 the chain id and the founding members come from it, the last header of each epoch vouches for the members of the next
 one, the members' signatures make the head header certain, the header's execution root makes every result certain by a
-chain of hashes, and each line shows its own path. Any failure ends with exit code 10 and one sentence that names the
-line, the field and the reason. Written from the public description of the bytes (docs/wire-and-disk.md), not from the
+chain of hashes, and each line shows its own path. What a row or an event means stands in the source of its contract:
+the state names the hash of every version and the height from which it ran, so an event is read by the version of its
+height. Any failure ends with exit code 10 and one sentence that names the line, the field and the reason. Written from
+the public description of the bytes and of the language (docs/wire-and-disk.md, docs/contract-language.md), not from the
 ledger's source.
 """
 
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from hashlib import sha256
 from itertools import combinations, product
@@ -35,6 +38,7 @@ SMALL_Y = (
     55188659117513257062467267217118295137698188065244968500265048394206261417927,
     2707385501144840649318225287225658788936804267575313519463743609750303402022,
 )
+WORDS = re.compile(r'#[^\n]*|"(?:\\.|[^"\\\n])*"|[A-Za-z0-9_]+|\n[ ]*|[^ \n]')
 EXIT_FAILED, EXIT_USAGE = 10, 2
 
 
@@ -144,6 +148,71 @@ def state_root(key: bytes, proof: list[Any]) -> tuple[bytes | None, bytes | None
     return (tagged("state/empty") if top is None else top), (found[0] if found else None)
 
 
+def logical_lines(source: bytes) -> list[tuple[int, list[str]]]:
+    """Return (indentation, words) of a contract: a line goes on while a bracket is open, and after a comma."""
+    lines: list[tuple[int, list[str]]] = [(0, [])]
+    depth = 0
+    for word in WORDS.findall(source.decode("ascii")):
+        words = lines[-1][1]
+        if word[0] == "\n":
+            if not words:
+                lines[-1] = (len(word) - 1, words)
+            elif not depth and words[-1] != ",":
+                lines.append((len(word) - 1, []))
+        elif word[0] != "#":
+            depth += (word in "([{") - (word in ")]}")
+            words.append(word)
+    return [line for line in lines if line[1]]
+
+
+def field_names(words: list[str]) -> list[str]:
+    """Return the names of `name: type, name: type`; a type may hold commas in brackets."""
+    names: list[str] = []
+    depth, fresh = 0, True
+    for at, word in enumerate(words):
+        if fresh and words[at + 1 : at + 2] == [":"]:
+            names.append(word)
+        depth += (word in "([{") - (word in ")]}")
+        fresh = word == "," and not depth
+    return names
+
+
+def declared(source: bytes) -> dict[str, list[str]]:
+    """Return the fields of every table and event of a contract, in the order in which they are stored."""
+    found: dict[str, list[str]] = {}
+    name = ""
+    for indent, words in logical_lines(source):
+        if indent == 0:
+            name = words[1] if words[0] in ("table", "event") else ""
+            if name:  # table T key a: int:  table T key (a: int, b: int):  event E: a: int
+                found[name] = field_names(words[4:] if words[3:4] == ["("] else words[3:])
+        elif name and (words[1:2] == [":"] or words[0] not in ("index", "readers")):
+            found[name] += field_names(words)
+    return found
+
+
+class Contract:
+    """A contract with its proven versions, ascending by the height from which each ran."""
+
+    def __init__(self, name: str, first: int) -> None:
+        self.name = name
+        self.first = first
+        self.versions: list[tuple[int, dict[str, list[str]]]] = []
+
+    def event(self, name: str, height: int) -> list[str] | None:
+        """Return the fields of an event as the version of its height declares them."""
+        begun = [fields for active_from, fields in self.versions if active_from <= height]
+        return begun[-1].get(name) if begun else None
+
+    def row(self, table: str, layout: int) -> list[str] | None:
+        """Return the fields of a row; its layout counts the versions that gave the table more fields."""
+        layouts: list[list[str]] = []
+        for _, fields in self.versions:
+            if table in fields and (not layouts or len(fields[table]) > len(layouts[-1])):
+                layouts.append(fields[table])
+        return layouts[layout - 1] if 0 < layout <= len(layouts) else None
+
+
 class Network:
     """What the genesis file says: chain id, and the members by index with their consensus keys."""
 
@@ -158,6 +227,7 @@ class Network:
             (node[1], node[3][0][0]) for node in document[8] if node[2] == "member" and node[6] == "active"
         )
         self.params_hash = tagged("params", pack(document[5]))
+        self.sources = dict(document[11])
         self.signers: list[str] = []
         self.held: set[tuple[str, bytes]] = set()
         self._seat(0, [[company, key, True] for company, key in members])
@@ -226,11 +296,13 @@ class Pack:
             raise Failure("pack", "envelope", "does not have the three parts body, company, signature")
         self.raw, self.signer, self.signature = outer
         body = unpack(self.raw, "pack", "body")
-        if not isinstance(body, list) or (body[0], len(body)) not in ((1, 13), (2, 14)):
-            raise Failure("pack", "version", "is neither version 1 nor 2 of the pack format")
+        if not isinstance(body, list) or (body[0], len(body)) not in ((1, 13), (2, 14), (3, 15)):
+            raise Failure("pack", "version", "is none of the versions 1 to 3 of the pack format")
         (_, self.chain_id, self.company, self.names, self.head, self.first, self.base, self.links) = body[:8]
         (self.rows, self.receipts, self.schemas, self.documents, self.journal) = body[8:13]
         self.ends = body[13] if len(body) > 13 else []
+        self.sources = body[14] if len(body) > 14 else None
+        self.contracts: dict[str, Contract] = {}
         self.proven_rows: dict[tuple[str, str, str], dict[str, Any]] = {}
         self.proven_height = 0
 
@@ -242,6 +314,7 @@ class Pack:
         network.follow(self.ends)
         height, root = self._head(network)
         receipts_roots, top = self._links(height, root)
+        self._contracts(network, top)
         rows = self._rows(top)
         events = self._receipts(receipts_roots)
         self.proven_rows, self.proven_height = rows, height
@@ -281,6 +354,29 @@ class Pack:
             raise Failure("results", "links", f"do not give the execution root certified at height {height}")
         return roots, top
 
+    def _contracts(self, network: Network, top: bytes) -> None:
+        """Believe a source when the state holds its hash, and a list of versions when none is left out."""
+        for name, proof, source, older, below in self.sources or ():
+            line = f"contract {name}"
+            if name in self.contracts:
+                raise Failure(line, "name", "stands there twice")
+            record = _record(line, b"c" + name.encode("ascii"), proof, top)
+            last = record[1] if record else 0
+            contract = self.contracts[name] = Contract(name, last - len(older))
+            for version, (shown, text) in enumerate([*older, (None, source)], start=contract.first):
+                where = f"{line} version {version}"
+                found = record if shown is None else _record(where, _version_key(name, version), shown, top)
+                if not found or found[:2] != [name, version] or found[3] != tagged("contract", text):
+                    raise Failure(where, "source", "is not the one that the state names")
+                if contract.versions and found[5] <= contract.versions[-1][0]:
+                    raise Failure(where, "height", "is not above that of the version before")
+                contract.versions.append((found[5], declared(text)))
+            if name in network.sources:
+                if (older[0][1] if older else source) != network.sources[name]:
+                    raise Failure(line, "versions", "do not begin with the source in the genesis file")
+            elif contract.first > 1 and _record(line, _version_key(name, contract.first - 1), below[0], top):
+                raise Failure(line, "versions", f"do not begin with the first one, which is below {contract.first}")
+
     def _rows(self, top: bytes) -> dict[tuple[str, str, str], dict[str, Any]]:
         rows: dict[tuple[str, str, str], dict[str, Any]] = {}
         for number, (contract, table, key, proof) in enumerate(self.rows, start=1):
@@ -296,7 +392,7 @@ class Pack:
             if value is None:
                 continue
             decoded = unpack(value, line, "value")
-            names = self._names(line, contract, table)
+            names = self._names(line, contract, table, layout=decoded[0])
             if len(names) != len(decoded) - 1:
                 raise Failure(line, "schema", "has another number of fields than the row")
             fields = dict(zip(names, decoded[1:], strict=True))
@@ -313,7 +409,7 @@ class Pack:
                 raise Failure(line, "proof", "does not lead to the certified receipts root")
             receipt = unpack(raw, line, "receipt")
             for position, (contract, name, values) in enumerate(receipt[7]):
-                names = self._names(line, contract, name)
+                names = self._names(line, contract, name, height=height)
                 if len(names) != len(values):
                     raise Failure(line, "schema", f"event {name} has another number of fields")
                 cursor = f"{height}.{index}.{position}"
@@ -367,11 +463,30 @@ class Pack:
         if not any(signature_holds(key, self.signature, digest) for key in keys):
             raise Failure("pack", "signature", "does not verify: something that no proof covers was changed")
 
-    def _names(self, line: str, contract: str, name: str) -> list[str]:
+    def _names(self, line: str, contract: str, name: str, *, layout: int = 0, height: int = 0) -> list[str]:
+        """Return the fields of a row with this layout, or of an event of this height."""
+        if self.sources is not None and contract != "governance":
+            known = self.contracts.get(contract)
+            found = None if known is None else known.row(name, layout) if layout else known.event(name, height)
+            if found is None:
+                raise Failure(line, "schema", f"no proven source of {contract} declares {name} of this line")
+            return found
         for owner, schema, names in self.schemas:
             if owner == contract and schema == name:
                 return list(names)
         raise Failure(line, "schema", f"{contract}.{name} is not described in the pack")
+
+
+def _version_key(name: str, version: int) -> bytes:
+    return b"c/version/" + name.encode("ascii") + b"/" + version.to_bytes(4, "big")
+
+
+def _record(line: str, key: bytes, proof: list[Any], top: bytes) -> list[Any]:
+    """Return the record of a contract version that the state proves, or an empty list when it proves that none is."""
+    root, value = state_root(key, proof)
+    if root != top:
+        raise Failure(line, "proof", "does not lead to the certified state root")
+    return list(unpack(value, line, "record")) if value is not None else []
 
 
 def _amounts(fields: dict[str, Any]) -> set[tuple[str, int]]:

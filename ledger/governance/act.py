@@ -15,7 +15,7 @@ import msgspec
 from ledger.codec import Codec, encode
 from ledger.errors import InvariantViolated
 from ledger.genesis import NETWORK_KEY, PARAMS_KEY
-from ledger.governance.programs import Examiner
+from ledger.governance.programs import Entries, Examiner
 from ledger.governance.records import Rows
 from ledger.governance.refusal import need
 from ledger.params import Params
@@ -62,6 +62,7 @@ EVENTS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     ),
     "ContractSuspended": (("name", "text"),),
     "ContractResumed": (("name", "text"),),
+    "ScheduleRearmed": (("name", "text"), ("schedule", "text"), ("key", "bytes")),
 }
 """Contract events of governance and their fields; `party` is a company id. All members may read all of them."""
 
@@ -75,6 +76,7 @@ class Act:
 
     rows: Rows
     examiner: Examiner | None
+    entries: Entries | None
     chain_id: bytes
     parent_id: bytes
     height: int
@@ -111,7 +113,7 @@ class Act:
 
     @property
     def params(self) -> Params:
-        return _params_codec.decode(_row(self.rows, PARAMS_KEY))
+        return read_params(self.rows)
 
     @property
     def production(self) -> bool:
@@ -122,6 +124,11 @@ def registry_moved(rows: Rows, epoch: int | None = None) -> None:
     """Count a change of the registry (S21) and, when one was decided, name the last epoch."""
     before = read_registry(rows)
     rows.put(REGISTRY_KEY, encode(RegistryState(before.version + 1, before.epoch if epoch is None else epoch)))
+
+
+def read_params(rows: Getter) -> Params:
+    """Return the parameters of the network."""
+    return _params_codec.decode(_row(rows, PARAMS_KEY))
 
 
 def is_production(rows: Getter) -> bool:

@@ -45,6 +45,7 @@ from ledger.governance.records import (
     Leave,
     Openings,
     Proposal,
+    RearmSchedule,
     Resume,
     ResumeContract,
     RotateConsensus,
@@ -361,6 +362,8 @@ def _check(act: Act, asked: object) -> None:
             plans.check_suspend_contract(act, asked)
         case ResumeContract():
             plans.check_resume_contract(act, asked)
+        case RearmSchedule():
+            plans.check_rearm_schedule(act, asked)
 
 
 def _apply(act: Act, proposal: Proposal, found: Tally | None) -> None:
@@ -389,6 +392,8 @@ def _apply(act: Act, proposal: Proposal, found: Tally | None) -> None:
             plans.apply_suspend_contract(act, proposal, asked)
         case ResumeContract():
             plans.apply_resume_contract(act, asked)
+        case RearmSchedule():
+            plans.apply_rearm_schedule(act, asked)
 
 
 def _open_proposal(act: Act, proposal_id: bytes) -> Proposal:

@@ -7,17 +7,20 @@ votes; an IR hash that differs from the one that was voted on, or a program that
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Final
 
 from ledger.codec import encode
 from ledger.genesis import CONTRACT_LANGUAGE, ContractMeta, code_id, contract_key
-from ledger.governance.act import Act
+from ledger.governance.act import Act, read_params
 from ledger.governance.network import activation_height
 from ledger.governance.programs import (
     CONTRACTS_MAX,
+    INDEX_ROWS_MAX,
     SOURCE_BYTES_MAX,
     VERSIONS_MAX,
+    Entries,
     Examined,
     Lineage,
     Stop,
@@ -25,6 +28,7 @@ from ledger.governance.programs import (
     code_key,
     contract_at,
     contract_names,
+    index_blocks,
     is_stopped,
     stop_key,
     stored_source,
@@ -35,13 +39,14 @@ from ledger.governance.records import (
     ContractPlan,
     InstallContracts,
     Proposal,
+    RearmSchedule,
     ResumeContract,
     SuspendContract,
     plan_codec,
 )
 from ledger.governance.refusal import Refused, need, short
 from ledger.ids import HASH_BYTES
-from ledger.registry.lookup import ACTIVE
+from ledger.registry.lookup import ACTIVE, Getter
 from ledger.transaction import RESERVED_CONTRACTS
 
 CONTRACTS_PER_PLAN: Final = 8
@@ -91,6 +96,7 @@ def apply_contracts(act: Act, proposal: Proposal) -> None:
     # After every plan that was accepted earlier, and at a height of its own: a source runs with what it was examined.
     active_from = max(activation_height(act) + plan.delay_heights, *(height + 1 for height in waiting), 0)
     examined = _examine(act, plan, active_from)
+    _need_time_for_indexes(act, tuple(examined.values()), active_from)
     for name, code, ir_hash in plan.contracts:
         found = examined[name]
         meta = ContractMeta(name, found.version, CONTRACT_LANGUAGE, code, ir_hash, active_from, ACTIVE)
@@ -99,6 +105,33 @@ def apply_contracts(act: Act, proposal: Proposal) -> None:
         act.put(version_key(name, found.version), meta)
         act.put(contract_key(name), meta)
         act.emit("ContractAccepted", name, found.version, code, ir_hash, active_from)
+
+
+def _need_time_for_indexes(act: Act, examined: Sequence[Examined], active_from: int) -> None:
+    """Refuse a plan whose new indexes cannot be built, a part in each block, before it begins (L59)."""
+    rows = 0
+    for item in examined:
+        for low, high in item.indexed:
+            rows += len(act.rows.scan(low, high, INDEX_ROWS_MAX + 1))
+    need(
+        rows <= INDEX_ROWS_MAX,
+        "refused_by_engine",
+        "L59",
+        f"new indexes over more than {INDEX_ROWS_MAX} rows; index them in a new table",
+    )
+    missing = index_blocks(rows) - (active_from - act.height - 1)
+    need(
+        missing <= 0,
+        "refused_by_engine",
+        "L59",
+        f"indexes over {rows} rows need {index_blocks(rows)} blocks; propose it with {missing} more of delay",
+    )
+
+
+def delay_for_indexes(rows: Getter, count: int) -> int:
+    """Return the least delay of a plan that brings indexes over `count` rows; without one it has L + W blocks."""
+    params = read_params(rows)
+    return max(0, index_blocks(count) - params.exec_lag - params.window)
 
 
 def check_suspend_contract(act: Act, payload: SuspendContract) -> None:
@@ -126,6 +159,25 @@ def apply_resume_contract(act: Act, payload: ResumeContract) -> None:
     check_resume_contract(act, payload)
     act.rows.delete(stop_key(payload.name))
     act.emit("ContractResumed", payload.name)
+
+
+def check_rearm_schedule(act: Act, payload: RearmSchedule) -> Entries:
+    """Return the entries of this block; one of them is parked as the order says."""
+    _need_contract(act, payload.contract)
+    named = f"{short(payload.contract)}.{short(payload.schedule)}"
+    # A zero byte ends a name in the keys of entries; names of the language have none.
+    clean = payload.schedule.isascii() and "\x00" not in payload.schedule
+    parked = (
+        clean and act.entries is not None and act.entries.is_parked(payload.contract, payload.schedule, payload.key)
+    )
+    if act.entries is None or not parked:
+        raise Refused("not_found", "L55", f"no entry of {named} is parked with this key; list those that are")
+    return act.entries
+
+
+def apply_rearm_schedule(act: Act, payload: RearmSchedule) -> None:
+    check_rearm_schedule(act, payload).rearm(payload.contract, payload.schedule, payload.key)
+    act.emit("ScheduleRearmed", payload.contract, payload.schedule, payload.key)
 
 
 def _examine(act: Act, plan: ContractPlan, active_from: int) -> dict[str, Examined]:

@@ -29,6 +29,10 @@ SOURCE_BYTES_MAX: Final = 64 * 1024
 """As in the language (contracts section 16)."""
 CONTRACTS_MAX: Final = 256
 """Contracts of a network; all of them are compiled and linked together."""
+INDEX_ROWS_PER_BLOCK: Final = 2_000
+"""Rows of a new index that one block before its contract begins takes in: some 50 ms beside the transactions (L59)."""
+INDEX_ROWS_MAX: Final = 100_000
+"""Rows over which one plan builds new indexes: they are counted in the block that accepts it, in about 0.1 s."""
 VERSIONS_MAX: Final = 1_024
 """Versions of one contract that can be looked through."""
 
@@ -77,7 +81,7 @@ class Lineage(NamedTuple):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examined:
     """What the engine says about one contract of a plan. `uses` in the order of the source; `worst_gas` of its
-    dearest action."""
+    dearest action. `indexed`: (low, high) of the rows of its tables that get an index their last version has not."""
 
     name: str
     version: int
@@ -85,6 +89,7 @@ class Examined:
     ir_hash: bytes
     uses: tuple[str, ...]
     worst_gas: int
+    indexed: tuple[tuple[bytes, bytes], ...] = ()
 
 
 @runtime_checkable
@@ -102,6 +107,23 @@ class Examiner(Protocol):
     def uses(self, contract: str) -> tuple[str, ...]:
         """Return the names of the contracts that an active contract calls; empty for an unknown one."""
         ...
+
+
+class Entries(Protocol):
+    """The schedule entries of the block in which governance acts (L55)."""
+
+    def is_parked(self, contract: str, schedule: str, key: bytes) -> bool:
+        """Tell whether an abort parked this entry."""
+        ...
+
+    def rearm(self, contract: str, schedule: str, key: bytes) -> None:
+        """Put a parked entry back into the queue, at the day of the block."""
+        ...
+
+
+def index_blocks(rows: int) -> int:
+    """Return how many blocks between acceptance and beginning an index over so many rows takes."""
+    return -(-rows // INDEX_ROWS_PER_BLOCK)
 
 
 def version_key(name: str, version: int) -> bytes:
@@ -152,12 +174,6 @@ def active_contracts(reader: Reader, height: int) -> tuple[ActiveContract, ...]:
             sources = [(meta.active_from, read_source(reader, meta)) for meta in begun]
             found.append(ActiveContract(begun[-1], sources[-1][1], tuple(sources[:-1])))
     return tuple(found)
-
-
-def next_activation(reader: Reader, height: int) -> int:
-    """Return the first height after `height` at which other contracts run, or 0 if none is planned."""
-    later = [meta.active_from for name in contract_names(reader) for meta in versions(reader, name)]
-    return min((active_from for active_from in later if active_from > height), default=0)
 
 
 def read_source(reader: Getter, meta: ContractMeta) -> bytes:

@@ -228,9 +228,20 @@ class ResumeContract(Wire, frozen=True):
     name: str
 
 
+class RearmSchedule(Wire, frozen=True):
+    """`rearm_schedule`: an entry that an abort parked runs again in the next block (L55).
+
+    `key`: key bytes of its row, empty for one that runs every day or month.
+    """
+
+    contract: str
+    schedule: str
+    key: bytes
+
+
 Payload = (
     AddCompany | Leave | Expel | RotateConsensus | RotateTls | Rotation | Suspend | Resume
-    | InstallContracts | SuspendContract | ResumeContract
+    | InstallContracts | SuspendContract | ResumeContract | RearmSchedule
 )  # fmt: skip
 
 _SMALL: Final = 4 * 1024
@@ -249,6 +260,7 @@ PAYLOADS: Final[Mapping[str, Codec[Payload]]] = {
     "contract": Codec(InstallContracts, "contract plan", ENVELOPE_LIMIT_BYTES),
     "suspend_contract": Codec(SuspendContract, "contract suspension", _SMALL),
     "resume_contract": Codec(ResumeContract, "contract resumption", _SMALL),
+    "rearm_schedule": Codec(RearmSchedule, "schedule entry", _SMALL),
 }
 """Kinds of proposals, closed."""
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
 
+from contracts.values import date_text
 from ledger.certificate import quorum
 from ledger.governance.calls import tally
-from ledger.governance.plans import CONTRACTS_PER_PLAN
-from ledger.governance.programs import SOURCE_BYTES_MAX, is_stopped, stored_source, versions
+from ledger.governance.plans import CONTRACTS_PER_PLAN, delay_for_indexes
+from ledger.governance.programs import INDEX_ROWS_MAX, SOURCE_BYTES_MAX, is_stopped, stored_source, versions
 from ledger.governance.records import (
     ACCEPTED,
     OPEN,
     PAYLOADS,
     PROPOSAL_PREFIX,
     Proposal,
+    RearmSchedule,
     ResumeContract,
     SuspendContract,
     plan_codec,
@@ -26,9 +29,16 @@ from ledger.governance.records import (
 from ledger.state import StateView
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
+from node.api.invoices import tables_of
 from node.api.problems import invalid, not_found
+from node.api.rows import Tables
+from node.core.programs import Parked
 
-KINDS: Final = ("contract", "suspend_contract", "resume_contract")
+KINDS: Final = ("contract", "suspend_contract", "resume_contract", "rearm_schedule")
+ENTRIES_MAX: Final = 50_000
+"""Schedule entries looked at for one list."""
+ENTRIES_STEP: Final = 128
+"""Entries between two turns of the loop."""
 PROPOSALS_MAX: Final = 1_000
 """Proposals looked at for one list."""
 ID_HEX: Final = 64
@@ -97,6 +107,24 @@ async def history(call: Call) -> Answer:
     )
 
 
+async def parked(call: Call) -> Answer:
+    """Schedule entries that an abort took out of the queue; a vote arms them again (L55).
+
+    Everybody votes, so everybody sees them. What their rows say is for the readers of those rows.
+    """
+    tables = tables_of(call)
+    items: list[dict[str, Any]] = []
+    after, left = b"", ENTRIES_MAX
+    while left > 0:
+        found, after = call.service.parked(call.view, after, ENTRIES_STEP)
+        left -= ENTRIES_STEP
+        items += [_parked(tables, item) for item in found]
+        if not after:
+            break
+        await asyncio.sleep(0)
+    return Answer(content={"items": items, "complete": not after})
+
+
 async def review(call: Call) -> Answer:
     """What sources compile to after everything accepted so far, judged in a process of its own (L58)."""
     try:
@@ -116,8 +144,12 @@ async def review(call: Call) -> Answer:
         sources[item.name] = source
     found = await call.service.review(sources)
     fault = found.fault
+    rows = call.service.index_rows(call.view, sources) if fault is None else 0
     return Answer(
         content={
+            "index_rows": rows,
+            "index_rows_max": INDEX_ROWS_MAX,
+            "delay_min": delay_for_indexes(call.view, rows),
             "fault": None
             if fault is None
             else {
@@ -182,7 +214,26 @@ def _plan(call: Call, found: Proposal) -> dict[str, Any]:
         if isinstance(payload, SuspendContract | ResumeContract):
             stopped = is_stopped(view, payload.name)
             content["contracts"] = [{"name": payload.name, "suspended": stopped}]
+        elif isinstance(payload, RearmSchedule):
+            content["contracts"] = [{"name": payload.contract, "schedule": payload.schedule, "key": payload.key.hex()}]
     return content
+
+
+def _parked(tables: Tables, item: Parked) -> dict[str, Any]:
+    row, place = tables.at(item.row), tables.place(item.row)
+    shown = None
+    if row is not None and place is not None:
+        schema = tables.schema(*place)
+        shown = {"table": place[1], "key": {column.name: row.values[column.name] for column in schema.key}}
+    return {
+        "contract": item.contract,
+        "schedule": item.schedule,
+        "key": item.key.hex(),
+        "date": date_text(item.day),
+        "code": item.code,
+        "reason": item.reason,
+        "row": shown,
+    }
 
 
 def _begin(view: StateView, name: str, code: bytes) -> int | None:
@@ -195,4 +246,5 @@ HANDLERS: Final[Mapping[str, Handler]] = {
     "plan": plan,
     "contract_history": history,
     "contract_review": review,
+    "parked": parked,
 }

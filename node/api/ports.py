@@ -20,6 +20,7 @@ from ledger.state import StateView
 from ledger.transaction import Transaction, TxBody
 from node.api.tokens import TokenStore
 from node.core.effects import SubmitResult
+from node.core.programs import Parked
 from node.core.rehearsal import Rehearsal
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
 
@@ -357,6 +358,14 @@ class NodeService(Protocol):
 
     def steps(self, view: StateView) -> Sequence[Step]:
         """Return everything accepted so far, active or waiting, in the order in which it becomes active (L63)."""
+        ...
+
+    def index_rows(self, view: StateView, sources: Mapping[str, bytes]) -> int:
+        """Return over how many stored rows the reviewed `sources` bring new indexes (L59)."""
+        ...
+
+    def parked(self, view: StateView, after: bytes, count: int) -> tuple[Sequence[Parked], bytes]:
+        """Return the parked ones among `count` schedule entries behind `after`, and where to go on; empty: the end."""
         ...
 
     async def review(self, sources: Mapping[str, bytes]) -> Review:

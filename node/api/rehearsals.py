@@ -85,6 +85,7 @@ def _content(call: Call, body: TxBody, found: Rehearsal, *, trace: bool) -> dict
         "abort": shapes.abort(receipt, text=not hidden),
         "gas_used": receipt.gas_used,
         "gas_limit": body.gas_limit,
+        "earlier": found.earlier,
         "hidden": hidden,
         "result": None if hidden else _result(call, body, receipt.result),
         "events": events,

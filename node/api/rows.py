@@ -15,7 +15,7 @@ from contracts.errors import Aborted
 from ledger.state import StateView
 from node.access.enforce import Gate
 from node.access.feed import is_open, readers_of_row
-from node.api.ports import Interface
+from node.api.ports import Interface, TableSchema
 
 SCAN_STEP: Final = 128
 """Rows read between two turns of the loop: a long table must not hold up votes."""
@@ -73,6 +73,10 @@ class Tables:
         """Tell whether this network has the table at all; networks may be founded with fewer programs."""
         program = self._interfaces.get(contract)
         return program is not None and table in program.tables
+
+    def schema(self, contract: str, table: str) -> TableSchema:
+        """Return what the table declares; KeyError if there is none."""
+        return self._interfaces[contract].tables[table]
 
     async def rows(self, contract: str, table: str) -> AsyncIterator[Row]:
         """Yield the rows of a table that the caller may see, in key order."""

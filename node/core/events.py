@@ -114,6 +114,10 @@ class BlockExecuted(Event, frozen=True, kw_only=True):
     """The epoch that this block decided (P112)."""
     awaited: int = 0
     """The first height after this one at which other contracts run, 0 for none (L59)."""
+    due_ms: int = 0
+    """The block time from which schedule entries are due after this block, 0 for none (L56)."""
+    scheduled: bool = False
+    """Schedule entries ran in this block."""
 
 
 class JournalDurable(Event, frozen=True, kw_only=True):

@@ -261,6 +261,8 @@ class NodeCore:
                 exec_root=event.exec_root,
                 next_epoch=event.next_epoch,
                 awaited=event.awaited,
+                due_ms=event.due_ms,
+                scheduled=event.scheduled,
             )
         )
         return out + self._drain_sync() if self.sync.active else out

@@ -20,10 +20,14 @@ from contracts.interface import Interface
 from contracts.ir import code_id as code_of
 from contracts.keys import ENTRY
 from contracts.runtime import Code, Program, install, link
+from contracts.schedules import due_entries, entries_after
+from contracts.values import DAY_LAST
 from ledger.errors import InvariantViolated
 from ledger.genesis import ContractMeta
 from ledger.governance.programs import (
     CONTRACTS_MAX,
+    INDEX_ROWS_MAX,
+    INDEX_ROWS_PER_BLOCK,
     VERSION_PREFIX,
     VERSIONS_MAX,
     Examined,
@@ -40,7 +44,7 @@ from ledger.state import Reader
 HISTORIES_KEPT: Final = 32
 """Compiled histories, the last used ones: what runs, what waits, what was examined, and a few heights of the past."""
 ROWS_AT_ONCE: Final = 4_096
-"""Keys of one scan while a new index is built."""
+"""Keys of one scan while an index is built as a whole."""
 _VERSIONS_END: Final = VERSION_PREFIX[:-1] + b"0"
 
 Mark = tuple[tuple[str, bytes], ...]
@@ -56,6 +60,58 @@ class Step(NamedTuple):
     ir_hashes: Mapping[str, bytes]
 
 
+class Build(NamedTuple):
+    """An index that a version brings which begins at `active_from`: built a part in each block until then (L59).
+
+    Index entries are derived from rows and outside the state root, so how far a node has come is its own affair: one
+    that took a snapshot meanwhile begins anew. What is left when the contract begins is built in that block.
+    """
+
+    active_from: int
+    table: str
+    interface: Interface
+
+    @property
+    def place(self) -> bytes:
+        """The key of the last row that was taken in; no index of a contract begins with a zero byte."""
+        name = f"{self.interface.name}/{self.table}".encode("ascii")
+        return b"x\x00" + self.active_from.to_bytes(8, "big") + name
+
+    def go_on(self, host: Host, count: int) -> int:
+        """Take in at most `count` more rows, return how many."""
+        low, high = self.interface.table_range(self.table)
+        done = host.get(self.place)
+        keys = host.scan(low if done is None else done + b"\x00", high, count)
+        for key in keys:
+            for entry in _entries(self.interface, self.table, host.get(key)):
+                host.put(entry, ENTRY)
+        if keys:
+            host.put(self.place, keys[-1])
+        return len(keys)
+
+    def finish(self, host: Host) -> None:
+        """Take in all that is left, in the block in which the contract begins."""
+        while self.go_on(host, ROWS_AT_ONCE) == ROWS_AT_ONCE:
+            pass
+        host.delete(self.place)
+
+
+class Parked(NamedTuple):
+    """A schedule entry that an abort took out of the queue: on `day`, with `code` and `reason` (L55).
+
+    `key`: key bytes of its row, and `row` that row's place in the state; both empty for one that runs every day or
+    month. `row` is empty too when the schedule is gone.
+    """
+
+    contract: str
+    schedule: str
+    key: bytes
+    day: int
+    code: str
+    reason: str
+    row: bytes
+
+
 class Linked:
     """The contracts of one height: a `Runtime` of the ledger that takes contracts by vote and runs schedules."""
 
@@ -65,14 +121,17 @@ class Linked:
         program: Program,
         since: int,
         sources: Mapping[str, bytes],
-        fresh_indexes: Sequence[tuple[str, str]],
+        ready: Sequence[Build],
+        builds: Sequence[Build] = (),
     ) -> None:
         self.program = program
         self.since = since
         """The height at which this set of contracts began; 0 for those of genesis."""
         self.sources = sources
-        self.fresh_indexes = fresh_indexes
-        """(contract, table) with an index that the version before did not have."""
+        self._ready = ready
+        """Indexes that the versions before did not have: complete from the first block of this set on."""
+        self._builds = builds
+        """Indexes of sets that begin later."""
         self._owner = owner
 
     @property
@@ -102,13 +161,38 @@ class Linked:
     # -- schedules
 
     def begin(self, host: Host) -> None:
-        """Arm what runs every day or month, and build new indexes, before the first block of this set (L53, L62)."""
-        if host.height != max(self.since, 1):
-            return
-        self.program.arm(host)
-        for contract, table in self.fresh_indexes:
-            for entry in table_entries(host, self.interfaces[contract], table):
-                host.put(entry, ENTRY)
+        """Arm what runs every day or month, before the first block of this set (L53), and build indexes (L59)."""
+        if host.height == max(self.since, 1):
+            self.program.arm(host)
+            for build in self._ready:
+                build.finish(host)
+        left = INDEX_ROWS_PER_BLOCK
+        for build in self._builds:
+            if left > 0:
+                left -= build.go_on(host, left)
+
+    @property
+    def building(self) -> bool:
+        return bool(self._builds)
+
+    def follow(self, before: Reader, host: Host, writes: Sequence[tuple[bytes, bytes | None]]) -> None:
+        """Keep the indexes that are being built true to what this block wrote: rows that were taken in change too."""
+        for build in self._builds:
+            low, high = build.interface.table_range(build.table)
+            for key, value in writes:
+                if low <= key < high:
+                    for entry in _entries(build.interface, build.table, before.get(key)):
+                        host.delete(entry)
+                    for entry in _entries(build.interface, build.table, value):
+                        host.put(entry, ENTRY)
+
+    def awaiting(self, builds: Sequence[Build]) -> Linked:
+        """Return the same contracts, which build these indexes for others that begin later."""
+        return Linked(self._owner, self.program, self.since, self.sources, self._ready, builds)
+
+    def queued(self, reader: Reader, count: int) -> tuple[Call, ...]:
+        found = due_entries(reader, DAY_LAST, count)
+        return tuple(Call("schedule", entry.contract, entry.schedule, (entry.key, day)) for day, entry in found)
 
     def due(self, host: Host, count: int) -> tuple[Call, ...]:
         return self.program.due(host, count)
@@ -121,6 +205,28 @@ class Linked:
 
     def park(self, call: Call, host: Host, abort: Abort) -> None:
         self.program.park(call, host, abort)
+
+    def parked(self, reader: Reader, after: bytes, count: int) -> tuple[tuple[Parked, ...], bytes]:
+        """Return those parked among `count` entries behind `after`, and where to go on; empty at the end."""
+        found: list[Parked] = []
+        host = StateHost(reader)
+        entries = entries_after(reader, after, count)
+        for entry in entries:
+            standing = entry.standing(host)
+            if standing is not None and standing[1]:
+                machine = self.program.machines.get(entry.contract)
+                known = None if machine is None else machine.schedules.get(entry.schedule)
+                row = b""
+                if machine is not None and known is not None and known[0].kind == "row":
+                    row = machine.unit.formats[known[0].table].prefix + entry.key
+                found.append(Parked(*entry, *standing, row))
+        return tuple(found), entries[-1].standing_key if len(entries) == count else b""
+
+    def is_parked(self, contract: str, schedule: str, key: bytes, host: Host) -> bool:
+        return self.program.is_parked(contract, schedule, key, host)
+
+    def rearm(self, contract: str, schedule: str, key: bytes, host: Host) -> bool:
+        return self.program.rearm(contract, schedule, key, host)
 
 
 class StateHost:
@@ -170,13 +276,16 @@ class Programs:
         Contracts of the chain that do not compile to what the companies voted on are `InvariantViolated`: this node's
         engine differs from theirs, and it must stop (L59).
         """
-        steps = [step for step in self.steps(reader) if step.active_from <= height]
+        planned = self.steps(reader)
+        steps = [step for step in planned if step.active_from <= height]
         key = tuple((step.active_from, step.mark) for step in steps)
         known = self._linked.get(key)
         if known is None:
             known = self._linked[key] = self._link(steps)
         _keep(self._linked, key)
-        return known
+        ends = range(len(steps) + 1, len(planned) + 1)
+        builds = tuple(build for end in ends for build in self._builds(planned[:end]))
+        return known.awaiting(builds) if builds else known
 
     def next_activation(self, reader: Reader, height: int) -> int:
         """Return the first height after `height` at which others run, or 0 if none is planned."""
@@ -201,13 +310,25 @@ class Programs:
             for active_from, source in lineage.versions:
                 steps.setdefault(active_from, {})[lineage.name] = source
         try:
-            codes = self.compiled([steps[active_from] for active_from in sorted(steps)])
+            history = [steps[active_from] for active_from in sorted(steps)]
+            codes = self.compiled(history)
             link(codes)
+            before = self.compiled(history[:-1])
         except SourceError as error:
             return f"{error.contract}: {error}"
         except ContractsError as error:
             return str(error)
-        return {name: examined(codes[name]) for name in sorted(codes)}
+        return {name: examined(codes[name], before.get(name)) for name in sorted(codes)}
+
+    def index_rows(self, reader: Reader, sources: Mapping[str, bytes]) -> int:
+        """Return over how many rows `sources`, which compile after everything accepted, bring new indexes.
+
+        Counting ends behind `INDEX_ROWS_MAX`: no plan may bring more (L59).
+        """
+        steps = [step.sources for step in self.steps(reader)]
+        before, after = self.compiled(steps), self.compiled([*steps, sources])
+        ranges = [found for name in sorted(sources) for found in examined(after[name], before.get(name)).indexed]
+        return sum(len(reader.scan(low, high, INDEX_ROWS_MAX + 1)) for low, high in ranges)
 
     def failing_rows(
         self, reader: Reader, sources: Mapping[str, bytes], name: str, count: int
@@ -237,9 +358,18 @@ class Programs:
             _keep(self._codes, tuple(marks))
         return codes
 
+    def _builds(self, steps: Sequence[Step]) -> tuple[Build, ...]:
+        """Return the indexes that the last of `steps` brings."""
+        before = self.compiled([step.sources for step in steps[:-1]])
+        after = self.compiled([step.sources for step in steps])
+        return tuple(
+            Build(steps[-1].active_from, table, code.interface)
+            for name, code in after.items()
+            for table in _fresh_indexes(before.get(name), code)
+        )
+
     def _link(self, steps: Sequence[Step]) -> Linked:
         try:
-            before = self.compiled([step.sources for step in steps[:-1]])
             codes = self.compiled([step.sources for step in steps])
             program = link(codes)
         except ContractsError as error:
@@ -253,11 +383,11 @@ class Programs:
                 )
         since = steps[-1].active_from if steps else 0
         sources = {name: code.source for name, code in codes.items()}
-        return Linked(self, program, since, sources, _fresh_indexes(before, codes))
+        return Linked(self, program, since, sources, self._builds(steps) if steps else ())
 
 
-def examined(code: Code) -> Examined:
-    """Return what the ledger records about a compiled contract."""
+def examined(code: Code, before: Code | None) -> Examined:
+    """Return what the ledger records about a compiled contract, beside the version before it."""
     return Examined(
         name=code.name,
         version=code.version,
@@ -265,6 +395,7 @@ def examined(code: Code) -> Examined:
         ir_hash=code.interface.ir_hash,
         uses=tuple(code.used),
         worst_gas=max((schema.worst_gas for schema in code.interface.actions.values()), default=0),
+        indexed=tuple(code.interface.table_range(table) for table in _fresh_indexes(before, code)),
     )
 
 
@@ -276,11 +407,7 @@ def table_entries(reader: Reader, interface: Interface, table: str) -> Iterator[
             value = reader.get(key)
             if value is None:
                 raise InvariantViolated(f"row {key.hex()} vanished under a scan")
-            try:
-                entries = interface.index_entries(table, value)
-            except Aborted:
-                continue
-            yield from entries
+            yield from _entries(interface, table, value)
         low = keys[-1] + b"\x00"
 
 
@@ -300,17 +427,24 @@ def _read_steps(reader: Reader) -> tuple[Step, ...]:
     )
 
 
-def _fresh_indexes(before: Mapping[str, Code], after: Mapping[str, Code]) -> tuple[tuple[str, str], ...]:
-    found: list[tuple[str, str]] = []
-    for name, code in after.items():
-        if name in before:
-            old = before[name].interface.tables
-            found += [
-                (name, table)
-                for table, schema in code.interface.tables.items()
-                if table in old and len(schema.indexes) > len(old[table].indexes)
-            ]
-    return tuple(found)
+def _entries(interface: Interface, table: str, value: bytes | None) -> tuple[bytes, ...]:
+    """Return the index entries of a stored row; none for no row, and for one that `migrate` cannot lift (L62)."""
+    if value is None:
+        return ()
+    try:
+        return interface.index_entries(table, value)
+    except Aborted:
+        return ()
+
+
+def _fresh_indexes(before: Code | None, after: Code) -> tuple[str, ...]:
+    """Return the tables with an index that the version before, if there is one, did not have."""
+    old = {} if before is None else before.interface.tables
+    return tuple(
+        table
+        for table, schema in after.interface.tables.items()
+        if table in old and len(schema.indexes) > len(old[table].indexes)
+    )
 
 
 def _keep(kept: OrderedDict[Any, Any], key: object) -> None:

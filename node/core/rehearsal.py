@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from msgspec.structs import replace
+
 from contracts.host import Host, Outcome
 from contracts.kit.observe import Watched, Watching
 from contracts.limits import QUERY_GAS
@@ -24,8 +26,8 @@ from ledger.ids import ZERO_HASH
 from ledger.money import CurrencyTable
 from ledger.receipt import STATUS_FAILED, STATUS_OK, Receipt
 from ledger.registry.lookup import NONCE_PREFIX, read_user
-from ledger.state import StateView
-from ledger.transaction import TxBody, unsigned
+from ledger.state import Overlay, StateView
+from ledger.transaction import Transaction, TxBody, unsigned
 from ledger.transition import BlockExecution, day_number
 from node.core.programs import Linked, StateHost
 
@@ -44,6 +46,42 @@ class Rehearsal:
     lines: Mapping[tuple[str, int], tuple[int, int]]
     steps: Sequence[Watched]
     cut: bool
+    earlier: int = 0
+    """Transactions of its own block that ran before it."""
+
+
+class After:
+    """A state with the writes of the first part of a block on top. Its roots are those below and prove nothing."""
+
+    def __init__(self, view: StateView, writes: Sequence[tuple[bytes, bytes | None]]) -> None:
+        self._view = view
+        self._rows = Overlay(view)
+        for key, value in writes:
+            if value is None:
+                self._rows.delete(key)
+            else:
+                self._rows.put(key, value)
+
+    @property
+    def height(self) -> int:
+        return self._view.height
+
+    @property
+    def state_root(self) -> bytes:
+        return self._view.state_root
+
+    @property
+    def exec_root(self) -> bytes:
+        return self._view.exec_root
+
+    def tree_node(self, path: bytes) -> bytes | None:
+        return self._view.tree_node(path)
+
+    def get(self, key: bytes) -> bytes | None:
+        return self._rows.get(key)
+
+    def scan(self, low: bytes, high: bytes, count: int) -> list[bytes]:
+        return self._rows.scan(low, high, count)
 
 
 class Recorder:
@@ -91,6 +129,12 @@ class Stage:
     def query(self, contract: str, method: str, args: tuple[Any, ...], host: Host, gas_limit: int) -> Outcome:
         return self._watched(self.program.query, contract, method, args, host, gas_limit)
 
+    def is_parked(self, contract: str, schedule: str, key: bytes, host: Host) -> bool:
+        return self._linked.is_parked(contract, schedule, key, host)
+
+    def rearm(self, contract: str, schedule: str, key: bytes, host: Host) -> bool:
+        return self._linked.rearm(contract, schedule, key, host)
+
     def uses(self, contract: str) -> tuple[str, ...]:
         return self._linked.uses(contract)
 
@@ -121,24 +165,43 @@ def rehearse(
     time_ms: int,
     utc_offset_min: int,
     currencies: CurrencyTable,
+    earlier: Sequence[Transaction] | None = None,
 ) -> Rehearsal:
     """Return what a transaction with this body would do in the block after `view`, at block time `time_ms`.
 
-    `linked` are the contracts of that block. Signatures are taken to be there, made with the registered keys.
+    `linked` are the contracts of that block. Signatures are taken to be there, made with the registered keys. With
+    `earlier`, the transactions before it in its own block, they run first, after the schedules of the block: so a
+    transaction that was committed does what it did.
     """
+    before = view if earlier is None else _after(linked, view, earlier, chain_id, time_ms, utc_offset_min)
     raw = encode(body)
-    keys = [user.public_key if (user := read_user(view, ref.user_id)) else b"" for ref in body.signers]
+    keys = [user.public_key if (user := read_user(before, ref.user_id)) else b"" for ref in body.signers]
     tx = unsigned(body, signing_digest(Tag.SIG_TX, chain_id, raw), tuple((key, bytes(SIGNATURE_BYTES)) for key in keys))
     stage = Stage(linked, currencies)
-    execution = BlockExecution(view, _header(view, chain_id, time_ms), stage, utc_offset_min)
+    execution = BlockExecution(before, _header(view, chain_id, time_ms), stage, utc_offset_min)
     execution.run((tx,))
     result = execution.finish()
     writes = {
-        key: (view.get(key), value)
+        key: (before.get(key), value)
         for key, value in result.writes
-        if not key.startswith(NONCE_PREFIX) and view.get(key) != value
+        if not key.startswith(NONCE_PREFIX) and before.get(key) != value
     }
-    return _rehearsal(result.receipts[0], stage, writes)
+    return _rehearsal(result.receipts[0], stage, writes, len(earlier or ()))
+
+
+def _after(
+    linked: Linked,
+    view: StateView,
+    earlier: Sequence[Transaction],
+    chain_id: bytes,
+    time_ms: int,
+    utc_offset_min: int,
+) -> After:
+    """Return the state in the middle of a block: its schedules and the first transactions ran."""
+    header = replace(_header(view, chain_id, time_ms), tx_count=len(earlier))
+    execution = BlockExecution(view, header, linked, utc_offset_min)
+    execution.run(earlier)
+    return After(view, execution.finish().writes)
 
 
 def ask(
@@ -169,7 +232,9 @@ def ask(
     return _rehearsal(receipt, stage, {})
 
 
-def _rehearsal(receipt: Receipt, stage: Stage, writes: Mapping[bytes, tuple[bytes | None, bytes | None]]) -> Rehearsal:
+def _rehearsal(
+    receipt: Receipt, stage: Stage, writes: Mapping[bytes, tuple[bytes | None, bytes | None]], earlier: int = 0
+) -> Rehearsal:
     watching = stage.watching
     return Rehearsal(
         receipt=receipt,
@@ -178,6 +243,7 @@ def _rehearsal(receipt: Receipt, stage: Stage, writes: Mapping[bytes, tuple[byte
         lines={place: (times, gas) for place, (times, gas) in watching.lines.items()},
         steps=tuple(watching.steps),
         cut=watching.cut,
+        earlier=earlier,
     )
 
 

@@ -546,6 +546,8 @@ class Driver:
                 receipts=result.receipts,
                 next_epoch=None if result.next_epoch is None else epoch_spec(result.next_epoch),
                 awaited=result.next_activation,
+                due_ms=result.next_due_ms,
+                scheduled=result.scheduled > 0,
             )
         )
         self._on_block(result)

@@ -15,7 +15,7 @@ if __name__ == "__main__":  # isolated mode leaves the project out of the search
 import msgspec
 
 from contracts.errors import LinkError, SourceError
-from contracts.limits import PYTHON_FRAMES
+from contracts.frames import make_room
 from contracts.runtime import link
 from node.core.programs import Programs, examined
 from node.identity.hardening import Bounds, confine, drop_network
@@ -27,7 +27,7 @@ BOUNDS: Final = Bounds(memory_bytes=512 * 1024 * 1024, cpu_s=20, open_files=16)
 
 def main() -> int:
     """Answer one task; return the exit code."""
-    sys.setrecursionlimit(PYTHON_FRAMES)
+    make_room()
     confine(BOUNDS)
     drop_network()
     head = sys.stdin.buffer.read(FRAME_HEAD_BYTES)
@@ -52,7 +52,7 @@ def judge(task: Task) -> Verdict:
         return Verdict(Fault(error.contract, "link", 0, 0, error.reason), ())
     found: list[Compiled] = []
     for name in sorted(task.steps[-1]):
-        one, replaces = examined(codes[name]), codes[name].tree.replaces
+        one, replaces = examined(codes[name], None), codes[name].tree.replaces
         found.append(Compiled(name, one.version, replaces, one.code_id, one.ir_hash, one.uses, one.worst_gas))
     return Verdict(None, tuple(found))
 

@@ -479,6 +479,14 @@ class ChainStore:
             chunk += 1
         return tuple(found)
 
+    def scheduled_height(self) -> int:
+        """Return the last height in which schedule entries ran and whose result no header certifies, or 0 (L56)."""
+        for height in range(self.executed_height, self.certified_height, -1):
+            stored = self.header(height)
+            if stored is not None and self.receipt(height, stored.header.tx_count) is not None:
+                return height
+        return 0
+
     def recent_ids(self) -> tuple[tuple[bytes, int, int], ...]:
         """Return (tx id, height, valid until) of transactions in the chain that could still be offered again."""
         tip = self.tip.height

@@ -247,11 +247,13 @@ class Workload(Strict, frozen=True, kw_only=True):
     `rate` in transactions per second: `fixed:N`, `linear:A..B`, `poisson:N`, `burst:N,every`, `fixed-load:N`.
     """
 
-    kind: Literal["kv", "invoices", "hostile", "rest", "members", "upgrades"]
+    kind: Literal["kv", "invoices", "hostile", "rest", "members", "upgrades", "deadlines"]
     rate: str = "fixed:10"
     clients: int = 4
     conflict: Decimal = Decimal(0)
     """Share of calls on records that other calls contend for."""
+    until: str = ""
+    """No call is made from this time of the run on; empty: to its end."""
     changes: tuple[str, ...] = ()
     """Of `members`: what happens to the members, one after the other: `join:NAME`, `leave:NAME` and so on."""
     delay_heights: int = 0

@@ -9,6 +9,7 @@ from typing import Final
 
 from simulator.workloads.base import Call, Trade
 from simulator.workloads.clients import Clients
+from simulator.workloads.deadlines import Deadlines
 from simulator.workloads.hostile import Hostile
 from simulator.workloads.invoices import Invoices
 from simulator.workloads.kv import KeyValue
@@ -17,7 +18,7 @@ from simulator.workloads.rest import Rest
 from simulator.workloads.upgrades import Upgrades
 
 KINDS: Final[dict[str, type[Trade]]] = {
-    kind.name: kind for kind in (KeyValue, Invoices, Hostile, Rest, Members, Upgrades)
+    kind.name: kind for kind in (KeyValue, Invoices, Hostile, Rest, Members, Upgrades, Deadlines)
 }
 
 __all__ = ["Clients", "KINDS", "Call", "Trade"]

@@ -24,6 +24,7 @@ from simulator.execution import Executed
 from simulator.league import Person
 from simulator.rng import Rng
 from simulator.scenario.schema import Workload
+from simulator.scenario.units import duration_ns
 from simulator.workloads.base import Call, Steady, Trade, pace
 
 if TYPE_CHECKING:
@@ -106,7 +107,8 @@ class Clients:
             rate = pace(
                 workload.rate, f"workload[{position}].rate", run_ns, self._world.streams[f"load/pace/{position}"]
             )
-            self._world.heap.at(self._world.heap.now + 1_000_000, self._due, (rate, trade))
+            until = duration_ns(workload.until, f"workload[{position}].until") if workload.until else run_ns
+            self._world.heap.at(self._world.heap.now + 1_000_000, self._due, (rate, trade, until))
 
     def stop(self) -> None:
         """No new calls from here on; what is pending is still wanted."""
@@ -194,9 +196,9 @@ class Clients:
 
     # -- private ----------------------------------------------------------------------------------------------------
 
-    def _due(self, work: tuple[Steady, Trade]) -> None:
-        rate, trade = work
-        if self._stopped:
+    def _due(self, work: tuple[Steady, Trade, int]) -> None:
+        rate, trade, until = work
+        if self._stopped or self._world.heap.now >= until:
             return
         for _ in range(rate.batch(len(self._pending))):
             self.submit_call(trade.next_call(), trade)

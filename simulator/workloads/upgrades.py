@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from importlib.resources import files
-from typing import Final
+from typing import ClassVar, Final
 
 from contracts.errors import ContractFault
 from ledger.codec import encode
@@ -61,33 +61,42 @@ def planned(version: int, delay_heights: int = 0) -> InstallContracts:
 class Upgrades(Trade):
     name = "upgrades"
     votes = True
+    contract: ClassVar[str] = CONTRACT
+    versions: ClassVar[int] = VERSIONS
 
     _proposal: bytes = b""
     _turn: int = 0
     _version: int = 0
     _calls: int = CALLS_BETWEEN
-    _versions: int = VERSIONS
     _delay_heights: int = 0
 
     def prepare(self, wanted: Workload, _tip: Tip) -> None:
-        if wanted.delay_heights:
-            self._versions, self._delay_heights = 1, wanted.delay_heights
+        self._delay_heights = wanted.delay_heights
 
     def next_call(self) -> Call:
         firms = self.league.firms
         if self._proposal:
             self._turn += 1
             return self._govern(firms[self._turn % len(firms)], "vote", (self._proposal, True))
-        if self._calls >= CALLS_BETWEEN and self._version < self._versions:
-            payload = encode(planned(self._version + 1, self._delay_heights))
+        most = 1 if self._delay_heights else self.versions
+        if self._calls >= CALLS_BETWEEN and self._version < most:
+            payload = encode(self.plan(self._version + 1))
             return self._govern(firms[self._turn % len(firms)], "propose", ("contract", payload, EXPIRES_HEIGHT))
         self._calls += 1
-        firm = self.rng.choice(firms)
+        return self.use()
+
+    def plan(self, version: int) -> InstallContracts:
+        """Return what the companies vote on for `version`."""
+        return planned(version, self._delay_heights)
+
+    def use(self) -> Call:
+        """Return a call of the contract."""
+        firm = self.rng.choice(self.league.firms)
         args = (f"{firm.name}-{self.rng.below(RECORDS)}", self.rng.below(1_000_000))
         return Call(CONTRACT, "keep", args, ((firm.staff["preparer"], "maker"),), firm)
 
     def receipt(self, call: Call, receipt: Receipt) -> None:
-        if receipt.status != STATUS_OK or call.contract == CONTRACT:
+        if receipt.status != STATUS_OK or call.contract == self.contract:
             return
         if call.method == "propose" and receipt.result == "open":
             self._proposal = receipt.tx_id

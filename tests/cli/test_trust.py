@@ -10,14 +10,17 @@ from typing import Any
 
 import pytest
 
-from cli import trust
+from cli import statekeys, trust
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from ledger.block import BlockRef, block_id
 from ledger.codec import encode
+from ledger.genesis import GenesisFile
+from ledger.governance.programs import version_key
 from ledger.ids import ZERO_HASH
 from ledger.proof import ResultProof, proven_value, state_claim
 from tests.cli.conftest import Done
+from tests.finance.audit.story import LATE, NOTES, NOTES_TWO, Story
 from tests.ledger.conftest import Sample, make_document
 
 KEY = b"trow1"
@@ -192,3 +195,81 @@ def test_what_a_node_sends_instead_of_a_proof_is_refused(content: dict[str, Any]
     assert refused.value.code is Exit.REJECTED
     assert trust.proof_bytes(None) is None
     assert trust.proof_bytes({"format": trust.FORMAT, "bytes": b64encode(b"x").decode()}) == b"x"
+
+
+# -- contracts by vote: the row is read by what the ledger names
+
+
+@pytest.fixture(scope="module")
+def story() -> Story:
+    return Story.told()
+
+
+def trusting(story: Story, folder: Path) -> trust.Trusted:
+    path = folder / trust.GENESIS_FILE
+    path.write_bytes(encode(GenesisFile(encode(story.league.document), ())))
+    return trust.Trusted(path, story.league.document, story.league.chain, {})
+
+
+def beside(story: Story) -> list[dict[str, Any]]:
+    """Return what a node tells about the versions that votes brought."""
+    told = []
+    for name, version, source in (("notes", 2, NOTES_TWO), ("late", 5, LATE)):
+        proof = b64encode(story.proof(version_key(name, version))).decode()
+        told.append({"name": name, "version": version, "source": b64encode(source.encode()).decode(), "proof": proof})
+    return told
+
+
+@pytest.mark.control("L57", "L63")
+def test_l63_rows_are_named_and_read_by_the_contracts_that_votes_brought(story: Story, tmp_path: Path) -> None:
+    genesis = trusting(story, tmp_path)
+    with pytest.raises(CommandFailed, match="no contract late"):
+        statekeys.parse_key("late.Note/third", genesis)
+    knowing = trust.with_contracts(genesis, {"contracts": beside(story)})
+    assert [sorted(step) for step in knowing.accepted] == [["notes"], ["late"]]
+    for place, words, more in (("notes.Note/first", "first", {"size": 5}), ("notes.Note/second", "second", {"size": 6}),
+                               ("late.Note/third", "third", {})):  # fmt: skip
+        key = statekeys.parse_key(place, knowing)
+        value = proven_value(trust.check(knowing, story.proof(key), key).proof)
+        assert value is not None
+        what, content = statekeys.read_value(key, value, knowing)
+        assert what == place.partition("/")[0] and content["words"] == words
+        assert content.items() >= more.items(), "a row of version 1 is lifted"
+    key = statekeys.parse_key("notes.Note/second", knowing)
+    value = proven_value(trust.check(genesis, story.proof(key), key).proof)
+    with pytest.raises(CommandFailed, match="no version of notes known here reads it") as refused:
+        statekeys.read_value(key, value or b"", genesis)
+    assert refused.value.code is Exit.FINDINGS and "hansa state get" in refused.value.next_step
+
+
+@pytest.mark.control("L57")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"source": b64encode(NOTES.encode()).decode()}, "is not what the ledger names"),
+        ({"version": 3}, "does not hold"),
+        ({"name": "other"}, "does not hold"),
+        ({"proof": "AAAA"}, "does not hold"),
+        ({"proof": ""}, "does not hold"),
+        ({"proof": "!"}, "malformed"),
+        ({"source": 7}, "malformed"),
+        ({"version": -1}, "malformed"),
+        ({"version": None}, "malformed"),
+        ({"epochs": 7}, "malformed"),
+    ],
+)
+def test_l57_a_source_that_the_ledger_does_not_name_is_refused(
+    change: dict[str, Any], words: str, story: Story, tmp_path: Path
+) -> None:
+    first, second = beside(story)
+    with pytest.raises(CommandFailed, match=words):
+        trust.with_contracts(trusting(story, tmp_path), {"contracts": [first | change, second]})
+
+
+def test_a_proof_of_absence_stands_for_no_contract(story: Story, tmp_path: Path) -> None:
+    proof = b64encode(story.proof(version_key("notes", 3))).decode()
+    told = {"name": "notes", "version": 3, "source": b64encode(NOTES_TWO.encode()).decode(), "proof": proof}
+    with pytest.raises(CommandFailed, match="version 3 of contract notes is not what the ledger names"):
+        trust.with_contracts(trusting(story, tmp_path), {"contracts": [told]})
+    made = trust.proof_document("state", KEY, b"proof", (), [told])
+    assert made["contracts"] == [told] and "contracts" not in trust.proof_document("state", KEY, b"proof")

@@ -239,6 +239,8 @@ class World:
         self.deciding: dict[int, EpochSpec] = {}
         self.beginnings: dict[int, int] = {}
         """Height of a block that accepts a plan -> height at which its contracts begin."""
+        self.due: list[int] = []
+        """Times of the clock at which schedule entries are due; the first block at or after one runs it."""
         self.nodes = [Node(index, Replica(Signer(self.keys, index))) for index in range(n)]
         living = set(range(n)) if alive is None else set(alive)
         for node in self.nodes:
@@ -330,11 +332,22 @@ class World:
             former=self.epochs[epoch.epoch - 1] if epoch.epoch else None,
             coming=coming,
             awaited=self.awaited(node.stored),
+            due_ms=self.due_after(node, node.stored),
+            scheduled=max((height for height in range(1, node.stored + 1) if self.ran(node, height)), default=0),
         )
 
     def awaited(self, height: int) -> int:
         """Return the first beginning after `height` that blocks up to it decided."""
         return min((begin for at, begin in self.beginnings.items() if at <= height < begin), default=0)
+
+    def due_after(self, node: Node, height: int) -> int:
+        """Return when the next entry is due after block `height` of a node, 0 for none."""
+        time_ms = node.chain[height - 1].reference.time_ms if height else 0
+        return min((due for due in self.due if due > time_ms), default=0)
+
+    def ran(self, node: Node, height: int) -> bool:
+        """Tell whether an entry ran in block `height`: it was due after the one before."""
+        return 0 < self.due_after(node, height - 1) <= node.chain[height - 1].reference.time_ms
 
     def start(self, node: Node) -> None:
         top = [block for block in node.chain if block.reference.height <= node.stored]
@@ -753,6 +766,8 @@ class World:
             exec_root=node.roots[height],
             next_epoch=self.deciding.get(height),
             awaited=self.awaited(height),
+            due_ms=self.due_after(node, height),
+            scheduled=self.ran(node, height),
         )
 
     def execute_on(self, index: int) -> None:

@@ -478,9 +478,47 @@ def test_p47_an_idle_network_goes_on_until_decided_contracts_begin(crash: bool) 
         world.kill(world.primary())
     world.run(20_000)
     reached = world.height()
-    assert 13 <= reached <= 14, "the last block before, and perhaps the one that certifies its results"
+    assert reached == 14, "their first block arms what they run every day (L53)"
     world.run(3_000)
     assert world.height() == reached
+
+
+@pytest.mark.control("L56")
+@pytest.mark.parametrize("crash", [False, True])
+def test_l56_an_idle_network_makes_a_block_when_entries_are_due_and_certifies_its_result(crash: bool) -> None:
+    world = World(4)
+    world.due = [WALL0 + 10_000, WALL0 + 20_000]
+    world.submit(1)
+    world.run(9_900)
+    quiet, view = world.height(), world.nodes[0].replica.state.view
+    if crash:
+        world.kill(world.primary())
+    world.run(9_000)
+    alive = next(node for node in world.nodes if node.alive)
+    ran = [block.reference.height for block in alive.chain if world.ran(alive, block.reference.height)]
+    assert ran == [quiet + 1] and alive.chain[quiet].bodies == (), "no transaction asked for it"
+    assert alive.chain[quiet].reference.time_ms >= world.due[0]
+    assert world.height() == quiet + 2, "its result is certified, then it is quiet again"
+    assert alive.chain[-1].reference.exec_height == quiet + 1
+    assert (alive.replica.state.view > view) is crash, "only a lost primary is suspected"
+    world.run(6_000)
+    assert world.height() == quiet + 4
+
+
+@pytest.mark.control("L56")
+def test_l56_a_restart_knows_what_is_due_and_what_no_header_certifies() -> None:
+    world = World(4)
+    world.due = [WALL0 + 5_000]
+    world.submit(1)
+    world.run(2_000)
+    for node in world.nodes:
+        world.kill(node.index)
+    world.run(8_000)
+    for node in world.nodes:
+        world.restart(node.index)
+    world.run(4_000)
+    last = world.nodes[0].chain[-1]
+    assert (last.reference.height, last.reference.exec_height) == (4, 3), "a late block, and the one that certifies it"
 
 
 def test_p47_contracts_that_begin_much_later_wait_for_work() -> None:

@@ -14,10 +14,13 @@ import pytest
 
 import contracts
 from contracts.errors import SourceError
+from contracts.frames import make_room
+from contracts.limits import PYTHON_FRAMES
 from contracts.runtime import Program, load, program
 from tests.language.hosts import ACME, CURRENCIES, GAS, DictHost, signer
 
 FOLDER = Path(contracts.__file__).parent
+ROOT = FOLDER.parent
 FILES = sorted(path for path in FOLDER.rglob("*.py") if "library" not in path.parts)
 FORBIDDEN_CALLS = {
     "exec", "eval", "compile", "__import__", "getattr", "setattr", "hash", "id", "open", "print", "input", "float",
@@ -32,14 +35,15 @@ ALLOWED_MODULES = (
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_d1_d10_k40_the_package_is_plain(path: Path) -> None:
     """No text is run, no attribute is found by a name that is not ours, nothing depends on process or release."""
+    modules = (*ALLOWED_MODULES, "sys") if path.name == "frames.py" else ALLOWED_MODULES  # the recursion limit (H8)
     for node in ast.walk(ast.parse(path.read_text(encoding="ascii"))):
         match node:
             case ast.Call(func=ast.Name(id=name)):
                 assert name not in FORBIDDEN_CALLS, f"{path.name}:{node.lineno} calls {name}"
             case ast.Import(names=names):
-                assert all(item.name.partition(".")[0] in ALLOWED_MODULES for item in names), ast.unparse(node)
+                assert all(item.name.partition(".")[0] in modules for item in names), ast.unparse(node)
             case ast.ImportFrom(module=module):
-                assert (module or "").partition(".")[0] in ALLOWED_MODULES, ast.unparse(node)
+                assert (module or "").partition(".")[0] in modules, ast.unparse(node)
             case ast.Constant(value=float()):
                 raise AssertionError(f"{path.name}:{node.lineno} has a float")
             case ast.Attribute(attr="lower" | "upper" | "casefold" | "normalize", value=value):
@@ -174,6 +178,47 @@ def test_h8_four_hundred_levels_need_at_most_1200_frames(shape: str) -> None:
     finally:
         sys.setrecursionlimit(before)
     assert outcome.abort is None
+
+
+DEEP_CHAIN = 17
+"""Functions of the shape `arguments`, each 22 levels: 397 of the 400 that a call path may have."""
+STARTED_LOW = "import sys; sys.setrecursionlimit(400); "
+PLACES = {
+    "command line": "from cli.__main__ import run; sys.exit(run(['contract', 'test', sys.argv[1]]))",
+    "simulator": (
+        "from pathlib import Path; from contracts.testing import run_tests; from simulator.execution import *; "
+        "Execution(StubRuntime(), 0, share=False, recheck=0); "
+        "report = run_tests(Path(sys.argv[1]).read_bytes(), (), {'EUR': 2}); sys.exit(bool(report.failed))"
+    ),
+}
+
+
+@pytest.mark.control("H8")
+@pytest.mark.parametrize("place", PLACES)
+def test_h8_the_deepest_program_runs_wherever_contracts_are_run(place: str, tmp_path: Path) -> None:
+    """A process that starts with little room makes enough of it before it compiles and runs."""
+    file = tmp_path / "deep.contract"
+    test = b'test "deep":\n    let n = q(3)\n    expect n == 3\n'
+    file.write_bytes(_chain(DEEP_CHAIN, SHAPES["arguments"]) + test)
+    command = [sys.executable, "-c", STARTED_LOW + PLACES[place], str(file)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.control("H8")
+def test_h8_without_room_the_deepest_program_does_not_run() -> None:
+    """The test above can fail: what is asked for there is needed."""
+    linked = program([("deep", _chain(DEEP_CHAIN, SHAPES["arguments"]))], CURRENCIES)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + 360)
+    try:
+        with pytest.raises(RecursionError):
+            linked.query("deep", "q", (3,), DictHost(), GAS)
+        make_room()
+        assert sys.getrecursionlimit() == PYTHON_FRAMES
+        assert linked.query("deep", "q", (3,), DictHost(), GAS).abort is None
+    finally:
+        sys.setrecursionlimit(before)
 
 
 def test_compiling_the_largest_sources_is_fast_and_linear() -> None:

@@ -1,4 +1,4 @@
-"""Gas exhaustion at every value, for real calls of the library through the real host (G4, K17, K58).
+"""Gas exhaustion at every value, for every action of the library through the real host (G4, K17, K58).
 
 Two ways of running count gas: the closures of a node, and the watched ones of the tools. Both must stop at the same
 value with the same words and leave nothing behind.
@@ -6,81 +6,79 @@ value with the same words and leave nothing behind.
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
 
 import pytest
 from msgspec.structs import replace
 
-from contracts.runtime import Program, link
+from contracts.library import sources
+from contracts.runtime import Program, link, program
+from contracts.syntax.parse import parse
+from contracts.syntax.tree import Contract, ContractDemand, Routine
+from ledger.money import ISO_4217
 from ledger.transaction import SignerRef, TxBody, unsigned
 from ledger.transition import TransactionHost
-from tests.library.conftest import BLANK, GAS, World, two
+from tests.library.conftest import BLANK, GAS, World
+from tests.library.stories import Scene, told, world_of
 
-EUR = "EUR"
-ROOT = "a" * 64
-CALLS = ("issue", "receive", "accept", "reject", "credit", "set_limit", "propose", "release", "confirm", "set_off")
-
-
-def call_of(world: World, name: str) -> tuple[str, tuple[Any, ...], list[str]]:
-    """Bring a world to where the call is possible; return it with its signers."""
-    amounts = ([EUR, 100], [EUR, 19], [EUR, 119])
-    match name:
-        case "issue":
-            return "invoices.issue", ("maker", "n9", "380", *amounts, "2026-03-01", "2026-03-31", ROOT), two("steel")
-        case "receive":
-            return "invoices.receive", (world.issue("n1"),), ["maker-preparer"]
-        case "accept":
-            limit = ("maker", [EUR, 100_000], "2026-12-31")
-            world.do("credit_risk.set_limit", *limit, by=["steel-risk_officer", "steel-approver"])
-            invoice = world.issue("n1")
-            world.do("invoices.receive", invoice, by=["maker-preparer"])
-            return "acceptance.accept", (invoice,), two("maker")
-        case "reject":
-            invoice = world.issue("n1")
-            world.do("invoices.receive", invoice, by=["maker-preparer"])
-            return "invoices.reject", (invoice, "QUA"), ["maker-approver"]
-        case "credit":
-            invoice = world.accepted("n1", 119, 19)
-            return "invoices.credit", ("maker", "c1", *amounts, "2026-03-04", invoice, ROOT), two("steel")
-        case "set_limit":
-            return (
-                "credit_risk.set_limit", ("maker", [EUR, 5_000], "2026-12-31"), ["steel-risk_officer", "steel-approver"]
-            )  # fmt: skip
-        case "propose":
-            line = [EUR, 119]
-            return "payments.propose", ("steel", "bank", line, world.accepted("n1", 119), line), two("maker")
-        case "release":
-            return "payments.release", (world.proposed(world.accepted("n1", 119), 119),), ["maker-treasurer"]
-        case "confirm":
-            payment = world.released(world.accepted("n1", 119), 119)
-            return "payments.confirm", (payment, "2026-03-05", "line 7"), two("bank")
-        case _:
-            mine = world.accepted("n1", 500)
-            theirs = world.accepted("n2", 300, seller="maker", buyer="steel")
-            return "set_offs.set_off", (mine, theirs, [EUR, 300]), [*two("steel"), *two("maker")]
+DAY_MS = 86_400_000
+EPOCH_DAY = 719_163
 
 
-def host_of(world: World, path: tuple[str, str], args: tuple[Any, ...], by: list[str]) -> TransactionHost:
-    refs = tuple(SignerRef(user, "maker", user.partition("-")[0]) for user in by)
-    body = TxBody(1, refs, 99, 110, *path, args, GAS)
-    header = replace(BLANK, height=99, time_ms=1_772_668_800_000)
+@lru_cache(maxsize=1)
+def library() -> Program:
+    return program(sources(), ISO_4217)
+
+
+@lru_cache(maxsize=1)
+def scenes() -> dict[str, Scene]:
+    return told(library())
+
+
+def actions() -> list[str]:
+    """Return the names of all actions that people may call; what only contracts call is part of their gas."""
+    found = []
+    for name, source in sources():
+        file = parse(source)
+        assert isinstance(file, Contract)
+        found += [f"{name}.{action.name}" for action in file.routines if action.kind == "action" and not _inner(action)]
+    return found
+
+
+def _inner(action: Routine) -> bool:
+    return any(isinstance(demand, ContractDemand) for demand in action.demands or ())
+
+
+def test_k58_the_stories_tell_of_every_action_that_people_call() -> None:
+    people = [
+        f"{name}.{method}"
+        for name, interface in library().interfaces.items()
+        for method, schema in interface.actions.items()
+        if schema.callers is None
+    ]
+    assert sorted(scenes()) == sorted(people) == sorted(actions())
+
+
+def host_of(world: World, name: str, scene: Scene) -> TransactionHost:
+    contract, _, method = name.partition(".")
+    refs = tuple(SignerRef(user, "maker", user.partition("-")[0]) for user in scene.by)
+    body = TxBody(1, refs, 99, 110, contract, method, scene.args, GAS)
+    header = replace(BLANK, height=99, time_ms=(world.day.toordinal() - EPOCH_DAY) * DAY_MS)
     return TransactionHost(world.overlay, unsigned(body, b"t" * 32), header, world.day.toordinal() - 1)
 
 
 @pytest.mark.parametrize("watched", [False, True], ids=["closures", "watched"])
-@pytest.mark.parametrize("name", CALLS)
-def test_g4_k58_every_gas_value_below_the_need_leaves_nothing(
-    new_world: Any, linked: Program, name: str, watched: bool
-) -> None:
-    world = new_world()
-    called, args, by = call_of(world, name)
-    contract, _, method = called.partition(".")
-    program = link(linked.codes, lambda *_: None) if watched else linked
-    host = host_of(world, (contract, method), args, by)
+@pytest.mark.parametrize("name", actions())
+def test_g4_k58_every_gas_value_below_the_need_leaves_nothing(name: str, watched: bool) -> None:
+    linked, scene = library(), scenes()[name]
+    world = world_of(linked, scene)
+    contract, _, method = name.partition(".")
+    runs = link(linked.codes, lambda *_: None) if watched else linked
+    host, args = host_of(world, name, scene), scene.args
     before = world.overlay.writes()
 
     world.overlay.begin()
-    full = program.execute(contract, method, args, host, GAS)
+    full = runs.execute(contract, method, args, host, GAS)
     assert full.abort is None, full.abort
     written = world.overlay.writes()
     assert written != before
@@ -89,7 +87,7 @@ def test_g4_k58_every_gas_value_below_the_need_leaves_nothing(
     lines = []
     for gas in range(full.gas_used):
         world.overlay.begin()
-        short = program.execute(contract, method, args, host, gas)
+        short = runs.execute(contract, method, args, host, gas)
         world.overlay.rollback()
         assert short.abort is not None and short.abort.code == "out_of_gas", gas
         assert (short.gas_used, short.events, short.result) == (gas, (), None)
@@ -97,7 +95,7 @@ def test_g4_k58_every_gas_value_below_the_need_leaves_nothing(
         lines.append((short.abort.contract, short.abort.line))
 
     world.overlay.begin()
-    assert program.execute(contract, method, args, host, full.gas_used) == full  # the first limit that suffices
+    assert runs.execute(contract, method, args, host, full.gas_used) == full  # the first limit that suffices
     assert world.overlay.writes() == written
     world.overlay.rollback()
     if watched:  # both ways stop at the same place, whatever the limit

@@ -9,6 +9,7 @@ import pytest
 
 from ledger.governance.programs import contract_at, versions
 from ledger.state import Reader
+from ledger.transition import SCHEDULE_ENTRIES_MAX
 from node.core.programs import Linked, Programs
 from simulator.checkers.base import Checker
 from simulator.daemon import Daemon
@@ -93,3 +94,43 @@ def test_l59_a_node_that_does_not_follow_the_votes_has_other_roots() -> None:
     forgetful = Execution(Forgetful(dict(world.league.document.currencies)), 0, share=False, recheck=0)
     world.daemons[1].world = replace(world.daemons[1].world, execution=forgetful)
     assert not world.run().ok
+
+
+class Midnight:
+    """The blocks after trade ended: their receipts, and how many transactions they carry."""
+
+    def __init__(self) -> None:
+        self.ran: dict[int, tuple[str, ...]] = {}
+        self.transactions: dict[int, int] = {}
+
+    def listener(self) -> type[Checker]:
+        seen = self
+
+        class Watching(Checker):
+            def executed(self, daemon: Daemon, height: int, executed: Executed) -> None:
+                result = executed.result
+                ran = [receipt.method for receipt in result.receipts if receipt.method in ("lapse", "daily")]
+                if ran:
+                    assert result.scheduled == len(ran)
+                    seen.ran[height] = tuple(ran)
+                    seen.transactions[height] = len(result.receipts) - len(ran)
+
+        return Watching
+
+
+@pytest.mark.control("L53", "L54", "L56")
+def test_l56_an_idle_network_runs_what_is_due_when_the_day_turns_and_certifies_it() -> None:
+    seen = Midnight()
+    world = World(load("91-idle-deadlines"), 1, listeners=(seen.listener(),))
+    result = world.run()
+    assert result.ok, f"{result.violation}; repeat: hansa sim run 91-idle-deadlines --seed 1"
+    first, last = min(seen.ran), max(seen.ran)
+    assert not any(seen.transactions.values()), "no transaction carried what was due"
+    promises = sum(methods.count("lapse") for methods in seen.ran.values())
+    assert promises > SCHEDULE_ENTRIES_MAX, "more than one block can run"
+    assert sum(methods.count("daily") for methods in seen.ran.values()) == 1, "every day, once"
+    assert all(len(methods) <= SCHEDULE_ENTRIES_MAX for methods in seen.ran.values())
+    assert last - first + 1 == len(seen.ran), "one block after the other, until nothing is due"
+    best = max((daemon.store.view for daemon in world.daemons), key=lambda view: view.height)
+    days = {key[1:5] for key in best.scan(b"s", b"t", 1_000)}
+    assert len(days) == 1, "only the next day is armed: the count, and what the probes after midnight promised"

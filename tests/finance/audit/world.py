@@ -23,6 +23,7 @@ from ledger.registry.records import TlsPin, members_hash
 from ledger.transaction import SignerRef, TxBody, decode_transaction, sign_transaction
 from ledger.transition import apply_block
 from node.identity.founding import Founded, Person, assemble, found_company, genesis_file
+from node.packs import contracts_of
 from simulator.cluster.found import seeded
 
 PEOPLE = (Person(label="clerk", roles=("preparer",)), Person(label="manager", roles=("approver",)))
@@ -131,7 +132,7 @@ def build_pack(seed: int = 1, *, rotated: bool = False) -> tuple[bytes, bytes]:
         links=tuple(links),
         rows=tuple(rows),
         receipts=tuple(_packed(receipts)),
-        schemas=tuple(_schemas(programs)),
+        schemas=(),
         documents=(
             PackDocument(
                 contract="invoices",
@@ -155,6 +156,7 @@ def build_pack(seed: int = 1, *, rotated: bool = False) -> tuple[bytes, bytes]:
             for entry in [*journal(events, seller.card.company.company_id)]
         ),
         epochs=tuple(ends),
+        contracts=tuple(contracts_of(state, rows, _packed(receipts))),
     )
     key = new if rotated else SigningKey(consensus.seed)
     pack = write(body, lambda data: key.sign(signing_digest(Tag.SIG_BUNDLE, chain, data)))
@@ -245,12 +247,4 @@ def _packed(receipts: list[Any]) -> list[PackReceipt]:
                     siblings=list_proof(leaves, index),
                 )
             )
-    return found
-
-
-def _schemas(programs: Any) -> list[tuple[str, str, tuple[str, ...]]]:
-    found = []
-    for name, interface in programs.interfaces.items():
-        found += [(name, table, tuple(f.name for f in schema.fields)) for table, schema in interface.tables.items()]
-        found += [(name, event, tuple(f.name for f in schema.fields)) for event, schema in interface.events.items()]
     return found

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from ledger.codec import encode
-from ledger.governance.records import InstallContracts, PlannedContract, SuspendContract
+from ledger.governance.programs import INDEX_ROWS_MAX
+from ledger.governance.records import InstallContracts, PlannedContract, RearmSchedule, SuspendContract
 from ledger.transaction import SignerRef, TxBody
 from tests.node.api.world import World, programs
 
@@ -115,6 +116,45 @@ async def test_l63_contracts_history_and_old_events_follow_the_versions(world: W
     assert tx == "" or (await client.get(f"/v1/transactions/{tx}", headers=head(world))).status == 200
 
 
+PROMISES = """contract promises version 1
+
+table Promise key id: text(20):
+    owner: party, due: date
+
+action promise(id: text(20)) by role preparer of caller:
+    insert Promise(id = id, owner = caller, due = today)
+
+schedule end on Promise.due:
+    require row.id == "kept" else broken "a promise was broken"
+"""
+
+
+@pytest.mark.control("L55")
+async def test_l55_parked_entries_are_listed_to_all_and_their_rows_to_those_who_may_read_them(
+    world: World, client: Any
+) -> None:
+    install(world, PROMISES)
+    world.done([(0, "preparer")], "promises", "promise", "mine")
+    world.done([(1, "preparer")], "promises", "promise", "theirs")
+    world.done([(1, "preparer")], "promises", "promise", "kept")
+    world.make_block()
+    answer = await (await client.get("/v1/parked-entries", headers=head(world))).json()
+    assert answer["complete"] and answer["schema"] == "hansa.parked-entries/1"
+    mine, theirs = sorted(answer["items"], key=lambda item: item["row"] is None)
+    assert (mine["contract"], mine["schedule"], mine["code"], mine["reason"]) == (
+        "promises",
+        "end",
+        "require_failed",
+        "broken",
+    )
+    assert mine["row"] == {"table": "Promise", "key": {"id": "mine"}} and theirs["row"] is None
+    payload = encode(RearmSchedule("promises", "end", bytes.fromhex(theirs["key"])))
+    govern(world, 0, "propose", "rearm_schedule", payload, world.height + 9)
+    (order, _) = (await (await client.get("/v1/contract-plans", headers=head(world))).json())["items"]
+    assert order["kind"] == "rearm_schedule"
+    assert order["contracts"] == [{"name": "promises", "schedule": "end", "key": theirs["key"]}]
+
+
 @pytest.mark.control("S70", "L59")
 async def test_s70_events_of_governance_reach_every_member_and_those_of_contracts_their_parties(
     world: World, client: Any
@@ -140,6 +180,7 @@ async def test_l58_a_review_names_the_fault_or_what_it_compiles_to(world: World,
 
     found = await (await review(("notes", NOTES))).json()
     assert found["fault"] is None and found["contracts"][0]["failing_rows"] == []
+    assert (found["index_rows"], found["delay_min"], found["index_rows_max"]) == (0, 0, INDEX_ROWS_MAX)
     code = programs().compiled([world.steps(world.states[-1])[0].sources, {"notes": NOTES.encode()}])["notes"]
     assert found["contracts"][0]["ir_hash"] == code.interface.ir_hash.hex()
     fault = (await (await review(("notes", NOTES.replace("words: text(40)", "words: text(9999)")))).json())["fault"]

@@ -70,7 +70,7 @@ from node.api.ports import (
 )
 from node.api.tokens import DAY_MS, TokenStore
 from node.core.effects import SubmitResult
-from node.core.programs import Programs
+from node.core.programs import Parked, Programs
 from node.core.rehearsal import Rehearsal, ask, rehearse
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
 from node.review.wire import Task, Verdict
@@ -429,6 +429,12 @@ class World:
 
     def steps(self, view: StateView) -> Sequence[Step]:
         return programs().steps(view)
+
+    def index_rows(self, view: StateView, sources: Mapping[str, bytes]) -> int:
+        return programs().index_rows(view, sources)
+
+    def parked(self, view: StateView, after: bytes, count: int) -> tuple[Sequence[Parked], bytes]:
+        return programs().at(view, view.height + 1).parked(view, after, count)
 
     async def review(self, sources: Mapping[str, bytes]) -> Verdict:
         """As the process does it, in this one."""

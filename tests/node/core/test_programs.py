@@ -8,16 +8,33 @@ from typing import Any
 
 import pytest
 from msgspec.msgpack import decode
+from msgspec.structs import replace
 
 from contracts.runtime import link
+from ledger import merkle
 from ledger.codec import encode
 from ledger.errors import InvariantViolated
 from ledger.genesis import ContractMeta, code_id, contract_key
-from ledger.governance.programs import Lineage, versions
-from ledger.governance.records import InstallContracts, PlannedContract, ResumeContract, SuspendContract
+from ledger.governance.plans import delay_for_indexes
+from ledger.governance.programs import INDEX_ROWS_PER_BLOCK, Lineage, versions
+from ledger.governance.records import (
+    InstallContracts,
+    PlannedContract,
+    RearmSchedule,
+    ResumeContract,
+    SuspendContract,
+)
 from ledger.receipt import Receipt
 from ledger.state import MemoryState
-from ledger.transition import SCHEDULE_CALL_GAS, SCHEDULE_ENTRIES_MAX, SCHEDULE_GAS_MAX, schedule_id
+from ledger.transition import (
+    SCHEDULE_CALL_GAS,
+    SCHEDULE_ENTRIES_MAX,
+    SCHEDULE_GAS_MAX,
+    day_begin_ms,
+    day_number,
+    next_due_ms,
+    schedule_id,
+)
 from node.core.programs import HISTORIES_KEPT, Programs
 from tests.ledger.governance.conftest import League, events, found_league, outcome
 
@@ -76,6 +93,8 @@ class Chain:
     programs: Programs
     calls: int = 0
     scheduled: list[Receipt] = field(default_factory=list)
+    written: list[tuple[tuple[bytes, bytes | None], ...]] = field(default_factory=list)
+    """What the blocks between acceptance and beginning of contracts wrote."""
 
     @staticmethod
     def found(*sources: tuple[str, bytes]) -> Chain:
@@ -99,7 +118,9 @@ class Chain:
         assert receipt.result == "accepted", receipt.events
         begin = versions(self.league.state, sorted(sources)[0])[-1].active_from
         assert self.league.last is not None and self.league.last.next_activation == begin
-        self.league.advance(begin)
+        while self.league.height < begin:
+            self.league.block()
+            self.written.append(self.league.last.writes)
         assert self.league.last.next_activation == begin, "the next block is the first one with them"
         return begin
 
@@ -120,7 +141,6 @@ class Chain:
 
 def today(league: League, shift: int = 0) -> str:
     from contracts.values import date_text
-    from ledger.transition import day_number
 
     return date_text(day_number(league.time_ms, 0) + shift)
 
@@ -246,7 +266,6 @@ def test_l62_a_new_index_holds_the_rows_of_before_and_a_row_that_cannot_be_lifte
     for id_, state in (("a", 5), ("b", 5), ("c", 4), ("zero", 0)):
         assert outcome(chain.add(id_, later, state))[0] == "ok"
     begin = chain.install(bills=BILLS_TWO)
-    assert chain.league.state.scan(b"x", b"y", 10) == []
     root = chain.league.state.state_root
     chain.block()  # the first one of version 2
     assert chain.league.height == begin + 1
@@ -274,6 +293,101 @@ def test_l62_a_review_names_the_stored_rows_that_do_not_fit() -> None:
     assert (table, line) == ("Bill", 7) and b"zero" in key
     fresh = BILLS.replace(b"contract bills", b"contract more")
     assert chain.programs.failing_rows(chain.league.state, {"more": fresh}, "more", 10) == ()
+
+
+def entries(chain: Chain, table: str = "Bill") -> list[bytes]:
+    """Index entries in the state, without the places of indexes that are being built."""
+    return [key for key in chain.league.state.scan(b"x", b"y", 20_000) if not key.startswith(b"x\x00")]
+
+
+def wanted_entries(chain: Chain) -> list[bytes]:
+    state = chain.league.state
+    return sorted(key for key, _ in chain.programs.at(state, state.height + 1).index_entries(state))
+
+
+@pytest.mark.control("L59", "L62")
+def test_l59_an_index_is_built_a_part_in_each_block_while_its_rows_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("node.core.programs.INDEX_ROWS_PER_BLOCK", 2)
+    chain = Chain.found(("bills", BILLS))
+    league = chain.league
+    for number in range(20):
+        chain.add(f"b{number:02d}", today(league, 900), 5)
+    receipt = league.agree("contract", chain.planned(bills=BILLS_TWO))
+    assert receipt.result == "accepted"
+    begin = versions(league.state, "bills")[-1].active_from
+    sizes = []
+    for step in range(4):
+        chain.add(f"b0{step}", today(league, 900), 7 + step)  # taken in already
+        chain.add(f"b1{9 - step}", today(league, 900), 20 + step)  # not yet
+        sizes.append(len(entries(chain)))
+    assert sizes == sorted(sizes) and 0 < sizes[0] < 20
+    root = league.state.state_root
+    league.advance(begin)
+    assert league.last is not None and all(key[:1] == b"x" for key, _ in league.last.writes)
+    assert league.state.state_root == root, "indexes are outside the root"
+    places = [key for key in league.state.scan(b"x", b"y", 100) if key.startswith(b"x\x00")]
+    assert len(places) == 1
+    chain.block()
+    assert entries(chain) == wanted_entries(chain) and len(entries(chain)) == 20
+    assert [key for key in league.state.scan(b"x", b"y", 100) if key.startswith(b"x\x00")] == []
+
+
+@pytest.mark.control("L59", "L61")
+def test_k50_an_index_over_ten_thousand_old_rows_is_complete_at_activation() -> None:
+    chain = Chain.found(("bills", BILLS))
+    league = chain.league
+    chain.add("b", today(league, 900), 5)
+    face = chain.programs.at(league.state, 1).interfaces["bills"]
+    stored = decode(league.state.get(face.row_key("Bill", ("b",))) or b"")
+    rows = []
+    for number in range(10_000):
+        stored[1] = f"b{number:05d}"
+        rows.append((face.row_key("Bill", (stored[1],)), encode(stored)))
+    before = league.state
+    root, nodes = merkle.update(before.tree_node, before.state_root, rows)
+    league.state = before.apply(rows, nodes, before.height, root, before.exec_root)
+    chain.install(bills=BILLS_TWO)
+    most = max(sum(key[:1] == b"x" for key, _ in writes) for writes in chain.written)
+    assert most == INDEX_ROWS_PER_BLOCK + 1, "a part in each block, and the place up to which it is built"
+    chain.block()
+    assert league.last is not None and len(league.last.writes) < 10, "nothing is left for the first block"
+    assert entries(chain) == wanted_entries(chain) and len(entries(chain)) == 10_001
+
+
+@pytest.mark.control("L59")
+def test_l59_what_is_left_is_built_when_the_contract_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a node that took a snapshot in between: it has the rows, and no part of the index."""
+    monkeypatch.setattr("node.core.programs.INDEX_ROWS_PER_BLOCK", 0)
+    monkeypatch.setattr("node.core.programs.ROWS_AT_ONCE", 2)
+    chain = Chain.found(("bills", BILLS))
+    for number in range(7):
+        chain.add(f"b{number}", today(chain.league, 900), 5)
+    chain.install(bills=BILLS_TWO)
+    assert entries(chain) == []
+    chain.block()
+    assert entries(chain) == wanted_entries(chain) and len(entries(chain)) == 7
+
+
+@pytest.mark.control("L59")
+def test_l59_a_plan_is_refused_whose_indexes_cannot_be_built_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = Chain.found(("bills", BILLS))
+    league = chain.league
+    for number in range(11):
+        chain.add(f"b{number:02d}", today(league, 900), 5)
+    assert chain.programs.index_rows(league.state, {"bills": BILLS_TWO}) == 11
+    assert chain.programs.index_rows(league.state, {"more": BILLS.replace(b"contract bills", b"contract more")}) == 0
+    monkeypatch.setattr("ledger.governance.programs.INDEX_ROWS_PER_BLOCK", 1)
+    receipt = league.agree("contract", chain.planned(bills=BILLS_TWO))
+    assert receipt.result == "failed"
+    assert "indexes over 11 rows need 11 blocks; propose it with 2 more of delay" in str(receipt.events)
+    assert delay_for_indexes(league.state, 11) == 2
+    assert league.agree("contract", replace(chain.planned(bills=BILLS_TWO), delay_heights=2)).result == "accepted"
+    other = Chain.found(("bills", BILLS))
+    for number in range(4):
+        other.add(f"b{number:02d}", today(other.league, 900), 5)
+    monkeypatch.setattr("ledger.governance.plans.INDEX_ROWS_MAX", 3)
+    receipt = other.league.agree("contract", other.planned(bills=BILLS_TWO))
+    assert receipt.result == "failed" and "index them in a new table" in str(receipt.events)
 
 
 # -- what runs by itself -------------------------------------------------------------------------------------------
@@ -314,6 +428,28 @@ def test_l54_what_runs_every_day_is_armed_when_it_begins_and_runs_once_for_misse
     assert chain.scheduled == []
 
 
+def next_due(chain: Chain) -> int:
+    """The time that the last block named, which a start over its state names as well."""
+    league = chain.league
+    assert league.last is not None
+    named = league.last.next_due_ms
+    assert named == next_due_ms(league.state, chain.programs.at(league.state, league.state.height + 1), 0)
+    return named
+
+
+@pytest.mark.control("L56")
+def test_l56_a_block_names_the_time_from_which_the_next_entry_is_due() -> None:
+    chain = Chain.found(("bills", BILLS))
+    chain.block()
+    day = day_number(chain.league.time_ms, 0)
+    assert next_due(chain) == day_begin_ms(day + 1, 0), "what runs every day"
+    chain.add("a", today(chain.league, -30), 1)
+    assert 0 < next_due(chain) <= chain.league.time_ms, "the next block is due at once"
+    chain.block()
+    assert chain.league.last is not None and chain.league.last.scheduled == 1
+    assert next_due(chain) == day_begin_ms(day + 1, 0)
+
+
 @pytest.mark.control("L55")
 def test_l55_an_abort_is_a_failed_receipt_undoes_everything_and_is_not_repeated() -> None:
     chain = Chain.found(("bills", BILLS))
@@ -336,6 +472,72 @@ def test_l55_an_abort_is_a_failed_receipt_undoes_everything_and_is_not_repeated(
     assert {receipt.method for receipt in chain.scheduled} == {"nightly", "late"}
 
 
+@pytest.mark.control("L55")
+def test_l55_a_vote_arms_a_parked_entry_again() -> None:
+    chain = Chain.found(("bills", BILLS))
+    league = chain.league
+    chain.add("bad", today(league), 13)
+    chain.block()
+    assert chain.scheduled[0].status == 1
+    linked = chain.programs.at(league.state, league.state.height + 1)
+    ((parked,), end) = linked.parked(league.state, b"", 10)
+    assert (parked.contract, parked.schedule, parked.code, parked.reason) == (
+        "bills",
+        "late",
+        "require_failed",
+        "unlucky",
+    )
+    assert league.state.get(parked.row) is not None and end == b""
+    for wrong in (
+        RearmSchedule("bills", "late", parked.key + b"x"),
+        RearmSchedule("bills", "nightly", b""),
+        RearmSchedule("bills", "late\x00", parked.key),
+        RearmSchedule("bills", "löscht", parked.key),
+    ):
+        assert outcome(league.propose(league.firms[0], "rearm_schedule", wrong)) == ("not_found", "L55")
+    gone = RearmSchedule("bells", "late", parked.key)
+    assert outcome(league.propose(league.firms[0], "rearm_schedule", gone)) == ("not_found", "L57")
+    assert outcome(chain.add("bad", today(league, 50), 1))[0] == "ok", "a new date arms it as well"
+    assert linked.parked(league.state, b"", 10)[0] == ()
+    assert outcome(league.propose(league.firms[0], "rearm_schedule", RearmSchedule("bills", "late", parked.key))) == (
+        "not_found",
+        "L55",
+    )
+
+
+@pytest.mark.control("L55", "L56")
+def test_l55_what_runs_again_runs_in_the_next_block_in_the_version_of_then() -> None:
+    chain = Chain.found(("bills", BILLS))
+    league = chain.league
+    chain.add("bad", today(league), 13)
+    chain.block()
+    begin = chain.install(bills=BILLS_TWO.replace(b"state != 13 else", b"state != 14 else"))
+    league.advance(begin + 1)
+    linked = chain.programs.at(league.state, league.state.height + 1)
+    ((parked,), _) = linked.parked(league.state, b"", 10)
+    receipt = league.agree("rearm_schedule", RearmSchedule("bills", "late", parked.key))
+    assert receipt.result == "accepted" and "ScheduleRearmed" in events(receipt)
+    assert 0 < next_due(chain) <= league.time_ms
+    chain.block()
+    assert [(one.method, one.version, one.status) for one in chain.scheduled] == [("late", 2, 0)]
+    assert linked.parked(league.state, b"", 10)[0] == ()
+
+
+def test_l55_parked_entries_are_listed_in_parts() -> None:
+    chain = Chain.found(("bills", BILLS))
+    for number in range(5):
+        chain.add(f"b{number}", today(chain.league), 13)
+    chain.block()
+    linked = chain.programs.at(chain.league.state, chain.league.state.height + 1)
+    listed, after = [], b""
+    while True:
+        found, after = linked.parked(chain.league.state, after, 2)
+        listed += [item.key for item in found]
+        if not after:
+            break
+    assert len(listed) == 5 and listed == sorted(listed)
+
+
 @pytest.mark.control("L60")
 def test_l60_schedules_of_a_suspended_contract_wait_and_others_go_on() -> None:
     others = BILLS.replace(b"contract bills", b"contract acts")
@@ -355,7 +557,9 @@ def test_l60_schedules_of_a_suspended_contract_wait_and_others_go_on() -> None:
     ] == ["ok"] * 3
     chain.block()
     assert [receipt.contract for receipt in chain.scheduled] == ["bills"]
+    assert next_due(chain) > league.time_ms + 1_000, "L56: what waits for an order is not due"
     league.agree("resume_contract", ResumeContract("acts"))
+    assert 0 < next_due(chain) <= league.time_ms
     chain.block()
     assert [receipt.contract for receipt in chain.scheduled] == ["acts"]
 

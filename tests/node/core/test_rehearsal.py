@@ -141,6 +141,48 @@ def test_the_vote_that_accepts_a_plan_can_be_rehearsed() -> None:
     assert encode(told.receipt.events) and outcome(told.receipt)[0] == "ok"
 
 
+@pytest.mark.control("L65")
+def test_l65_a_committed_transaction_is_rehearsed_in_its_place() -> None:
+    """What came before it in its block, schedules among it, decides what it does."""
+    from tests.node.core.test_programs import BILLS
+
+    chain = Chain.found(("bills", BILLS), ("notes", NOTES))
+    league, firm = chain.league, chain.league.firms[0]
+    chain.add("due", today(league), 1)
+    view = league.state
+    calls = [league.call(firm, "keep", "n", word, contract="notes", roles=("preparer", "approver")) for word in "abc"]
+    linked = chain.programs.at(view, view.height + 1)
+    receipts = chain.block(*calls)
+    assert [receipt.method for receipt in chain.scheduled] == ["late"]
+    for place, tx in enumerate(calls):
+        told = rehearse(linked, view, tx.body, league.chain, league.time_ms, 0, CURRENCIES, calls[:place])
+        assert (told.receipt, told.earlier) == (receipts[place], place)
+        notes = linked.interfaces["notes"]
+        (change,) = [change for key, change in told.writes.items() if key == notes.row_key("Note", ("n",))]
+        before, after = (None if row is None else notes.decode_row("Note", row) for row in change)
+        assert (before and before["words"], after and after["changes"]) == ("?ab"[place].strip("?") or None, place + 1)
+        assert not [key for key in told.writes if key[:1] in (b"s", b"p")], "the schedule ran before"
+    assert league.state is not view
+
+
+@pytest.mark.control("L55", "L65")
+def test_l55_the_vote_that_arms_an_entry_again_can_be_rehearsed() -> None:
+    from ledger.governance.records import RearmSchedule
+    from tests.node.core.test_programs import BILLS
+
+    chain = Chain.found(("bills", BILLS))
+    league = chain.league
+    chain.add("bad", today(league), 13)
+    chain.block()
+    linked = chain.programs.at(league.state, league.height)
+    ((parked,), _) = linked.parked(league.state, b"", 10)
+    proposal = league.propose(league.firms[0], "rearm_schedule", RearmSchedule("bills", "late", parked.key)).tx_id
+    league.do(league.firms[1], "vote", proposal, True)
+    vote = league.call(league.firms[2], "vote", proposal, True)
+    told = rehearse(linked, league.state, vote.body, league.chain, league.time_ms + 1_000, 0, CURRENCIES)
+    assert told.receipt == chain.block(vote)[0] and told.receipt.result == "accepted"
+
+
 def test_schedules_that_are_due_do_not_run_in_a_rehearsal() -> None:
     from tests.node.core.test_programs import BILLS
 
