@@ -284,7 +284,8 @@ def _keys(subject: Subject) -> Iterator[Finding]:
     if subject.document is not None:
         known = [key.public_key for node in subject.document.nodes for key in node.consensus]
         founded = config.node.company in ("", *(company.company_id for company in subject.document.companies))
-        if founded and publics[CONSENSUS_KEY] not in known:  # a company that joined later is known to the chain alone
+        founded = founded and not config.node.keys_replaced
+        if founded and publics[CONSENSUS_KEY] not in known:  # one that joined later is known to the chain alone
             yield Finding(
                 check="keys", level=FAULT,
                 text=f"the consensus key {publics[CONSENSUS_KEY].hex()[:16]}… is not registered in the genesis file",
@@ -393,7 +394,7 @@ def _ports(subject: Subject) -> Iterator[Finding]:
 def _certificates(subject: Subject) -> Iterator[Finding]:
     from node.identity.certificate import CertificateMalformed, facts_of
     from node.identity.keystore import KeystoreError
-    from node.identity.tls import CERTIFICATE_FILE, KEY_FILE, WARN_DAYS, TlsFiles, own_certificate
+    from node.identity.tls import WARN_DAYS, identities, own_certificate
 
     config = subject.config
     if config is None:
@@ -401,13 +402,15 @@ def _certificates(subject: Subject) -> Iterator[Finding]:
     folder = config.keystore_dir.parent
     found: list[tuple[str, bytes]] = []
     try:
-        files = TlsFiles(certificate=folder / CERTIFICATE_FILE, key=folder / KEY_FILE, password=b"")
-        found.append(("this node", own_certificate(files)))
+        first, *later = identities(folder, b"")
+        found.append(("this node", own_certificate(later[-1] if later else first)))
         if subject.document is not None:
             pins = {pin.spki_sha256 for node in subject.document.nodes for pin in node.tls}
-            if facts_of(found[0][1]).spki_sha256 not in pins:
+            founders = [node.company_id for node in subject.document.nodes]
+            founded = config.node.company in founders and not config.node.keys_replaced
+            if founded and facts_of(own_certificate(first)).spki_sha256 not in pins:
                 yield Finding(
-                    check="certificates", level=FAULT, text=f"{files.certificate} is not the registered one",
+                    check="certificates", level=FAULT, text=f"{first.certificate} is not the registered one",
                     repair="restore the certificate that hansa init made; the others accept no other",
                 )  # fmt: skip
     except (KeystoreError, CertificateMalformed) as error:
@@ -445,7 +448,7 @@ def _certificates(subject: Subject) -> Iterator[Finding]:
                 check="certificates", level=FAULT if api and days < 0 else WARNING,
                 text=f"the certificate of {who} {past}",
                 repair=("renew it" if config.api.tls_certificate else "start the node anew: it makes a new one") if api
-                else "plan its renewal; links go on meanwhile, because the registered key decides and not the date",
+                else "hansa company rotate --tls renews it; links go on meanwhile: the registered key decides, no date",
             )  # fmt: skip
     yield Finding(check="certificates", level=OK, text=f"{len(found)} certificates, the first ends in {shortest} days")
 

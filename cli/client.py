@@ -45,7 +45,7 @@ _NEXT: Final = {
 }
 """What to do where a problem names no step of its own: code -> sentence for somebody at a terminal (U16)."""
 _OWN_WORDS: Final = ("unauthenticated",)
-"""Codes whose step the node tells to programs: it speaks of headers."""
+"""Codes whose step the node tells to programs: it speaks of headers. Not if the company itself is shut out."""
 
 
 class Client:
@@ -194,7 +194,7 @@ def _failure(status: int, problem: dict[str, Any]) -> CommandFailed:
         line = f"{error.get('pointer', '')}: {error.get('msg', '')}" if isinstance(error, dict) else str(error)
         if line != text:
             text += f"\n  {line}"
-    told = "" if name in _OWN_WORDS else problem.get("next")
+    told = "" if name in _OWN_WORDS and "company_status" not in problem else problem.get("next")
     return CommandFailed(code, _as_options(text), str(told or _NEXT.get(name, "")), problem or None)
 
 

@@ -6,7 +6,8 @@ The private keys of officers and of the node are opened here, used, and forgotte
 from __future__ import annotations
 
 import secrets
-from base64 import b64encode
+import time
+from base64 import b64decode, b64encode
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -18,20 +19,30 @@ from cli.failure import CommandFailed
 from cli.unlocking import PEOPLE_SECRET, held_secret, open_key, refusal
 from ledger.crypto.ed25519 import SigningKey
 from ledger.errors import LedgerError
-from ledger.governance.keys import endorse_digest, leave_digest, possession_digest, ready_digest, rotate_digest
-from ledger.governance.records import Leave, RotateConsensus
-from ledger.registry.records import node_id
+from ledger.governance.keys import (
+    endorse_digest,
+    leave_digest,
+    possession_digest,
+    ready_digest,
+    replace_digest,
+    rotate_digest,
+)
+from ledger.governance.records import Leave, ReplaceKeys, RotateConsensus, RotateTls
+from ledger.ids import HASH_BYTES
+from ledger.registry.records import TlsPin, node_id
 
 if TYPE_CHECKING:
     from cli.acting import Actor
     from cli.client import Client
     from cli.wallet import Wallet
     from node.identity.founding import Card
-    from node.identity.joining import InviteFile, RequestFile
+    from node.identity.joining import InviteFile, KeysFile, RequestFile
     from node.identity.keystore import Keystore
 
 GAS: Final = 100_000
 """More than any governance call takes: the gas is counted by payload and signatures, not proven by a compiler."""
+RECOVERY_BLOCKS: Final = 1_000_000
+"""Heights for which new keys for a company are proposed: more than the 7 days of delay under load (S28)."""
 PROPOSAL_BLOCKS: Final = 20_000
 """Heights for which a proposal or an invite is open unless told otherwise: some hours under load, days without."""
 
@@ -122,6 +133,39 @@ def join_request(home: Home, wallet: Wallet, invite: InviteFile) -> RequestFile:
     return request_to_join(home.card, invite, consensus, users, home.officers())
 
 
+def recovery(home: Home, wallet: Wallet, chain: bytes) -> KeysFile:
+    """Return what a company that lost its keys asks for from a fresh home, proven with all its new keys (S28)."""
+    from node.home import CONSENSUS_KEY
+    from node.identity.joining import KeysFile, request_of
+    from node.identity.keystore import KeyKind
+
+    keystore = home.keystore()
+    try:
+        consensus = keystore.signing_key(CONSENSUS_KEY, KeyKind.CONSENSUS)
+    finally:
+        keystore.close()
+    users = [wallet.key(person) for person in wallet.people]
+    company = home.card.company.company_id
+    request = request_of(home.card, chain, bytes(HASH_BYTES), consensus, users, home.officers())
+    signatures = home.root_signatures(replace_digest(chain, company, request))
+    return KeysFile(chain, ReplaceKeys(company, request, signatures, ()))
+
+
+def consented(home: Home, asked: KeysFile) -> KeysFile:
+    """Return a request for new keys with the signatures of the company's old officers, who are in `home`."""
+    import msgspec
+
+    payload = asked.payload
+    digest = replace_digest(asked.chain_id, payload.company_id, payload.request)
+    if home.card.company.company_id != payload.company_id:
+        raise CommandFailed(
+            Exit.NOT_ALLOWED, f"{home.path} is not of company {payload.company_id}", "name the old home with --home"
+        )
+    return msgspec.structs.replace(
+        asked, payload=msgspec.structs.replace(payload, old_signatures=home.root_signatures(digest))
+    )
+
+
 def rotation(home: Home, chain: bytes, voting: bytes, *, keep: bool, by_officers: bool = False) -> RotateConsensus:
     """Return the change from the key `voting` to the next one, signed by both (S23).
 
@@ -152,6 +196,46 @@ def rotation(home: Home, chain: bytes, voting: bytes, *, keep: bool, by_officers
         proof=new.sign(possession_digest(chain, "consensus", node, new.public_key)),
         signatures=home.root_signatures(digest) if by_officers else ((old.public_key, old.sign(digest)),),
     )
+
+
+def tls_rotation(home: Home, chain: bytes, found: dict[str, Any], *, keep: bool, end_old: bool) -> RotateTls:
+    """Return the next pins of the own node, of which `found` tells the present ones (`/v1/admission`, S23).
+
+    Otherwise the newest pin stays beside one that is made now, or by an earlier call that was not carried out. With
+    `end_old` only the newest one stays. Without `keep` nothing is written.
+    """
+    from node.home import next_tls_pin, tls_pins
+
+    now = tuple(TlsPin(bytes.fromhex(one["spki_sha256"]), b64decode(one["certificate"])) for one in found["tls"])
+    if not now:
+        raise CommandFailed(
+            Exit.CONFLICT,
+            f"node {found['node']} is not registered yet",
+            "hansa company request registers its first key",
+        )
+    keystore = home.keystore()
+    try:
+        held = tls_pins(home.path, keystore)
+        newest = next((pin for pin in reversed(held) if pin in now), None)
+        if newest is None:
+            raise CommandFailed(
+                Exit.NOT_ALLOWED, f"no registered TLS key of the node lies in {home.path}", "name its --home"
+            )
+        if end_old:
+            if now == (newest,):
+                raise CommandFailed(
+                    Exit.CONFLICT, "only one TLS key is registered", "leave --end-old out to make another"
+                )
+            return RotateTls(found["node"], (newest,))
+        later = held[held.index(newest) + 1 :]
+        made = (
+            later[-1]
+            if later
+            else next_tls_pin(home.path, keystore, found["node"], chain, time.time_ns() // 1_000_000, keep=keep)
+        )
+    finally:
+        keystore.close()
+    return RotateTls(found["node"], (newest, made))
 
 
 async def voting_key(actor: Actor) -> bytes:

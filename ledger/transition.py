@@ -24,8 +24,9 @@ from ledger.errors import InvariantViolated
 from ledger.evidence import Fault, evidence_codec, evidence_id, fault_key
 from ledger.governance.act import GOVERNANCE, Act
 from ledger.governance.calls import GOVERNANCE_VERSION, govern
-from ledger.governance.network import lapse_suspensions
+from ledger.governance.network import lapse_suspensions, rest_offenders
 from ledger.governance.programs import Examiner, stopped_by
+from ledger.governance.resting import note_fault
 from ledger.receipt import STATUS_FAILED, STATUS_OK, Abort, ContractEvent, Receipt, receipts_root
 from ledger.registry.epochs import EpochRecord
 from ledger.registry.lookup import (
@@ -59,6 +60,8 @@ SCHEDULE_CALL_GAS: Final = 200_000
 SCHEDULE_SCAN_MAX: Final = 1_000
 """Due entries that one block looks at: those of suspended contracts are passed over, up to this many."""
 
+_REST: Final = "rest"
+"""What stands for a method in the receipt of a change that nobody called for (P125)."""
 _MINUTE_MS: Final = 60_000
 _DAY_MS: Final = 86_400_000
 _EPOCH_DAY: Final = 719_162
@@ -264,7 +267,7 @@ class BlockExecution:
         lapse_suspensions(self._overlay, header.time_ms)
         for item in evidence:
             self._record(item)
-        self._scheduled = self._run_schedules()
+        self._scheduled = (*self._rest_offenders(), *self._run_schedules())
 
     def run(self, transactions: Sequence[Transaction]) -> None:
         """Execute the next `transactions` of the block, in order."""
@@ -337,6 +340,41 @@ class BlockExecution:
         if self._overlay.get(key) is None:
             fault = Fault(evidence.company_id, evidence.kind, evidence.epoch, self._header.height, evidence_id(item))
             self._overlay.put(key, encode(fault))
+            note_fault(self._overlay, fault)
+
+    def _rest_offenders(self) -> tuple[Receipt, ...]:
+        """Change the rotation for proven faults if the companies chose so; return the receipt that tells it (P125)."""
+        header = self._header
+        act = Act(
+            rows=self._overlay,
+            entries=None,
+            examiner=None,
+            chain_id=header.chain_id,
+            parent_id=header.parent_id,
+            height=header.height,
+            time_ms=header.time_ms,
+            tx_id=schedule_id(header.height, GOVERNANCE, _REST, b""),
+            company_id="",
+            signers=(),
+            gas_limit=0,
+        )
+        rest_offenders(act)
+        if act.next_epoch is None:
+            return ()
+        self._next_epoch = act.next_epoch
+        return (
+            Receipt(
+                tx_id=act.tx_id,
+                contract=GOVERNANCE,
+                version=GOVERNANCE_VERSION,
+                method=_REST,
+                status=STATUS_OK,
+                gas_used=0,
+                abort=(),
+                events=tuple(act.events),
+                result=None,
+            ),
+        )
 
     def _execute(self, tx: Transaction) -> Receipt:
         overlay, body = self._overlay, tx.body

@@ -25,17 +25,14 @@ from getpass import getpass
 from pathlib import Path
 from typing import Final
 
-import msgspec
 import structlog
 
-from consensus.effects import Halt, Report, SignatureItem, Silence
-from consensus.events import EpochSpec, Member, Mode, ReplicaConfig
-from consensus.records import Anchor
-from consensus.validate import signing_digest_of
+from consensus.effects import Halt, Report, Silence
+from consensus.events import Mode
 from contracts.frames import make_room
 from contracts.runtime import Program, link
-from ledger.crypto.ed25519 import SigningKey, verify_strict
-from ledger.crypto.hashing import Tag, signing_digest
+from ledger.certificate import faults
+from ledger.crypto.ed25519 import SigningKey
 from ledger.errors import InvalidGenesis, LedgerError
 from ledger.genesis import (
     GenesisDocument,
@@ -45,45 +42,41 @@ from ledger.genesis import (
     genesis_file_codec,
     genesis_state,
 )
-from ledger.governance.follow import follow, trust_genesis
-from ledger.registry.epochs import EpochRecord, epoch_at, last_epoch, read_epoch
-from ledger.registry.epochs import members as epoch_members
-from ledger.registry.lookup import ACTIVE, companies, nodes, read_key, read_node, read_registry
-from ledger.registry.records import ConsensusKey, members_hash
+from ledger.registry.lookup import read_company, read_node
 from ledger.registry.records import node_id as node_id_of
 from ledger.state import StateView
-from ledger.transition import BlockResult, next_due_ms
+from ledger.transition import BlockResult
 from node.api.limits import Rate, RateSettings
-from node.api.ports import ConsensusStatus, MemberStatus, NotYet
+from node.api.ports import ConsensusStatus, MemberStatus
+from node.api.sentences import reachable_members
 from node.api.settings import ApiSettings, UnsafeListener
 from node.api.tokens import TokenError, TokenStore
-from node.config import Address, ConfigError, LoadedConfig, NodeConfig, load_config, parse_address
-from node.core.epochs import epoch_spec
-from node.core.events import NodeStart
+from node.config import ConfigError, LoadedConfig, NodeConfig, NodeSection, load_config
 from node.core.machine import NodeContext, NodeCore
 from node.core.messages import PeerMessage
 from node.core.programs import Programs
 from node.documents.vault import Vault
 from node.driver.loop import Beginning, Driver
-from node.home import NUMBERING_KEY, TLS_PASSWORD_KEY, consensus_keys
-from node.identity.directory import Directory, DirectoryRefused, load_directory
+from node.epochs import Epochs, start_event
+from node.home import NUMBERING_KEY, TLS_PASSWORD_KEY
+from node.identity.directory import DirectoryRefused
 from node.identity.hardening import forbid_dumps
-from node.identity.keystore import KeyKind, Keystore, KeystoreError
-from node.identity.tls import CERTIFICATE_FILE, KEY_FILE, TlsFiles, api_context, keep_api_certificate
+from node.identity.keystore import KeyFileRefused, KeyKind, Keystore, KeystoreError
+from node.identity.tls import TlsFiles, api_context, keep_api_certificate, presented
 from node.identity.unlock import UnlockFailed, UnlockSecret, find_secret
+from node.prepared import Prepared, VoteSigner, directory_at, key_at, voting_keys
 from node.service import Identity, Service
 from node.store import swap
-from node.store.ends import EPOCHS, EpochEnds
+from node.store.ends import EpochEnds
 from node.store.errors import StoreError
-from node.store.journal import Journal, JournalImage
+from node.store.journal import Journal
 from node.store.ledger import ChainStore
 from node.store.places import LOW_SPACE_BYTES, DataDirectory
 from node.store.pruning import BLOCKS_AT_ONCE, Keep, Plan, compact, plan, prune, worth_compacting
 from node.store.replay import replay
 from node.store.snapshots import Snapshots
 from node.transport.faults import FAULTS_FILE, FaultsMalformed, read_faults
-from node.transport.peers import GUEST_FIRST, ListenFailed, PeerCallbacks, Peers, PeerSettings
-from node.transport.peers import Member as PeerMember
+from node.transport.peers import ListenFailed, PeerCallbacks, Peers, PeerSettings
 
 log: Final = structlog.get_logger("node")
 
@@ -92,9 +85,15 @@ CLOCK_SLACK_MS: Final = 5_000
 """A wall clock this far from the times of fresh blocks is reported: others refuse what such a node proposes."""
 OFFSETS_KEPT: Final = 9
 """Fresh blocks whose distance from our clock is looked at; the median counts."""
+NO_TOLERANCE: Final = "fewer than four members tolerate no lying member: for practice only (P4)"
 SILENCED_NEXT: Final = "put no other copy back; the company votes again only with a new consensus key (P97)"
+SILENT_STATUSES: Final = 4
+SILENT_LEAST_MS: Final = 5_000
+"""A member is called silent when so many of its STATUS messages did not come, and not before this time."""
 REPORTS_KEPT: Final = 100
 """Proofs of misbehaviour kept in memory for the operator's page."""
+COMPACT_TURN: Final = 64
+"""Heights in which it is one member's turn to compact its store."""
 BACKLOG_MAX: Final = 4_096
 """Events and transactions waiting for the loop's thread before links are asked to wait."""
 GC_THRESHOLDS: Final = (50_000, 20, 50)
@@ -116,59 +115,6 @@ class StartRefused(Exception):
     """The node cannot run with what it was given. The text names cause and next step."""
 
 
-@dataclass(frozen=True, slots=True)
-class VotingKey:
-    """A consensus key of this node and the journal made with it: each key has its own guard against signing twice."""
-
-    key: SigningKey
-    journal_id: bytes
-    number: int
-    """1 is the first one; names the folder of the journal."""
-
-
-@dataclass(slots=True, kw_only=True)
-class Prepared:
-    """Everything that is opened before the loop begins."""
-
-    config: NodeConfig
-    data: DataDirectory
-    document: GenesisDocument
-    genesis_id: bytes
-    chain: bytes
-    directory: Directory
-    node_id: str
-    company_id: str
-    keys: tuple[VotingKey, ...]
-    """All consensus keys of this node, the first one first."""
-    key: VotingKey
-    """The one that signs in the present epoch; `journal` is its journal."""
-    tls: TlsFiles
-    api_tls: TlsFiles | None
-    """The API's own certificate; None when the configuration names one, or in development (S46)."""
-    programs: Programs
-    store: ChainStore
-    snapshots: Snapshots
-    journal: Journal
-    image: JournalImage
-    chain_keys: Mapping[str, Mapping[int, bytes]]
-    journal_keys: Mapping[int, bytes]
-    """Keys with which store and journals are opened again, when a snapshot takes the place of the store or a key that
-    of another."""
-    ends: EpochEnds
-    tokens: TokenStore
-    vault: Vault
-    numbering: bytes
-    people: Mapping[str, str]
-
-    def close(self) -> None:
-        """Close what is open; the data directory last, because its lock protects the rest."""
-        self.snapshots.close()
-        self.store.close()
-        self.journal.close()
-        self.vault.close()
-        self.data.close()
-
-
 def serve(config_file: Path) -> int:
     """Run one node until it is told to stop; return the exit code of the process."""
     make_room()
@@ -181,9 +127,12 @@ def serve(config_file: Path) -> int:
         while True:
             daemon = Daemon(prepared)
             code = asyncio.run(daemon.run())
-            if not daemon.driver.installed:
+            if daemon.driver.installed:
+                take_snapshot(prepared)
+            elif daemon.compacting:
+                reopen(prepared)
+            else:
                 return code
-            take_snapshot(prepared)
     except StoreError as error:
         log.error("store_failed", code=error.code, detail=str(error))
         print(f"hansa node: {error}", file=sys.stderr, flush=True)
@@ -217,8 +166,8 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         raise StartRefused("node.clock_offset_ms is for development networks; remove it from the configuration (C5)")
     forbid_dumps(development=not document.production)
     keystore = Keystore.open(config.keystore_dir, _secret_of(config, document))
-    keys = _voting_keys(keystore)
-    node_id, company_id = _own_place(document, keys[0].key, config.node.company)
+    keys = voting_keys(keystore)
+    node_id, company_id = _own_place(document, keys[0].key, config.node)
     home = config.keystore_dir.parent
     password = keystore.load(TLS_PASSWORD_KEY, KeyKind.TLS_PASSWORD).private.hex().encode()
     own_api = not (config.node.development or config.api.tls_certificate)
@@ -233,8 +182,8 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         snapshots = _open_snapshots(config, store, chain_keys, chain, programs)
         ends = EpochEnds(data.path)
         ends.follow(store)
-        directory = _directory_at(config, store)
-        key = _key_at(store, company_id, keys)
+        directory = directory_at(config, store)
+        key = key_at(store, company_id, keys)
         journal, image = Journal.open(data.journal_of(key.number), journal_keys, key.journal_id)
         vault = Vault.open(
             data.documents,
@@ -260,7 +209,7 @@ def prepare(loaded: LoadedConfig) -> Prepared:
         company_id=company_id,
         keys=keys,
         key=key,
-        tls=TlsFiles(certificate=home / CERTIFICATE_FILE, key=home / KEY_FILE, password=password),
+        tls=presented(home, password, read_node(store.view(), node_id)),
         api_tls=api_tls,
         programs=programs,
         store=store,
@@ -322,6 +271,12 @@ def take_snapshot(prepared: Prepared) -> None:
     The store is then ahead of the journal, which is a case that every start knows (P95).
     """
     height = prepared.store.tip.height
+    reopen(prepared)
+    log.info("snapshot_installed", height=prepared.store.tip.height, blocks=prepared.store.tip.height - height)
+
+
+def reopen(prepared: Prepared) -> None:
+    """Open chain store and journal again, as a start does; a file that is mostly free is compacted then (U6)."""
     prepared.snapshots.close()
     prepared.store.close()
     prepared.journal.close()
@@ -330,15 +285,7 @@ def take_snapshot(prepared: Prepared) -> None:
     prepared.snapshots = _open_snapshots(
         prepared.config, prepared.store, prepared.chain_keys, prepared.chain, prepared.programs
     )
-    open_journal(prepared)
-    log.info("snapshot_installed", height=prepared.store.tip.height, blocks=prepared.store.tip.height - height)
-
-
-def open_journal(prepared: Prepared) -> None:
-    """Open the journal of the key that signs at the next height; the one that was open must be closed."""
-    prepared.key = key = _key_at(prepared.store, prepared.company_id, prepared.keys)
-    path = prepared.data.journal_of(key.number)
-    prepared.journal, prepared.image = Journal.open(path, prepared.journal_keys, key.journal_id)
+    prepared.open_journal()
 
 
 def read_genesis(path: Path) -> tuple[GenesisDocument, bytes]:
@@ -381,15 +328,13 @@ class Daemon:
     def __init__(self, prepared: Prepared) -> None:
         self._parts = prepared
         document = prepared.document
-        self._read_epoch()
-        self._electorates: dict[int, tuple[bytes, ...]] = {}
-        """Consensus keys by index, of every epoch that a signature was checked in; an epoch never changes (S20)."""
-        self._guests: dict[str, int] = {}
-        """Link index of every node without a vote that was met, by node id."""
+        self.epochs = Epochs(prepared, on_reach=self._update_links)
         self._keep = keep_rule(prepared.config, document)
         self._reports: list[tuple[int, str]] = []
         self._last_block_ms = 0
         self._exit = EXIT_OK
+        self.compacting = False
+        """The loop ended so that the chain store is opened again and shrinks; then it goes on."""
         self._held_back = False
         self._offsets: deque[int] = deque(maxlen=OFFSETS_KEPT)
         self.links = self._make_links()
@@ -398,16 +343,17 @@ class Daemon:
             journal=prepared.journal,
             store=prepared.store,
             snapshots=prepared.snapshots,
+            ends=self.epochs,
             links=self.links,
             runtime=prepared.programs,
             utc_offset_min=document.utc_offset_min,
-            verify_vote=self._verify_vote,
+            verify_vote=self.epochs.verify_vote,
             on_block=self._on_block,
             on_halt=self._on_halt,
             on_report=self._on_report,
             on_silence=self._on_silence,
             begin_epoch=self._begin_epoch,
-            prune=lambda: prune(prepared.store, self._keep, least=BLOCKS_AT_ONCE),
+            prune=self._prune,
         )
         self.driver.turn_hook = self._after_turn
         self.driver.wall_offset_ms = prepared.config.node.clock_offset_ms
@@ -427,11 +373,24 @@ class Daemon:
             vault=prepared.vault,
             directory=prepared.directory,
             numbering=prepared.numbering,
-            sign_pack=self._sign_pack,
+            sign_pack=self.epochs.sign_pack,
             ends=prepared.ends,
             consensus=self.consensus,
             not_ready=self.not_ready,
         )
+
+    def _prune(self) -> int:
+        """Let old blocks go by the operator's rule, and end the loop when it is time to shrink the file; see `serve`.
+
+        Members prune at the same heights, and a node that compacts is away for moments: each has turns of its own.
+        """
+        store, own = self._parts.store, self.epochs.own
+        pruned = prune(store, self._keep, least=BLOCKS_AT_ONCE)
+        turn = store.tip.height // COMPACT_TURN % len(self.epochs.present.members)
+        if pruned and own in (None, turn) and not self.core.sync.active and worth_compacting(store):
+            self.compacting = True
+            self.driver.stop()
+        return pruned
 
     @property
     def core(self) -> NodeCore:
@@ -439,15 +398,6 @@ class Daemon:
         return self.driver.core
 
     # -- epochs ------------------------------------------------------------------------------------------------------
-
-    def _read_epoch(self) -> None:
-        """Look up in the state who decides the next height, and whether this node is one of them."""
-        parts = self._parts
-        view = parts.store.view()
-        self._epoch = epoch_at(view, parts.store.tip.height + 1)
-        self._own = own_index(self._epoch, parts)
-        self._trusted = trusted_epoch(parts)
-        self._registry_version = read_registry(view).version
 
     def _new_core(self) -> NodeCore:
         parts = self._parts
@@ -457,21 +407,21 @@ class Daemon:
     def _begin_epoch(self) -> Beginning:
         """Everything up to the barrier is executed and durable: read who decides now, and begin with that (P114)."""
         parts = self._parts
-        if _key_at(parts.store, parts.company_id, parts.keys) is parts.key:
+        if key_at(parts.store, parts.company_id, parts.keys) is parts.key:
             read = parts.journal.image(parts.key.journal_id)
             parts.image = read if parts.image.voting else replace(parts.image, records=read.records, bodies=read.bodies)
         else:
             parts.journal.close()
-            open_journal(parts)
+            parts.open_journal()
         parts.ends.follow(parts.store)
-        self._read_epoch()
+        self.epochs.read()
         core = self._new_core()
-        moved = self.links.update(self._own, self._linked_nodes(), parts.key.key)
+        moved = self._update_links()
         if not parts.document.production:
             self._take_faults()
-        epoch = self._epoch
-        log.info("epoch_began", epoch=epoch.epoch, height=epoch.first_height, n=len(epoch.members), member=self._own)
-        self._warn_without_vote()
+        epoch, own = self.epochs.present, self.epochs.own
+        log.info("epoch_began", epoch=epoch.epoch, height=epoch.first_height, n=len(epoch.members), member=own)
+        self._warn()
         return Beginning(
             core=core,
             journal=parts.journal,
@@ -480,65 +430,25 @@ class Daemon:
             connected=self.links.connected,
         )
 
-    def _vote_problem(self) -> str:
-        """Return in words why this node does not vote although its company is a member; "" if it does, or is none."""
-        member = self._epoch.member(self._parts.company_id)
-        if member is None:
-            return ""
-        if self._own is None:
-            return (
-                f"epoch {self._epoch.epoch} names the consensus key {member.consensus_key.hex()[:16]}…, "
-                "which is not in the keystore; put it there and restart the node"
-            )
-        return self._parts.image.problem
-
-    def _warn_without_vote(self) -> None:
-        if problem := self._vote_problem():
+    def _warn(self) -> None:
+        """Say what an operator must know of this epoch: that no lie is tolerated (P4), or that it does not vote."""
+        n = len(self.epochs.present.members)
+        if not faults(n):
+            log.warning("no_byzantine_fault_tolerated", members=n, detail=NO_TOLERANCE)
+        if problem := self.epochs.vote_problem():
             log.error("node_does_not_vote", detail=problem, next=SILENCED_NEXT)
 
-    def _linked_nodes(self) -> list[PeerMember]:
-        """Return every node that has a link here, with its index in the epoch of the core (P117, S27).
-
-        All active nodes; of a company that left, until the window after the barrier is committed: the last blocks of
-        its epoch may still be wanted. Nodes without a vote are linked with members only.
-        """
-        parts = self._parts
-        view, epoch = parts.store.view(), self._epoch
-        recent = epoch.companies
-        if epoch.epoch and parts.store.tip.height < epoch.first_height + parts.document.params.window:
-            recent += tuple(member.company_id for member in epoch_members(view, epoch.epoch - 1))
-        later = {} if self._trusted is None else {one.company_id: one.consensus_key for one in self._trusted.members}
-        addresses: dict[str, Address] = {}
-        for company, text in parts.directory.addresses.items():
-            addresses[company] = parse_address(text)
-        addresses.update(parts.config.peer_addresses)
-        found: list[PeerMember] = []
-        for node in nodes(view):
-            member = epoch.member(node.company_id)
-            if member is not None and member.node_id == node.node_id:
-                index = epoch.companies.index(node.company_id)
-            elif self._own is not None and (node.status == ACTIVE or node.company_id in recent):
-                index = self._guests.setdefault(node.node_id, GUEST_FIRST + len(self._guests))
-            else:
-                continue
-            if node.company_id in later:  # the state is behind what the ends of epochs show
-                key = ConsensusKey(later[node.company_id], epoch.epoch + 1)
-                node = msgspec.structs.replace(node, consensus=(*node.consensus, key))
-            found.append(PeerMember(index=index, node=node, address=addresses.get(node.company_id)))
-        return found
+    def _update_links(self) -> dict[int, int]:
+        """Bring the links in line with epoch and registry; return the new index of each node by its old one."""
+        return self.links.update(self.epochs.own, self.epochs.linked_nodes(), self._parts.key.key)
 
     def _follow_registry(self, height: int) -> None:
         """Bring the links in line when the registry changed, and when the nodes that left have had their time (S21)."""
-        version = read_registry(self._parts.store.view()).version
-        if (
-            version == self._registry_version
-            and height != self._epoch.first_height + self._parts.document.params.window
-        ):
-            return
-        self._registry_version = version
-        self._take_new_keys()
-        self._take_new_names()
-        self.links.update(self._own, self._linked_nodes(), self._parts.key.key)
+        if self.epochs.moved(height):
+            self._take_new_keys()
+            self._take_new_certificate()
+            self._take_new_names()
+            self._update_links()
 
     def _take_new_keys(self) -> None:
         """Open the keystore again once the companies agreed to a key that was made after the start (S23)."""
@@ -549,17 +459,33 @@ class Daemon:
             return
         try:
             keystore = Keystore.open(parts.config.keystore_dir, _secret_of(parts.config, parts.document, ask=False))
-            found = _voting_keys(keystore)
+            found = voting_keys(keystore)
             keystore.close()
         except (KeystoreError, UnlockFailed) as error:
             log.error("consensus_key_closed", detail=str(error), next="restart the node before the epoch changes")
             return
         parts.keys += tuple(one for one in found if one.key.public_key not in held)
 
+    def _take_new_certificate(self) -> None:
+        """Show the newest TLS certificate that the registry names for this node (S23); links that are up stay."""
+        parts = self._parts
+        try:
+            chosen = presented(
+                parts.config.keystore_dir.parent, parts.tls.password, read_node(parts.store.view(), parts.node_id)
+            )
+            if chosen.certificate == parts.tls.certificate:
+                return
+            self.links.present(chosen)
+        except (KeyFileRefused, ssl.SSLError, OSError) as error:
+            log.error("tls_certificate_refused", detail=str(error), next="restore the file; the old one is still shown")
+            return
+        parts.tls = chosen
+        log.info("tls_certificate", file=chosen.certificate.name)
+
     def _take_new_names(self) -> None:
         """Read the directory again: an entry may have waited there for its company to be registered."""
         try:
-            self._parts.directory = _directory_at(self._parts.config, self._parts.store)
+            self._parts.directory = directory_at(self._parts.config, self._parts.store)
         except DirectoryRefused as error:
             log.error("directory_refused", detail=str(error))
             return
@@ -593,7 +519,7 @@ class Daemon:
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         log.info("node_started", node=self._parts.node_id, height=replayed, peer=str(peers_at), api=config.api.listen)
-        self._warn_without_vote()
+        self._warn()
         try:
             await self.driver.run(lambda now, wall: start_event(self._parts, now, wall))
         finally:
@@ -618,8 +544,8 @@ class Daemon:
                 reconnect_max_s=parts.config.peers.reconnect_max_s,
                 outbound_max_bytes=parts.config.peers.outbound_max_mib * 1024 * 1024,
             ),
-            self._own,
-            self._linked_nodes(),
+            self.epochs.own,
+            self.epochs.linked_nodes(),
             parts.key.key,
             PeerCallbacks(
                 on_message=self._on_message,
@@ -643,7 +569,7 @@ class Daemon:
         """Disturb the links as the supervisor of a local cluster wrote it down; development networks only (C5)."""
         path = self._parts.config.keystore_dir.parent / FAULTS_FILE
         try:
-            policy = read_faults(path, {company: index for index, company in enumerate(self._epoch.companies)})
+            policy = read_faults(path, {company: index for index, company in enumerate(self.epochs.present.companies)})
         except FaultsMalformed as error:
             log.error("link_faults_refused", detail=str(error))
             return
@@ -657,35 +583,6 @@ class Daemon:
             self.links.resume()
 
     # -- what the driver tells -------------------------------------------------------------------------------------
-
-    def _verify_vote(self, item: SignatureItem) -> bool:
-        keys = self._keys_of(item.epoch)
-        if not 0 <= item.signer < len(keys):
-            return False
-        digest = signing_digest_of(item.kind, self._parts.chain, item.body)
-        return verify_strict(keys[item.signer], item.signature, digest)
-
-    def _keys_of(self, epoch: int) -> tuple[bytes, ...]:
-        """Return the consensus keys of an epoch by index; none while it is not decided here (P115)."""
-        known = self._electorates.get(epoch)
-        if known is None:
-            known = tuple(member.consensus_key for member in epoch_members(self._parts.store.view(), epoch))
-            if not known and self._trusted is not None and self._trusted.epoch == epoch:
-                known = tuple(member.consensus_key for member in self._trusted.members)
-            if known:
-                self._electorates[epoch] = known
-        return known
-
-    def _sign_pack(self, epoch: int, body: bytes) -> bytes:
-        """Sign with the consensus key of an epoch; a company that left, with that of its last one (S26)."""
-        parts, view = self._parts, self._parts.store.view()
-        held = {one.key.public_key: one.key for one in parts.keys}
-        for number in range(epoch, -1, -1):
-            record = read_epoch(view, number)
-            key = held.get(own_key(record, parts)) if record is not None else None
-            if key is not None:
-                return key.sign(signing_digest(Tag.SIG_BUNDLE, parts.chain, body))
-        raise NotYet("this company had no vote at the height of the pack; wait for a block of its first epoch")
 
     def _on_block(self, result: BlockResult) -> None:
         self._last_block_ms = self.service.wall_ms()
@@ -723,7 +620,7 @@ class Daemon:
                 reasons.append("halted")
             if picture.mode is Mode.LEARNER:
                 reasons.append("learner")
-            if picture.reachable < picture.q:
+            if reachable_members(self.consensus()) < picture.q:
                 reasons.append("no_quorum")
             if self.core.sync.active or self.core.taking.active:
                 reasons.append("syncing")
@@ -743,7 +640,7 @@ class Daemon:
         wall = self.service.wall_ms()
         picture = self.core.replica.why(now)
         links = {status.index: status for status in self.links.status()}
-        nodes = {member.company_id: member.node_id for member in self._epoch.members}
+        nodes = {member.company_id: member.node_id for member in self.epochs.present.members}
         members: list[MemberStatus] = []
         for member in picture.members:
             link = links.get(member.index)
@@ -768,23 +665,24 @@ class Daemon:
                     round_trip_ms=0 if link is None else (link.round_trip_us + 500) // 1000,
                     fault=fault,
                     fault_ms=fault_ms,
+                    rejected={} if link is None else link.rejected,
                 )
             )
         pool = self.core.mempool
         halted = self.driver.halted
+        company = read_company(self._parts.store.view(), self._parts.company_id)
         return ConsensusStatus(
             wall_ms=wall,
-            epoch=self._epoch.epoch,
+            epoch=self.epochs.present.epoch,
             view=picture.view,
-            target_view=picture.view,
             mode=picture.mode.name.lower(),
             halt_reason="" if halted is None else f"{halted.reason.value}: {halted.detail}",
-            vote_problem=picture.silenced or self._vote_problem(),
+            vote_problem=picture.silenced or self.epochs.vote_problem(),
             height=picture.height,
             block_id=self._parts.store.tip.block_id,
             executed_height=picture.executed,
             primary=picture.primary,
-            own_index=self._own,
+            own_index=self.epochs.own,
             members=tuple(members),
             timer="" if picture.timer is None else picture.timer.value,
             timer_ends_ms=0 if picture.deadline_ns < 0 else wall + picture.deadline_ns // 1_000_000,
@@ -796,91 +694,13 @@ class Daemon:
             suspects=tuple(member.index for member in picture.members if member.suspects),
             evidence=tuple(self._reports),
             phase="pre-prepared" if picture.waiting_for in ("votes", "bodies") else "idle",
+            waiting_for=picture.waiting_for,
+            silent_after_ms=max(SILENT_LEAST_MS, SILENT_STATUSES * self._parts.document.params.status_ms),
+            syncing=self.core.sync.active or self.core.taking.active or self.core.walk.active,
+            own_company=self._parts.company_id,
+            own_status="" if company is None else company.status,
+            key_missing=not picture.silenced and self.epochs.key_missing,
         )
-
-
-def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
-    """Return the first event of the core: what the disk knows, as of now."""
-    document, view = parts.document, parts.store.view()
-    epoch, last = epoch_at(view, parts.store.tip.height + 1), last_epoch(view)
-    former = read_epoch(view, epoch.epoch - 1) if epoch.epoch else None
-    coming = last if last.epoch > epoch.epoch else None
-    own = own_index(epoch, parts)
-    beyond = any(isinstance(record, Anchor) and record.epoch > epoch.epoch for _, record in parts.image.records)
-    if beyond and coming is not None and own_key(coming, parts) != parts.key.key.public_key:
-        own = (
-            None  # this key has voted for the last time; the next one begins when the stored blocks are at the barrier
-        )
-    return NodeStart(
-        now=now,
-        wall=wall,
-        config=ReplicaConfig(
-            index=own,
-            chain_id=parts.chain,
-            genesis_id=parts.genesis_id,
-            epoch=epoch_spec(epoch),
-            params=document.params,
-            journal_id=parts.journal.journal_id,
-            company_id=parts.company_id,
-            former=None if former is None else epoch_spec(former),
-            coming=None if coming is None else epoch_spec(coming),
-            fresh_key=own is not None and former is not None and own_key(former, parts) != parts.key.key.public_key,
-            awaited=parts.programs.next_activation(view, parts.store.tip.height),
-            due_ms=next_due_ms(view, parts.programs.at(view, parts.store.tip.height + 1), document.utc_offset_min),
-            scheduled=parts.store.scheduled_height(),
-        ),
-        tip=parts.store.tip,
-        tip_certificate=parts.store.tip_certificate,
-        executed=parts.store.executed(document.params.exec_lag + 1),
-        records=parts.image.records,
-        bodies=parts.image.bodies,
-        recent=parts.store.recent_ids(),
-        voting=parts.image.voting and own is not None,
-        collected=parts.snapshots.collected,
-        trusted=trusted_epoch(parts),
-    )
-
-
-def trusted_epoch(parts: Prepared) -> EpochSpec | None:
-    """Return the last epoch that the kept ends lead to, if the state does not know it: the state may be taken there."""
-    ends = parts.ends.all
-    if len(ends) <= last_epoch(parts.store.view()).epoch:
-        return None
-    found = follow(trust_genesis(parts.document), ends)
-    if isinstance(found, str):
-        log.error("epoch_ends_refused", detail=found, path=str(parts.data.path / EPOCHS))
-        return None
-    return EpochSpec(
-        epoch=found.epoch,
-        first_height=found.first_height,
-        members=tuple(
-            Member(company_id=name, consensus_key=key, in_rotation=proposes) for name, key, proposes in found.members
-        ),
-        members_hash=members_hash(found.members),
-    )
-
-
-def own_key(epoch: EpochRecord, parts: Prepared) -> bytes:
-    """Return the consensus key with which the own company votes in an epoch; empty if it does not."""
-    member = epoch.member(parts.company_id)
-    return b"" if member is None or member.node_id != parts.node_id else member.consensus_key
-
-
-def own_index(epoch: EpochRecord, parts: Prepared) -> int | None:
-    """Return the own index in an epoch; None without a vote, or without the key for it."""
-    voting = own_key(epoch, parts) == parts.key.key.public_key
-    return epoch.companies.index(parts.company_id) if voting else None
-
-
-class VoteSigner:
-    """Signs with the consensus key; deterministic (P99)."""
-
-    def __init__(self, key: SigningKey, chain: bytes) -> None:
-        self._key = key
-        self._chain = chain
-
-    def sign(self, kind: str, body: bytes) -> bytes:
-        return self._key.sign(signing_digest_of(kind, self._chain, body))
 
 
 def api_settings(config: NodeConfig, own: TlsFiles | None) -> ApiSettings:
@@ -918,8 +738,12 @@ def _secret_of(config: NodeConfig, document: GenesisDocument, *, ask: bool = Tru
     )
 
 
-def _own_place(document: GenesisDocument, key: SigningKey, company: str) -> tuple[str, str]:
-    """Return node id and company of the node whose first consensus key this is; one that joined later names its own."""
+def _own_place(document: GenesisDocument, key: SigningKey, section: NodeSection) -> tuple[str, str]:
+    """Return node id and company of the node whose first consensus key this is.
+
+    A company that joined later, or lost the keys of the genesis file, names itself in the configuration.
+    """
+    company = section.company
     for node in document.nodes:
         if any(item.public_key == key.public_key for item in node.consensus):
             if company and node.company_id != company:
@@ -927,36 +751,13 @@ def _own_place(document: GenesisDocument, key: SigningKey, company: str) -> tupl
                     f"node.company is {company}, but the consensus key belongs to {node.company_id}; correct node.toml"
                 )
             return node.node_id, node.company_id
-    if company and company not in [item.company_id for item in document.companies]:
+    founder = company in [item.company_id for item in document.companies]
+    if company and (section.keys_replaced or not founder):
         return node_id_of(key.public_key), company
     raise StartRefused(
         f"the consensus key {key.public_key.hex()[:16]}… is not registered in the genesis file; "
         "use the keystore whose card the founders received"
     )
-
-
-def _directory_at(config: NodeConfig, store: ChainStore) -> Directory:
-    """Return the directory entries of the companies that the state knows."""
-    view = store.view()
-    return load_directory(config.directory_file, companies(view), nodes(view), ahead=True)
-
-
-def _voting_keys(keystore: Keystore) -> tuple[VotingKey, ...]:
-    return tuple(
-        VotingKey(stored.signing_key(), stored.journal_id, number)
-        for number, stored in enumerate(consensus_keys(keystore), start=1)
-    )
-
-
-def _key_at(store: ChainStore, company_id: str, keys: tuple[VotingKey, ...]) -> VotingKey:
-    """Return the key that votes at the next height; without a vote, the last one that is registered, or the first."""
-    view = store.view()
-    member = epoch_at(view, store.tip.height + 1).member(company_id)
-    if member is not None:
-        for key in keys:
-            if key.key.public_key == member.consensus_key:
-                return key
-    return next((key for key in reversed(keys) if read_key(view, key.key.public_key) is not None), keys[0])
 
 
 def genesis_meta(document: GenesisDocument, programs: Programs) -> list[tuple[str, int, bytes, bytes]]:

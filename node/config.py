@@ -93,6 +93,8 @@ class NodeSection(_Section, frozen=True, kw_only=True):
     data_dir: str
     company: str = ""
     """Company id; empty: the only company whose consensus key is in the keystore."""
+    keys_replaced: bool = False
+    """The keys that the genesis file names are lost; the companies agreed to those in the keystore (S28)."""
     keystore: str = ""
     """Empty: `keystore` inside data_dir."""
     genesis: str = ""

@@ -6,7 +6,7 @@
     directory.toml     names and identifiers of all companies, once they are gathered
     keystore/          keys of the node, under its master key (S34)
     keystore.secret    opens the keystore without a prompt; development and unattended machines only, mode 0600
-    tls.crt tls.key    the node's certificate and its encrypted key
+    tls.crt tls.key    the node's certificate and its encrypted key; tls-2.crt and so on are later ones
     officers/          root keys, one file each: move them off this machine
     people.toml        who the company's users are
     people/            wallets, one file each
@@ -29,10 +29,11 @@ from ledger.codec import encode
 from ledger.crypto.ed25519 import SigningKey
 from ledger.ids import ZERO_HASH
 from ledger.registry.records import TlsPin
+from node.identity.certificate import spki_sha256
 from node.identity.directory import Entry, write_directory
 from node.identity.founding import Card, NewKey, Person, card_codec, found_company
 from node.identity.keystore import KeyKind, Keystore, StoredKey, read_key, write_key, write_private
-from node.identity.tls import keep_api_certificate, make_certificate, write_identity
+from node.identity.tls import identities, keep_api_certificate, make_certificate, own_certificate, write_identity
 from node.identity.unlock import UnlockSecret
 from node.store.journal import Journal
 from node.store.places import DataDirectory, journal_path
@@ -72,6 +73,8 @@ class NewCompany:
     roles: tuple[str, ...]
     people: tuple[Person, ...]
     identifiers: tuple[tuple[str, str], ...]
+    known: Entry | None = None
+    """The directory entry of a company that exists and lost its keys: it keeps its id (S28)."""
 
 
 def make_home(
@@ -120,6 +123,7 @@ def make_home(
         endpoint=places.endpoint,
         make_tls=make_tls,
         draw=draw,
+        known=company.known,
     )
     journal_id = secrets.token_bytes(JOURNAL_ID_BYTES)
     keystore.add(TLS_PASSWORD_KEY, KeyKind.TLS_PASSWORD, password)
@@ -132,7 +136,10 @@ def make_home(
     keystore.close()
     write_private(home / CARD_FILE, encode(founded.card))
     write_private(home / PEOPLE_FILE, _people(founded.card, founded.people).encode())
-    write_private(home / NODE_FILE, _node_toml(founded.card, places, unlock, development).encode())
+    write_private(
+        home / NODE_FILE,
+        _node_toml(founded.card, places, unlock, development, replaced=company.known is not None).encode(),
+    )
     return founded.card
 
 
@@ -154,6 +161,32 @@ def next_consensus_key(keystore: Keystore, data: Path) -> SigningKey:
     Journal.create(journal_path(data, number), keystore.seal_keys("journal"), journal_id).close()
     keystore.add(f"{CONSENSUS_KEY}-{number}", KeyKind.CONSENSUS, seed, journal_id=journal_id)
     return SigningKey(seed)
+
+
+def tls_pins(home: Path, keystore: Keystore) -> tuple[TlsPin, ...]:
+    """Return the pins of all TLS identities in a home, the first one first. Raises what the keystore raises."""
+    password = keystore.load(TLS_PASSWORD_KEY, KeyKind.TLS_PASSWORD).private.hex().encode()
+    certificates = [own_certificate(files) for files in identities(home, password)]
+    return tuple(TlsPin(spki_sha256(der), der) for der in certificates)
+
+
+def next_tls_pin(home: Path, keystore: Keystore, node_id: str, chain_id: bytes, now_ms: int, *, keep: bool) -> TlsPin:
+    """Make the TLS identity that follows the last one (S23) and return its pin; with `keep` it is written to `home`.
+
+    The node shows it once the registry names it, and the one before until then.
+    """
+    password = keystore.load(TLS_PASSWORD_KEY, KeyKind.TLS_PASSWORD).private.hex().encode()
+    identity = make_certificate(
+        seed=secrets.token_bytes(32),
+        serial=int.from_bytes(secrets.token_bytes(8), "big") >> 1 | 1,
+        chain_id=chain_id,
+        node_id=node_id,
+        password=password,
+        now_ms=now_ms,
+    )
+    if keep:
+        write_identity(home, identity, password, len(identities(home, password)) + 1)
+    return TlsPin(identity.spki_sha256, identity.certificate_der)
 
 
 def read_card(path: Path) -> Card:
@@ -192,7 +225,7 @@ def _people(card: Card, people: Sequence[tuple[str, str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _node_toml(card: Card, places: Places, unlock: str, development: bool) -> str:
+def _node_toml(card: Card, places: Places, unlock: str, development: bool, *, replaced: bool) -> str:
     lines = [
         f"# Node of {card.entry.name}. Every key is explained in configs/company.toml.",
         "[node]",
@@ -204,6 +237,8 @@ def _node_toml(card: Card, places: Places, unlock: str, development: bool) -> st
         'people = "people.toml"',
         f'unlock = "{unlock}"',
     ]
+    if replaced:
+        lines.append("keys_replaced = true")
     if unlock == "file":
         lines.append('key_file = "keystore.secret"')
     lines += [

@@ -24,7 +24,7 @@ from ledger.genesis import GenesisDocument
 from ledger.governance.act import GOVERNANCE
 from ledger.governance.follow import EpochEnd
 from ledger.governance.records import PAYLOADS, InstallContracts
-from ledger.proof import ReceiptClaim, ResultProof, StateClaim, receipt_claim, state_claim
+from ledger.proof import ReceiptClaim, StateClaim, receipt_claim, state_claim
 from ledger.receipt import ContractEvent
 from ledger.state import StateView
 from ledger.transaction import Transaction, TxBody, decode_transaction
@@ -52,6 +52,7 @@ from node.review.reviewer import Reviewer
 from node.review.wire import Verdict
 from node.store.ends import EpochEnds
 from node.store.ledger import ChainStore
+from node.store.proofs import result_proof
 from node.store.views import ChainView
 
 if TYPE_CHECKING:
@@ -488,28 +489,10 @@ class Service:
         self, height: int, *, state: tuple[StateClaim, ...], receipt: tuple[ReceiptClaim, ...]
     ) -> CertifiedProof | None:
         by = self._store.certifying_height(height)
-        head = None if by is None else self._store.header(by)
-        own, before = self._store.results(height), self._store.results(height - 1)
-        if by is None or head is None or own is None or before is None:
-            return None
-        links: list[tuple[bytes, bytes]] = []
-        for later in range(height + 1, head.header.exec_height + 1):
-            result = self._store.results(later)
-            if result is None:
-                return None
-            links.append((result.state_root, result.receipts_root))
-        proof = ResultProof(
-            height=height,
-            state=state,
-            receipt=receipt,
-            previous_exec_root=before.exec_root,
-            state_root=own.state_root,
-            receipts_root=own.receipts_root,
-            links=tuple(links),
-            header=head.header_bytes,
-            certificate=head.certificate,
+        proof = result_proof(self._store, height, state=state, receipt=receipt)
+        return (
+            None if by is None or proof is None else CertifiedProof(height=height, certified_by=by, data=encode(proof))
         )
-        return CertifiedProof(height=height, certified_by=by, data=encode(proof))
 
 
 async def _before(event: asyncio.Event, seconds: float) -> None:

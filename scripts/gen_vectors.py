@@ -61,6 +61,7 @@ from ledger.governance.keys import (  # noqa: E402
     leave_digest,
     possession_digest,
     ready_digest,
+    replace_digest,
     rotate_digest,
 )
 from ledger.governance.records import (  # noqa: E402
@@ -69,6 +70,7 @@ from ledger.governance.records import (  # noqa: E402
     Ballot,
     ContractPlan,
     Expel,
+    FaultPolicy,
     FirstUser,
     InstallContracts,
     Invite,
@@ -78,6 +80,8 @@ from ledger.governance.records import (  # noqa: E402
     PlannedContract,
     Proposal,
     RearmSchedule,
+    ReplaceKeys,
+    Replacement,
     Resume,
     ResumeContract,
     RotateConsensus,
@@ -92,8 +96,10 @@ from ledger.governance.records import (  # noqa: E402
     lapse_key,
     openings_key,
     proposal_key,
+    replacement_key,
     suspension_key,
 )
+from ledger.governance.resting import POLICY_KEY, Resting, resting_key  # noqa: E402
 from ledger.ids import ZERO_HASH  # noqa: E402
 from ledger.merkle import ProofLevel, StateProof, prove  # noqa: E402
 from ledger.params import Params  # noqa: E402
@@ -449,6 +455,8 @@ def governance() -> Vectors:
         "suspend_contract": SuspendContract("notes"),
         "resume_contract": ResumeContract("notes"),
         "rearm_schedule": RearmSchedule("notes", "close", b"\x01key"),
+        "fault_policy": FaultPolicy(True),
+        "replace_keys": ReplaceKeys(company, encode(request), signed, ()),
     }
     members = tuple(EpochMember(f"c{i}", f"n{i}", KEYS[i].public_key, i != 3) for i in range(4))
     epochs = (
@@ -465,6 +473,9 @@ def governance() -> Vectors:
         (invite_key(DEK), Invite(DEK, ("trader",), 100, "c0", False)),
         (admission_key(node), Admission(node, company, public, SEED, 4)),
         (suspension_key("c1"), Suspension("c1", 1_780_000_000_000, 1_780_086_400_000, False, 0, ("c0", "c2"))),
+        (replacement_key(SEED), Replacement("c1", 1_780_604_800_000)),
+        (POLICY_KEY, FaultPolicy(True)),
+        (resting_key("c1"), Resting("c1", "E3", 0, 1)),
     ]
     plan = ContractPlan((("notes", H(Tag.CONTRACT, b"contract notes version 1"), DEK),), 5)
     end = _epoch_end(epochs[0], epochs[1])
@@ -481,6 +492,7 @@ def governance() -> Vectors:
             {"what": "leave", "chain_id": CHAIN, "digest": leave_digest(CHAIN, company)},
             {"what": "rotate", "chain_id": CHAIN, "digest": rotate_digest(CHAIN, node, public)},
             {"what": "endorse", "chain_id": CHAIN, "digest": endorse_digest(CHAIN, SEED, company)},
+            {"what": "replace", "chain_id": CHAIN, "digest": replace_digest(CHAIN, company, encode(request))},
         ],
         "follow": {
             "chain_id": CHAIN,

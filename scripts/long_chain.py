@@ -34,9 +34,10 @@ from ledger.params import Params
 from ledger.registry.records import members_hash
 from ledger.transaction import SignerRef, TxBody, decode_transaction, sign_transaction
 from ledger.transition import apply_block
-from node.app import Prepared, prepare
+from node.app import prepare
 from node.config import load_config
 from node.core.effects import StoreBlock
+from node.prepared import Prepared
 from simulator.cluster.found import found
 from simulator.cluster.plan import Plan
 

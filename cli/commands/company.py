@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,26 +17,16 @@ import click
 from cli import companies, governing, output
 from cli.acting import Actor
 from cli.client import Client
+from cli.commands import lost_keys
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.governing import PROPOSAL_BLOCKS, Home
 from cli.place import write_file
 from cli.profile import Session, command_options, run
-from cli.writing import Writing, event_of, write_options
+from cli.proposing import blocks_option, decided, decode, dry_option, key_file_option, propose, until
+from cli.writing import Writing, write_options
 from ledger.codec import encode
-from ledger.errors import LedgerError
-from ledger.governance.records import Expel, Resume, Rotation, Suspend
-
-dry_option: Callable[[Any], Any] = click.option(
-    "--dry-run", is_flag=True, help="Show what it would do to members and quorum; send nothing."
-)
-key_file_option: Callable[[Any], Any] = click.option(
-    "--key-file", type=click.Path(dir_okay=False), help="Secret that opens the node's keystore."
-)
-blocks_option: Callable[[Any], Any] = click.option(
-    "--blocks", type=click.IntRange(1, 1_000_000), default=PROPOSAL_BLOCKS, show_default=True,
-    help="For how many blocks it is open.",
-)  # fmt: skip
+from ledger.governance.records import Expel, FaultPolicy, Resume, Rotation, Suspend
 
 
 @click.group("company")
@@ -156,7 +146,7 @@ def trust(file: str, home: str | None) -> None:
     from node.store.ends import EpochEnds
 
     folder = place.existing_home(home)
-    given = _decode(file, epochs_file_codec.decode, "a file of epoch ends")
+    given = decode(file, epochs_file_codec.decode, "a file of epoch ends")
     reached = follow(trust_genesis(require(None, str(folder)).document), given.ends)
     if isinstance(reached, str):
         raise CommandFailed(Exit.FINDINGS, f"{file}: {reached}", "ask another company for the file")
@@ -188,7 +178,7 @@ def invite(writing: Writing, file: str, roles: tuple[str, ...], blocks: int) -> 
         raise CommandFailed(Exit.CONFLICT, f"{file} exists; an invite is never overwritten", "name another file")
 
     async def arguments(actor: Actor) -> Sequence[Any]:
-        expires = await _until(actor.client, blocks)
+        expires = await until(actor.client, blocks)
         made = InviteFile(actor.chain_id, secret, actor.wallet.company_id, tuple(sorted(set(roles))), expires)
         write_file(Path(file), encode(made))
         return made.invite_hash, made.roles, made.expires_height
@@ -216,7 +206,7 @@ def request(invite_file: str, file: str, key_file: str | None, home: str | None)
     from node.identity.joining import invite_file_codec
 
     folder = place.existing_home(home)
-    invited = _decode(invite_file, invite_file_codec.decode, "an invite")
+    invited = decode(invite_file, invite_file_codec.decode, "an invite")
     made = governing.join_request(Home(folder, key_file), Wallet(folder), invited)
     write_file(Path(file), encode(made))
     click.echo(made.company_id)
@@ -238,7 +228,7 @@ def entry(file: str, home: str | None) -> None:
     from node.identity.directory import DirectoryRefused, parse_directory, write_directory
     from node.identity.joining import request_file_codec
 
-    asked = _decode(file, request_file_codec.decode, "a join request")
+    asked = decode(file, request_file_codec.decode, "a join request")
     path = place.load_node(place.existing_home(home) / place.NODE_FILE).config.directory_file
     try:
         known = parse_directory(path.read_text(encoding="utf-8"), str(path)).entries
@@ -263,14 +253,14 @@ def add(writing: Writing, file: str, dry_run: bool, blocks: int) -> None:
     """
     from node.identity.joining import request_file_codec
 
-    asked = _decode(file, request_file_codec.decode, "a join request")
+    asked = decode(file, request_file_codec.decode, "a join request")
 
     async def payload(actor: Actor) -> bytes:
         if asked.chain_id != actor.chain_id:
             raise CommandFailed(Exit.USAGE, f"{file} is for another network", "ask for an invite of this one")
         return encode(asked.add)
 
-    _propose(writing, "add", payload, blocks, dry_run)
+    propose(writing, "add", payload, blocks, dry_run)
 
 
 @command.command()
@@ -291,7 +281,7 @@ def ready(writing: Writing, key_file: str | None) -> None:
             )
         return governing.readiness(Home(writing.home, key_file), actor.chain_id, found)
 
-    writing.carry_out(governing.act("ready", writing.session.wallet()), arguments, _decided)
+    writing.carry_out(governing.act("ready", writing.session.wallet()), arguments, decided)
 
 
 # -- votes ---------------------------------------------------------------------------------------------------------
@@ -307,7 +297,7 @@ def approve(writing: Writing, proposal: str) -> None:
     hansa company approve 8d1f…
     """
     writing.carry_out(
-        governing.act("vote", writing.session.wallet()), lambda actor: _vote(actor, proposal, approve=True), _decided
+        governing.act("vote", writing.session.wallet()), lambda actor: _vote(actor, proposal, approve=True), decided
     )
 
 
@@ -321,7 +311,7 @@ def refuse(writing: Writing, proposal: str) -> None:
     hansa company refuse 8d1f…
     """
     writing.carry_out(
-        governing.act("vote", writing.session.wallet()), lambda actor: _vote(actor, proposal, approve=False), _decided
+        governing.act("vote", writing.session.wallet()), lambda actor: _vote(actor, proposal, approve=False), decided
     )
 
 
@@ -356,7 +346,7 @@ def endorse(writing: Writing, proposal: str) -> None:
         home = Home(writing.home)
         return identity, governing.endorsement(home, actor.chain_id, identity, actor.wallet.company_id)
 
-    writing.carry_out(governing.act("endorse", writing.session.wallet()), arguments, _decided)
+    writing.carry_out(governing.act("endorse", writing.session.wallet()), arguments, decided)
 
 
 # -- leaving and keys ----------------------------------------------------------------------------------------------
@@ -378,7 +368,7 @@ def remove(writing: Writing, names: tuple[str, ...], dry_run: bool, blocks: int)
         known = await companies.fetch(actor.client)
         return encode(Expel(tuple(sorted({known.id_of(name) for name in names}))))
 
-    _propose(writing, "expel", payload, blocks, dry_run)
+    propose(writing, "expel", payload, blocks, dry_run)
 
 
 @command.command("leave")
@@ -394,32 +384,62 @@ def leave_(writing: Writing, dry_run: bool) -> None:
     async def payload(actor: Actor) -> bytes:
         return encode(governing.leave(Home(writing.home), actor.chain_id, actor.wallet.company_id))
 
-    _propose(writing, "leave", payload, PROPOSAL_BLOCKS, dry_run)
+    propose(writing, "leave", payload, PROPOSAL_BLOCKS, dry_run)
 
 
 @command.command()
 @click.option("--by-officers", is_flag=True, help="The old key is compromised: the officers' keys sign instead of it.")
+@click.option("--tls", is_flag=True, help="The TLS key of the node's links instead; no vote is needed.")
+@click.option("--end-old", is_flag=True, help="With --tls: the older of two registered TLS keys no longer counts.")
 @dry_option
 @blocks_option
 @key_file_option
 @write_options
-def rotate(writing: Writing, by_officers: bool, dry_run: bool, blocks: int, key_file: str | None) -> None:
+def rotate(
+    writing: Writing, by_officers: bool, tls: bool, end_old: bool, dry_run: bool, blocks: int, key_file: str | None
+) -> None:
     """Replace the consensus key of this node: makes the next key and its journal, and proposes it.
 
     The old key votes up to the last block of its epoch, the new one from the next block on (S24). The node takes the
     key from its keystore when the companies agreed; one whose keystore is opened by a prompt is restarted before.
     With --by-officers the new key counts after hansa company ready.
 
+    With --tls it is the key of the node's links (S23). It counts at once beside the old one, and the node shows it from
+    then on; links that are up stay. With --end-old the old one goes, once every node has the block.
+
     \b
     hansa company rotate --dry-run
     hansa company rotate
+    hansa company rotate --tls
     """
+    if tls:
+        if by_officers:
+            raise CommandFailed(
+                Exit.USAGE,
+                "--by-officers is for consensus keys",
+                "leave it out: a company's own people change its TLS key",
+            )
+        _rotate_tls(writing, end_old, dry_run, key_file)
+        return
+    if end_old:
+        raise CommandFailed(Exit.USAGE, "--end-old is for TLS keys", "add --tls, or leave it out")
 
     async def payload(actor: Actor) -> bytes:
         voting, home = await governing.voting_key(actor), Home(writing.home, key_file)
         return encode(governing.rotation(home, actor.chain_id, voting, keep=not dry_run, by_officers=by_officers))
 
-    _propose(writing, "rotate_consensus", payload, blocks, dry_run)
+    propose(writing, "rotate_consensus", payload, blocks, dry_run)
+
+
+def _rotate_tls(writing: Writing, end_old: bool, dry_run: bool, key_file: str | None) -> None:
+    """Register the next TLS key of the own node beside the present one, or with `end_old` the newest alone."""
+
+    async def payload(actor: Actor) -> bytes:
+        found = await actor.client.get("v1/admission")
+        home = Home(writing.home, key_file)
+        return encode(governing.tls_rotation(home, actor.chain_id, found, keep=not dry_run, end_old=end_old))
+
+    propose(writing, "rotate_tls", payload, PROPOSAL_BLOCKS, dry_run)
 
 
 @command.command()
@@ -438,7 +458,29 @@ def rest(writing: Writing, name: str, end: bool, dry_run: bool, blocks: int) -> 
     async def payload(actor: Actor) -> bytes:
         return encode(Rotation((await companies.fetch(actor.client)).id_of(name), end))
 
-    _propose(writing, "rotation", payload, blocks, dry_run)
+    propose(writing, "rotation", payload, blocks, dry_run)
+
+
+@command.command()
+@click.option(
+    "--rest/--no-rest", "rests", required=True, help="A proven fault ends the right to propose blocks, or not."
+)
+@blocks_option
+@write_options
+def faults(writing: Writing, rests: bool, blocks: int) -> None:
+    """Propose what follows when a company's node is proven to have broken the rules of voting (P125).
+
+    With --rest it no longer proposes blocks from the next epoch on, and goes on voting, until it has a new consensus
+    key. Without it, the fault is on the chain and nothing follows.
+
+    \b
+    hansa company faults --rest
+    """
+
+    async def payload(_: Actor) -> bytes:
+        return encode(FaultPolicy(rests))
+
+    propose(writing, "fault_policy", payload, blocks, False)
 
 
 @command.command()
@@ -455,7 +497,7 @@ def suspend(writing: Writing, name: str, blocks: int) -> None:
     async def payload(actor: Actor) -> bytes:
         return encode(Suspend((await companies.fetch(actor.client)).id_of(name)))
 
-    _propose(writing, "suspend", payload, blocks, dry_run=False)
+    propose(writing, "suspend", payload, blocks, dry_run=False)
 
 
 @command.command()
@@ -472,30 +514,10 @@ def resume(writing: Writing, name: str, blocks: int) -> None:
     async def payload(actor: Actor) -> bytes:
         return encode(Resume((await companies.fetch(actor.client)).id_of(name)))
 
-    _propose(writing, "resume", payload, blocks, dry_run=False)
+    propose(writing, "resume", payload, blocks, dry_run=False)
 
 
 # -- parts ---------------------------------------------------------------------------------------------------------
-
-
-def _propose(
-    writing: Writing, kind: str, payload: Callable[[Actor], Awaitable[bytes]], blocks: int, dry_run: bool
-) -> None:
-    """Send a proposal, or with `dry_run` show what accepting it would do."""
-    if dry_run:
-
-        async def ask(client: Client) -> dict[str, Any]:
-            actor = Actor(client, writing.session.wallet())
-            await actor.open()
-            return await governing.ask_effect(client, kind, await payload(actor))
-
-        _show_effect(run(ask, writing.session), writing.session)
-        return
-
-    async def arguments(actor: Actor) -> Sequence[Any]:
-        return kind, await payload(actor), await _until(actor.client, blocks)
-
-    writing.carry_out(governing.act("propose", writing.session.wallet()), arguments, _decided)
 
 
 def _save_ends(found: dict[str, Any], path: Path) -> None:
@@ -509,26 +531,6 @@ def _save_ends(found: dict[str, Any], path: Path) -> None:
     if not ends:
         raise CommandFailed(Exit.NOT_FOUND, "no epoch has ended: the genesis file alone is enough", "leave --save out")
     write_file(path, encode(EpochsFile(header_codec.decode(ends[0].header).chain_id, ends)))
-
-
-def _show_effect(found: dict[str, Any], session: Session) -> None:
-    def named(key: str) -> str:
-        return ", ".join(company["name"] for company in found[key]) or "nobody"
-
-    refused = "; ".join(f"{item['text']} ({item['rule']})" for item in found["refused"])
-    pairs = [
-        ("members now", f"{len(found['members_before'])}, {found['quorum_before']} decide"),
-        ("members then", f"{len(found['members_after'])}, {found['quorum_after']} decide: {named('members_after')}"),
-        ("tolerates then", f"{found['faults_after']} faulty members, {found['faults_before']} now"),
-        ("would be missing", named("missing")),
-        ("not reachable now", named("unreachable")),
-        ("possible", f"no: {refused}" if refused else "yes"),
-    ]
-    output.one(found, session.output, pairs, "refused" if refused else "possible")
-
-
-async def _until(client: Client, blocks: int) -> int:
-    return int((await client.get("v1/status"))["height_committed"]) + blocks
 
 
 async def _vote(actor: Actor, proposal: str, *, approve: bool) -> Sequence[Any]:
@@ -548,24 +550,4 @@ async def _proposal(client: Client, text: str) -> bytes:
     return bytes.fromhex(fitting[0])
 
 
-def _decode(file: str, decode: Callable[[bytes], Any], what: str) -> Any:
-    try:
-        return decode(Path(file).read_bytes())
-    except OSError as error:
-        raise CommandFailed(Exit.USAGE, f"cannot read {file}: {error.strerror}", "name the right file") from None
-    except LedgerError as error:
-        raise CommandFailed(Exit.USAGE, f"{file} is not {what}: {error}", "ask for the file again") from None
-
-
-def _decided(found: dict[str, Any]) -> str:
-    """Say what a governance call led to, from its events."""
-    epoch, vote = event_of(found, "EpochDecided"), event_of(found, "Voted")
-    proposed = event_of(found, "Proposed")
-    parts = [f"proposal {proposed['proposal']} is open"] if proposed else []
-    if vote:
-        parts.append(f"{vote['approvals']} of {vote['quorum']} approvals")
-    if event_of(found, "Accepted"):
-        parts.append("accepted")
-    if epoch:
-        parts.append(f"epoch {epoch['epoch']} with {epoch['members']} members begins at height {epoch['first_height']}")
-    return ", ".join(parts) or "done"
+lost_keys.add_to(command)

@@ -34,6 +34,12 @@ DEVELOPMENT_ENDPOINT: Final = "127.0.0.1:7401"
 @click.option(
     "--identifier", "identifiers", multiple=True, metavar="SCHEME:VALUE", help="vat, legal, uscc, …; repeat it."
 )
+@click.option(
+    "--replaces",
+    type=click.Path(dir_okay=False),
+    metavar="DIRECTORY",
+    help="COMPANY stands in this directory.toml and lost its keys: new keys, same id.",
+)
 @click.option("--endpoint", metavar="HOST:PORT", help="Where the other companies reach this node.")
 @click.option("--peers-listen", metavar="HOST:PORT", help="Where it listens for them. [default: the endpoint's port]")
 @click.option("--api-listen", metavar="HOST:PORT", default="127.0.0.1:7400", show_default=True, help="API and pages.")
@@ -48,6 +54,7 @@ def command(
     roles: tuple[str, ...],
     people: tuple[str, ...],
     identifiers: tuple[str, ...],
+    replaces: str | None,
     endpoint: str | None,
     peers_listen: str | None,
     api_listen: str,
@@ -72,6 +79,9 @@ def command(
 
     target = place.new_home(home)
     new = _new_company(company, roles or ("trader",), people, identifiers, development=development)
+    if replaces:
+        new = _again(new, Path(replaces), identifiers)
+        endpoint = endpoint or (new.known.endpoint.address if new.known and new.known.endpoint else None)
     if endpoint is None and not development:
         raise CommandFailed(
             Exit.USAGE, "nobody knows where to reach this node", "name it: --endpoint node.acme.example:7401"
@@ -110,7 +120,10 @@ def command(
         _name_key_file(target / place.NODE_FILE, Path(key_file).expanduser().absolute())
     place.load_node(target / place.NODE_FILE)
     _report(target, card.company.company_id, card.node.node_id, new, form)
-    output.say(f"Next: give {target / CARD_FILE} to the company that makes the genesis file (hansa genesis new)")
+    if replaces:
+        output.say(f"Next: put genesis.hansa and directory.toml into {target}, then hansa company recover FILE")
+    else:
+        output.say(f"Next: give {target / CARD_FILE} to the company that makes the genesis file (hansa genesis new)")
     if not development:
         output.say(f"      move {target / 'officers'} to machines of the officers, and back up {target / 'keystore'}")
 
@@ -146,6 +159,25 @@ def _new_company(
     return NewCompany(
         name=name.strip(), roles=tuple(dict.fromkeys(roles)), people=staff, identifiers=tuple(dict.fromkeys(pairs))
     )
+
+
+def _again(new: NewCompany, path: Path, identifiers: Sequence[str]) -> NewCompany:
+    """Return the company with its entry in the directory, which binds name and identifiers (S28)."""
+    from dataclasses import replace
+
+    from node.identity.directory import DirectoryRefused, parse_directory
+
+    try:
+        entries = parse_directory(path.read_text(encoding="utf-8"), str(path)).entries
+    except (OSError, UnicodeDecodeError, DirectoryRefused) as error:
+        raise CommandFailed(Exit.USAGE, f"{path}: {error}", "ask a member for directory.toml") from None
+    known = next((entry for entry in entries.values() if new.name in (entry.name, entry.id)), None)
+    if known is None:
+        names = ", ".join(entry.name for entry in entries.values())
+        raise CommandFailed(Exit.NOT_FOUND, f"{new.name} does not stand in {path}", f"it has {names}")
+    if identifiers:
+        raise CommandFailed(Exit.USAGE, "--identifier is bound by the directory entry", "leave it out")
+    return replace(new, name=known.name, known=known)
 
 
 def _people(texts: Sequence[str], *, development: bool) -> tuple[Person, ...]:

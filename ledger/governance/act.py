@@ -52,6 +52,10 @@ EVENTS: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "TlsRotated": (("company", "party"), ("node", "text")),
     "CompanySuspended": (("company", "party"), ("until_ms", "int")),
     "CompanyResumed": (("company", "party"),),
+    "CompanyRests": (("company", "party"), ("fault", "text"), ("epoch", "int")),
+    "FaultPolicySet": (("rest", "bool"),),
+    "KeysAsked": (("company", "party"), ("proposal", "bytes"), ("begins_ms", "int")),
+    "KeysReplaced": (("company", "party"), ("node", "text")),
     "EpochDecided": (("epoch", "int"), ("first_height", "int"), ("members", "int"), ("members_hash", "bytes")),
     "ContractAccepted": (
         ("name", "text"),

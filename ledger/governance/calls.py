@@ -3,7 +3,7 @@
     invite(invite_hash, roles, expires_height)      a member vouches for a newcomer
     propose(kind, payload, expires_height)          payload: canonical bytes of the kind; counts as the proposer's vote
     vote(proposal, approve)                         one company, one vote; the last one counts
-    endorse(proposal, signatures)                   an approval backed by the root policy; `expel` counts only these
+    endorse(proposal, signatures)                   an approval backed by root keys; `BACKED_KINDS` count only these
     withdraw(proposal)                              the proposer takes it back while it is open
     ready(node, height, block_id, proof)            an admitted key is in use: the next epoch is decided
 
@@ -27,7 +27,7 @@ from ledger.access.model import Code
 from ledger.certificate import faults, quorum
 from ledger.codec import Codec, encode
 from ledger.errors import LedgerError
-from ledger.governance import network, plans
+from ledger.governance import network, plans, replacing
 from ledger.governance.act import BYTES_PER_GAS, CALL_GAS, GOVERNANCE, SIGNATURE_GAS, Act
 from ledger.governance.keys import ROOT_KEYS_MAX, check_root, endorse_digest
 from ledger.governance.records import (
@@ -40,12 +40,14 @@ from ledger.governance.records import (
     AddCompany,
     Ballot,
     Expel,
+    FaultPolicy,
     InstallContracts,
     Invite,
     Leave,
     Openings,
     Proposal,
     RearmSchedule,
+    ReplaceKeys,
     Resume,
     ResumeContract,
     RotateConsensus,
@@ -61,8 +63,10 @@ from ledger.governance.records import (
     read_invite,
     read_openings,
     read_proposal,
+    read_replacement,
 )
 from ledger.governance.refusal import Refused, need, short
+from ledger.governance.resting import POLICY_KEY, read_policy, rests
 from ledger.ids import HASH_BYTES
 from ledger.receipt import Abort, ContractEvent
 from ledger.registry.epochs import EpochRecord, epoch_at
@@ -72,6 +76,8 @@ from ledger.state import Reader
 from ledger.transaction import TxBody
 
 GOVERNANCE_VERSION: Final = 1
+BACKED_KINDS: Final = ("expel", "replace_keys")
+"""Kinds that end or take over a company: only approvals with signatures of root policies count (S26, S28)."""
 OPEN_PER_COMPANY: Final = 4
 """Proposals one company may have open: what is voted on must be readable, and state stays bounded."""
 LIFETIME_MAX: Final = 1_000_000
@@ -209,10 +215,18 @@ def _propose(act: Act, kind: str, payload: bytes, expires_height: int) -> Any:
     regulator = kind == "suspend" and company is not None and "regulator" in company.roles
     if kind not in _OWN_KINDS and not regulator:
         _need_member(act)
+        need(
+            kind == "rotate_consensus" or not rests(act.rows, act.company_id),
+            "not_authorised",
+            "P125",
+            f"{short(act.company_id)} rests for a proven fault; give its node a new consensus key first",
+        )
     stored = payload
     match asked:
         case AddCompany():
             network.propose_add(act, asked)
+        case ReplaceKeys():
+            replacing.propose_replace(act, asked)
         case InstallContracts():
             stored = encode(plans.propose_contracts(act, asked))
         case _:
@@ -223,7 +237,7 @@ def _propose(act: Act, kind: str, payload: bytes, expires_height: int) -> Any:
     act.emit("Proposed", act.tx_id, kind, act.company_id, expires_height)
     if kind in _OWN_KINDS:
         return _accept(act, proposal)
-    if kind != "expel":  # an expulsion counts only votes with root signatures (S26)
+    if kind not in BACKED_KINDS:
         _cast(act, proposal, approve=True, backed=False)
     if regulator and isinstance(asked, Suspend):
         network.freeze(act, asked.company_id, (act.company_id,))
@@ -234,13 +248,21 @@ def _vote(act: Act, proposal_id: bytes, approve: bool) -> Any:
     _need_member(act)
     proposal = _open_proposal(act, proposal_id)
     need(
-        not (approve and proposal.kind == "expel"),
+        not (approve and proposal.kind in BACKED_KINDS),
         "bad_proof",
         "S26",
-        "an approval of an expulsion needs root signatures; use `endorse` with those of your officers",
+        f"an approval of {proposal.kind} needs root signatures; use `endorse` with those of your officers",
     )
     _cast(act, proposal, approve=approve, backed=False)
+    if not approve and proposal.kind == "replace_keys" and _about_own_keys(act, proposal):
+        act.emit("Rejected", proposal.proposal_id, proposal.kind)  # it holds its keys, so it lost none (S28)
+        return _close(act, proposal, REJECTED)
     return _count(act, proposal)
+
+
+def _about_own_keys(act: Act, proposal: Proposal) -> bool:
+    notice = read_replacement(act.rows, proposal.proposal_id)
+    return notice is not None and notice.company_id == act.company_id
 
 
 def _endorse(act: Act, proposal_id: bytes, signatures: tuple[tuple[bytes, bytes], ...]) -> Any:
@@ -295,7 +317,7 @@ def tally(rows: Reader, proposal: Proposal, height: int) -> Tally:
         if company is None or company.status != ACTIVE:
             continue
         ballot = read_ballot(rows, proposal.proposal_id, name)
-        if ballot is None or (ballot.approve and proposal.kind == "expel" and not ballot.backed):
+        if ballot is None or (ballot.approve and proposal.kind in BACKED_KINDS and not ballot.backed):
             continue
         (approving if ballot.approve else refusing).append(name)
     return Tally(len(epoch.members), tuple(approving), tuple(refusing))
@@ -314,7 +336,7 @@ def _count(act: Act, proposal: Proposal) -> str:
     """Return the status of the proposal after its votes are counted, and do what was accepted (P112)."""
     found = tally(act.rows, proposal, act.height)
     q = quorum(found.members)
-    if len(found.approving) >= q:
+    if len(found.approving) >= q and not replacing.waits(act, proposal):
         return _accept(act, proposal, found)
     if proposal.kind == "suspend":
         asked = PAYLOADS["suspend"].decode(proposal.payload)
@@ -354,6 +376,9 @@ def _check(act: Act, asked: object) -> None:
             network.check_rotate_tls(act, asked)
         case Rotation():
             network.check_rotation(act, asked)
+        case FaultPolicy():
+            known = read_policy(act.rows)
+            need(known != asked, "conflict", "P125", f"the policy is {'on' if known.rest else 'off'} already")
         case Suspend():
             network.check_suspend(act, asked)
         case Resume():
@@ -384,6 +409,11 @@ def _apply(act: Act, proposal: Proposal, found: Tally | None) -> None:
             network.apply_rotate_tls(act, asked)
         case Rotation():
             network.apply_rotation(act, asked)
+        case FaultPolicy():
+            act.put(POLICY_KEY, asked)
+            act.emit("FaultPolicySet", asked.rest)
+        case ReplaceKeys():
+            replacing.apply_replace(act, proposal, asked)
         case Suspend() if found is not None:
             network.apply_suspend(act, asked, found.approving)
         case Resume():

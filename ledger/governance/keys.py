@@ -52,6 +52,11 @@ def rotate_digest(chain: bytes, node: str, public_key: bytes) -> bytes:
     return signing_digest(Tag.SIG_JOIN, chain, encode(("rotate", node, public_key)))
 
 
+def replace_digest(chain: bytes, company: str, request: bytes) -> bytes:
+    """Return what new root keys, and old ones that consent, sign for new keys of a company (S28)."""
+    return signing_digest(Tag.SIG_JOIN, chain, encode(("replace", company, request)))
+
+
 def endorse_digest(chain: bytes, proposal: bytes, company: str) -> bytes:
     """Return what root keys sign to back their company's approval of an expulsion (S26)."""
     return signing_digest(Tag.SIG_JOIN, chain, encode(("endorse", proposal, company)))
@@ -92,9 +97,12 @@ def check_fresh(reader: Getter, key: bytes, what: str) -> None:
         )
 
 
-def check_request(reader: Getter, chain: bytes, request: JoinRequest) -> None:
-    """Raise `Refused` unless each signing key is fresh, serves one use, and was shown to be held (S7, S16, S22)."""
-    owner = company_id(request.root)
+def check_request(reader: Getter, chain: bytes, request: JoinRequest, company: str = "") -> None:
+    """Raise `Refused` unless each signing key is fresh, serves one use, and was shown to be held (S7, S16, S22).
+
+    The keys are those of `company`; of the one that the root policy names, if it is left out.
+    """
+    owner = company or company_id(request.root)
     needed = [("root", owner, key) for key in request.root.keys]
     needed.append(("consensus", node_id(request.consensus_key), request.consensus_key))
     needed += [("user", user_id(owner, user.public_key), user.public_key) for user in request.users]

@@ -28,6 +28,8 @@ class Change:
     joins: tuple[EpochMember, ...] = ()
     leaves: tuple[str, ...] = ()
     keys: tuple[tuple[str, bytes], ...] = ()
+    nodes: tuple[tuple[str, str], ...] = ()
+    """The node that votes with the key from now on, where it is another one."""
     rotation: tuple[tuple[str, bool], ...] = ()
     unready: tuple[str, ...] = ()
 
@@ -104,11 +106,11 @@ def next_members(
 
 
 def _changed(current: Sequence[EpochMember], change: Change) -> tuple[EpochMember, ...]:
-    keys, rotation = dict(change.keys), dict(change.rotation)
+    keys, nodes, rotation = dict(change.keys), dict(change.nodes), dict(change.rotation)
     kept = [
         EpochMember(
             member.company_id,
-            member.node_id,
+            nodes.get(member.company_id, member.node_id),
             keys.get(member.company_id, member.consensus_key),
             rotation.get(member.company_id, member.in_rotation),
         )

@@ -41,6 +41,7 @@ from ledger.governance.records import (
     JoinRequest,
     Leave,
     Proposal,
+    ReplaceKeys,
     Resume,
     RotateConsensus,
     RotateTls,
@@ -58,6 +59,7 @@ from ledger.governance.records import (
     suspension_key,
 )
 from ledger.governance.refusal import Refused, need, short
+from ledger.governance.resting import begin, due, forget, rests
 from ledger.ids import HASH_BYTES
 from ledger.registry.epochs import EpochMember, EpochRecord, epoch_at, epoch_key, last_epoch, pending_epoch
 from ledger.registry.lookup import (
@@ -135,11 +137,31 @@ def change_of(reader: Reader, kind: str, payload: object) -> Change:
             if owner is None:
                 return Change()
             lost = () if _signed_by_old(owner.consensus_key, payload) else (owner.company_id,)
-            return Change(keys=((owner.company_id, payload.public_key),), unready=lost)
+            return _new_key(reader, owner, owner.node_id, payload.public_key, unready=lost)
+        case ReplaceKeys():
+            owner = current.member(payload.company_id)
+            if owner is None:
+                return Change()
+            key = request_codec.decode(payload.request).consensus_key
+            return _new_key(reader, owner, node_id(key), key, unready=(owner.company_id,))
         case Rotation():
             return Change(rotation=((payload.company_id, payload.in_rotation),))
         case _:
             return Change()
+
+
+def _new_key(reader: Reader, owner: EpochMember, node: str, key: bytes, unready: tuple[str, ...] = ()) -> Change:
+    """Return the change that gives a member another key, on its node or on a new one.
+
+    A company that rests for a fault proposes again: a new key has a new journal (P118, P125).
+    """
+    company = owner.company_id
+    return Change(
+        keys=((company, key),),
+        nodes=((company, node),) if node != owner.node_id else (),
+        rotation=((company, True),) if rests(reader, company) else (),
+        unready=unready,
+    )
 
 
 def effect_of(reader: Reader, proposal: Proposal) -> Effect:
@@ -181,14 +203,31 @@ def decide_epoch(act: Act, change: Change) -> EpochRecord:
         before = last.member(member.company_id)
         if before is None or before.consensus_key != member.consensus_key:
             _take_key(act, member, record, None if before is None else before.consensus_key)
+        if before is None or before.consensus_key != member.consensus_key or member.in_rotation > before.in_rotation:
+            forget(act.rows, member.company_id)
     for company in change.leaves:
+        forget(act.rows, company)
         gone = last.member(company)
         if gone is not None:
-            _close_key(act, gone.consensus_key, begins - 1)
+            close_key(act, gone.consensus_key, begins - 1)
     act.registry_moved(record.epoch)
     act.next_epoch = record
     act.emit("EpochDecided", record.epoch, begins, len(members), record.members_hash)
     return record
+
+
+def rest_offenders(act: Act) -> None:
+    """Let those that are to rest no longer propose from the next epoch on, unless another change waits (P125)."""
+    chosen = due(act.rows)
+    if not chosen or pending_epoch(act.rows, act.height) is not None:
+        return
+    try:
+        record = decide_epoch(act, Change(rotation=tuple((item.company_id, False) for item in chosen)))
+    except Refused:
+        return  # too few members could vote on the way back (P116): they wait
+    for item in chosen:
+        begin(act.rows, item, record.epoch)
+        act.emit("CompanyRests", item.company_id, item.kind, record.epoch)
 
 
 def _take_key(act: Act, member: EpochMember, record: EpochRecord, old: bytes | None) -> None:
@@ -198,9 +237,9 @@ def _take_key(act: Act, member: EpochMember, record: EpochRecord, old: bytes | N
     keys = (*kept, ConsensusKey(member.consensus_key, record.epoch))
     act.put(node_key(node.node_id), msgspec.structs.replace(node, kind=MEMBER, consensus=keys))
     if read_key(act.rows, member.consensus_key) is None:
-        _open_key(act, member.consensus_key, "consensus", node.node_id, record.first_height)
+        open_key(act, member.consensus_key, "consensus", node.node_id, record.first_height)
     if old is not None:
-        _close_key(act, old, record.first_height - 1)
+        close_key(act, old, record.first_height - 1)
 
 
 # -- add, ready ----------------------------------------------------------------------------------------------------
@@ -217,17 +256,17 @@ def check_add(act: Act, payload: AddCompany) -> JoinRequest:
     if invite is None:
         raise Refused("not_found", "S22", f"there is no invite {short(request.invite_hash)}; invite the company first")
     need(not invite.used, "closed", "S22", f"invite {short(request.invite_hash)} is used; make a new one")
-    _check_root_policy(request.root)
+    check_root_policy(request.root)
     company = company_id(request.root)
     known = read_company(act.rows, company)
     need(known is None, "conflict", "S22", f"company {short(company)} is registered already")
     check_root(request.root, payload.signatures, join_digest(act.chain_id, payload.request), "join request")
     check_request(act.rows, act.chain_id, request)
-    _check_pins(act.rows, node_id(request.consensus_key), request.tls)
+    check_pins(act.rows, node_id(request.consensus_key), request.tls)
     _need_hash(request.endpoint_commitment, "endpoint_commitment")
     _need_hash(request.legal_commitment, "legal_commitment")
-    _check_reader_keys(request)
-    _check_first_users(request, invite.roles)
+    check_reader_keys(request)
+    check_first_users(request, invite.roles)
     return request
 
 
@@ -265,10 +304,10 @@ def apply_add(act: Act, proposal: Proposal, payload: AddCompany) -> None:
     for user in request.users:
         name = user_id(company, user.public_key)
         act.put(user_key(name), User(name, company, user.roles, user.public_key, 0, ACTIVE))
-        _open_key(act, user.public_key, "user", name, act.height)
+        open_key(act, user.public_key, "user", name, act.height)
     for key in request.root.keys:
-        _open_key(act, key, "root", company, act.height)
-    _open_key(act, request.consensus_key, "consensus", node, act.height)
+        open_key(act, key, "root", company, act.height)
+    open_key(act, request.consensus_key, "consensus", node, act.height)
     act.put(invite_key(invite.invite_hash), msgspec.structs.replace(invite, used=True))
     act.put(admission_key(node), Admission(node, company, request.consensus_key, proposal.proposal_id, act.height))
     act.registry_moved()
@@ -309,12 +348,12 @@ def ready(act: Act, node: str, height: int, block: bytes, proof: bytes) -> Epoch
         member = EpochMember(admission.company_id, node, admission.consensus_key, True)
         record = decide_epoch(act, Change(joins=(member,)))
     else:
-        record = decide_epoch(act, Change(keys=((admission.company_id, admission.consensus_key),)))
+        record = decide_epoch(act, _new_key(act.rows, current, node, admission.consensus_key))
     act.rows.delete(admission_key(node))
     return record
 
 
-def _check_root_policy(root: RootPolicy) -> None:
+def check_root_policy(root: RootPolicy) -> None:
     need(
         0 < root.m <= len(root.keys) <= ROOT_KEYS_MAX,
         "bad_argument",
@@ -325,12 +364,12 @@ def _check_root_policy(root: RootPolicy) -> None:
     need(ordered, "bad_argument", "S17", "the root keys are repeated or not in ascending order; sort them")
 
 
-def _check_pins(reader: Rows, owner: str, pins: Sequence[TlsPin]) -> None:
+def check_pins(reader: Rows, owner: str, pins: Sequence[TlsPin]) -> None:
     """One or two pins that are not those of another node: a pin names the peer (S18, S30)."""
     hashes = [pin.spki_sha256 for pin in pins]
     need(1 <= len(pins) <= TLS_PINS_MAX, "bad_argument", "S18", f"{len(pins)} TLS pins; a node has one or two")
     need(len(dict.fromkeys(hashes)) == len(hashes), "bad_argument", "S18", "one TLS pin stands twice; name each once")
-    for key in _registry_rows(reader, NODE_PREFIX):
+    for key in registry_rows(reader, NODE_PREFIX):
         other = key[len(NODE_PREFIX) :].decode()
         node = read_node(reader, other)
         for pin in node.tls if node is not None and other != owner else ():
@@ -351,7 +390,7 @@ def _check_pins(reader: Rows, owner: str, pins: Sequence[TlsPin]) -> None:
         )
 
 
-def _check_reader_keys(request: JoinRequest) -> None:
+def check_reader_keys(request: JoinRequest) -> None:
     count = len(request.reader_keys)
     need(count <= READER_KEYS_MAX, "limit_exceeded", "S18", f"{count} reader keys, at most {READER_KEYS_MAX}")
     names = [key.kid for key in request.reader_keys]
@@ -365,7 +404,7 @@ def _check_reader_keys(request: JoinRequest) -> None:
         )
 
 
-def _check_first_users(request: JoinRequest, company_roles: tuple[str, ...]) -> None:
+def check_first_users(request: JoinRequest, company_roles: tuple[str, ...]) -> None:
     count = len(request.users)
     need(
         0 < count <= FIRST_USERS_MAX,
@@ -398,7 +437,7 @@ def _need_hash(value: bytes, name: str) -> None:
 def check_leave(act: Act, payload: Leave) -> None:
     """The leaver's own people, with the signatures of its root policy (S26)."""
     act.charge(SIGNATURE_GAS * len(payload.signatures))
-    company = _present(act.rows, payload.company_id)
+    company = present_company(act.rows, payload.company_id)
     need(
         payload.company_id == act.company_id,
         "not_authorised",
@@ -417,7 +456,7 @@ def check_expel(act: Act, payload: Expel) -> None:
     ordered = all(before < after for before, after in pairwise(payload.companies))
     need(bool(payload.companies) and ordered, "bad_argument", "S26", "name one or more companies, sorted, each once")
     for company in payload.companies:
-        _present(act.rows, company)
+        present_company(act.rows, company)
 
 
 def apply_expel(act: Act, payload: Expel) -> None:
@@ -430,28 +469,28 @@ def _depart(act: Act, companies: Sequence[str], status: str, change: Change) -> 
     if not change.empty:
         decide_epoch(act, change)
     for name in companies:
-        company = _present(act.rows, name)
+        company = present_company(act.rows, name)
         act.put(company_key(name), msgspec.structs.replace(company, status=status, version=company.version + 1))
         act.rows.delete(lapse_key(name))
         for key in company.root.keys:
-            _close_key(act, key, act.height)
+            close_key(act, key, act.height)
         act.emit("CompanyLeft", name, status)
-    for key in _registry_rows(act.rows, USER_PREFIX):
+    for key in registry_rows(act.rows, USER_PREFIX):
         user = read_user(act.rows, key[len(USER_PREFIX) :].decode())
         if user is not None and user.company_id in companies:
             act.put(key, msgspec.structs.replace(user, status=LEFT))
-            _close_key(act, user.public_key, act.height)
-    for key in _registry_rows(act.rows, NODE_PREFIX):
+            close_key(act, user.public_key, act.height)
+    for key in registry_rows(act.rows, NODE_PREFIX):
         node = read_node(act.rows, key[len(NODE_PREFIX) :].decode())
         if node is not None and node.company_id in companies:
             act.put(key, msgspec.structs.replace(node, status=LEFT))
             act.rows.delete(admission_key(node.node_id))
             for held in node.consensus:
-                _close_key(act, held.public_key, act.height)
+                close_key(act, held.public_key, act.height)
     act.registry_moved()
 
 
-def _registry_rows(reader: Rows, prefix: bytes) -> Iterator[bytes]:
+def registry_rows(reader: Rows, prefix: bytes) -> Iterator[bytes]:
     """Yield all keys of a prefix in order, page by page."""
     low, high = prefix, prefix[:-1] + bytes([prefix[-1] + 1])
     while True:
@@ -469,7 +508,7 @@ def check_rotate_consensus(act: Act, payload: RotateConsensus) -> None:
     """A fresh key that is held, named by the old key or by the root policy (S23)."""
     act.charge(SIGNATURE_GAS * (1 + len(payload.signatures)))
     node = _node(act.rows, payload.node_id)
-    company = _present(act.rows, node.company_id)
+    company = present_company(act.rows, node.company_id)
     check_fresh(act.rows, payload.public_key, "consensus key")
     digest = possession_digest(act.chain_id, "consensus", node.node_id, payload.public_key)
     good = verify_strict(payload.public_key, payload.proof, digest)
@@ -499,10 +538,10 @@ def apply_rotate_consensus(act: Act, proposal: Proposal, payload: RotateConsensu
         ]
         for key in node.consensus:
             if key not in kept:
-                _close_key(act, key.public_key, act.height)
+                close_key(act, key.public_key, act.height)
         keys = (*kept, ConsensusKey(payload.public_key, epoch))
         act.put(node_key(node.node_id), msgspec.structs.replace(node, consensus=keys))
-        _open_key(act, payload.public_key, "consensus", node.node_id, act.height)
+        open_key(act, payload.public_key, "consensus", node.node_id, act.height)
         if votes or waiting is not None:
             entry = Admission(node.node_id, node.company_id, payload.public_key, proposal.proposal_id, act.height)
             act.put(admission_key(node.node_id), entry)
@@ -518,7 +557,7 @@ def check_rotate_tls(act: Act, payload: RotateTls) -> None:
         "S23",
         f"node {short(node.node_id)} is {node.status} and of {short(node.company_id)}; a company changes its own pins",
     )
-    _check_pins(act.rows, node.node_id, payload.tls)
+    check_pins(act.rows, node.node_id, payload.tls)
 
 
 def apply_rotate_tls(act: Act, payload: RotateTls) -> None:
@@ -555,11 +594,11 @@ def _voting_key(reader: Rows, node: Node) -> bytes:
     return node.consensus[-1].public_key
 
 
-def _open_key(act: Act, key: bytes, kind: str, owner: str, height: int) -> None:
+def open_key(act: Act, key: bytes, kind: str, owner: str, height: int) -> None:
     act.put(signing_key_key(key), KeyRecord(key, kind, owner, height, 0))
 
 
-def _close_key(act: Act, key: bytes, height: int) -> None:
+def close_key(act: Act, key: bytes, height: int) -> None:
     """End the range of a key that is still open; never lengthen or delete one (S20)."""
     record = read_key(act.rows, key)
     if record is not None and record.to_height == 0:
@@ -570,7 +609,7 @@ def _close_key(act: Act, key: bytes, height: int) -> None:
 
 
 def check_suspend(act: Act, payload: Suspend) -> None:
-    company = _present(act.rows, payload.company_id)
+    company = present_company(act.rows, payload.company_id)
     need(company.status == ACTIVE, "conflict", "S25", f"{short(payload.company_id)} is {company.status} already")
     need(
         act.company_id not in barred(act, payload.company_id),
@@ -590,7 +629,7 @@ def barred(act: Act, company: str) -> tuple[str, ...]:
 
 def freeze(act: Act, company_name: str, backers: tuple[str, ...]) -> None:
     """Suspend for 24 hours of block time without a quorum (S25); does nothing if it is frozen already."""
-    company = _present(act.rows, company_name)
+    company = present_company(act.rows, company_name)
     if company.status == SUSPENDED:
         return
     _need_voters(act, company_name)
@@ -603,7 +642,7 @@ def freeze(act: Act, company_name: str, backers: tuple[str, ...]) -> None:
 
 def apply_suspend(act: Act, payload: Suspend, backers: tuple[str, ...]) -> None:
     """Suspend until q members resume it."""
-    company = _present(act.rows, payload.company_id)
+    company = present_company(act.rows, payload.company_id)
     _need_voters(act, payload.company_id)
     before = read_suspension(act.rows, payload.company_id)
     since = before.since_ms if before is not None and company.status == SUSPENDED else act.time_ms
@@ -633,7 +672,7 @@ def _need_voters(act: Act, company: str) -> None:
 
 
 def check_resume(act: Act, payload: Resume) -> None:
-    company = _present(act.rows, payload.company_id)
+    company = present_company(act.rows, payload.company_id)
     need(
         company.status == SUSPENDED,
         "conflict",
@@ -656,7 +695,7 @@ def lapse_suspensions(rows: Rows, time_ms: int) -> bool:
     waits for a vote, so the scan is short.
     """
     ended = False
-    for key in list(_registry_rows(rows, LAPSE_PREFIX)):
+    for key in list(registry_rows(rows, LAPSE_PREFIX)):
         company = key[len(LAPSE_PREFIX) :].decode()
         suspension = read_suspension(rows, company)
         if suspension is not None and suspension.until_ms <= time_ms:
@@ -687,7 +726,7 @@ def _set_status(act: Act, company: Company, status: str) -> None:
 # -- shared --------------------------------------------------------------------------------------------------------
 
 
-def _present(reader: Rows, name: str) -> Company:
+def present_company(reader: Rows, name: str) -> Company:
     """Return a company that has not left and was not expelled."""
     company = read_company(reader, name)
     if company is None:

@@ -7,6 +7,9 @@ Keys, all under the registry (`r`, LR9) except those of contracts:
     rq + company id                   Openings: the proposals of a company that may still be open
     ri + invite hash                  Invite
     rj + node id                      Admission: a consensus key that waits for `ready`
+    rl + proposal id                  Replacement: new keys for a company, and until when it can object
+    rg                                FaultPolicy
+    rw + company id                   Resting, of ledger.governance.resting
     rs + company id                   Suspension, the last one of the company
     rt + company id                   the block time at which its suspension lapses, while it is not ratified
 
@@ -29,6 +32,7 @@ BALLOT_PREFIX: Final = b"rb"
 OPENINGS_PREFIX: Final = b"rq"
 INVITE_PREFIX: Final = b"ri"
 ADMISSION_PREFIX: Final = b"rj"
+REPLACEMENT_PREFIX: Final = b"rl"
 SUSPENSION_PREFIX: Final = b"rs"
 LAPSE_PREFIX: Final = b"rt"
 
@@ -95,6 +99,13 @@ class Admission(Wire, frozen=True):
     consensus_key: bytes
     proposal_id: bytes
     height: int
+
+
+class Replacement(Wire, frozen=True):
+    """Who is to get new keys, and the block time from which on votes for it count (S28)."""
+
+    company_id: str
+    begins_ms: int
 
 
 class Suspension(Wire, frozen=True):
@@ -182,6 +193,25 @@ class Rotation(Wire, frozen=True):
     in_rotation: bool
 
 
+class FaultPolicy(Wire, frozen=True):
+    """`fault_policy`: with `rest`, a company that is proven to have broken the rules no longer proposes (P125)."""
+
+    rest: bool
+
+
+class ReplaceKeys(Wire, frozen=True):
+    """`replace_keys`: new keys for a company that lost its own (S28). Needs q votes backed by root policies.
+
+    `request`: canonical bytes of a `JoinRequest` without an invite (32 zero bytes), whose proofs name the company.
+    `signatures`: at least m of the new root keys over it; `old_signatures`: of the old ones, or none.
+    """
+
+    company_id: str
+    request: bytes
+    signatures: tuple[tuple[bytes, bytes], ...]
+    old_signatures: tuple[tuple[bytes, bytes], ...]
+
+
 class Suspend(Wire, frozen=True):
     """`suspend`: f+1 members or a regulator for 24 hours of block time, q for good (S25)."""
 
@@ -241,7 +271,7 @@ class RearmSchedule(Wire, frozen=True):
 
 Payload = (
     AddCompany | Leave | Expel | RotateConsensus | RotateTls | Rotation | Suspend | Resume
-    | InstallContracts | SuspendContract | ResumeContract | RearmSchedule
+    | InstallContracts | SuspendContract | ResumeContract | RearmSchedule | FaultPolicy | ReplaceKeys
 )  # fmt: skip
 
 _SMALL: Final = 4 * 1024
@@ -261,6 +291,8 @@ PAYLOADS: Final[Mapping[str, Codec[Payload]]] = {
     "suspend_contract": Codec(SuspendContract, "contract suspension", _SMALL),
     "resume_contract": Codec(ResumeContract, "contract resumption", _SMALL),
     "rearm_schedule": Codec(RearmSchedule, "schedule entry", _SMALL),
+    "fault_policy": Codec(FaultPolicy, "fault policy", _SMALL),
+    "replace_keys": Codec(ReplaceKeys, "replacement of keys", ENVELOPE_LIMIT_BYTES),
 }
 """Kinds of proposals, closed."""
 
@@ -271,6 +303,7 @@ ballot_codec: Codec[Ballot] = Codec(Ballot, "ballot", _SMALL)
 openings_codec: Codec[Openings] = Codec(Openings, "openings", _SMALL)
 invite_codec: Codec[Invite] = Codec(Invite, "invite", _SMALL)
 admission_codec: Codec[Admission] = Codec(Admission, "admission", _SMALL)
+replacement_codec: Codec[Replacement] = Codec(Replacement, "replacement", _SMALL)
 suspension_codec: Codec[Suspension] = Codec(Suspension, "suspension", 64 * 1024)
 
 
@@ -294,6 +327,10 @@ def admission_key(node_id: str) -> bytes:
     return ADMISSION_PREFIX + node_id.encode()
 
 
+def replacement_key(proposal_id: bytes) -> bytes:
+    return REPLACEMENT_PREFIX + proposal_id
+
+
 def suspension_key(company_id: str) -> bytes:
     return SUSPENSION_PREFIX + company_id.encode()
 
@@ -306,6 +343,12 @@ def read_proposal(reader: Getter, proposal_id: bytes) -> Proposal | None:
     """Return the proposal, or None if there is none of this id."""
     data = reader.get(proposal_key(proposal_id))
     return None if data is None else proposal_codec.decode(data)
+
+
+def read_replacement(reader: Getter, proposal_id: bytes) -> Replacement | None:
+    """Return who gets new keys by a proposal and from when on, or None if it is about something else."""
+    data = reader.get(replacement_key(proposal_id))
+    return None if data is None else replacement_codec.decode(data)
 
 
 def read_ballot(reader: Getter, proposal_id: bytes, company_id: str) -> Ballot | None:

@@ -14,6 +14,7 @@ from typing import Final
 
 from finance.openitems import Rows
 from ledger.access.model import Point
+from ledger.registry.lookup import ACTIVE, read_company
 from ledger.state import StateView
 from node.access.enforce import Gate
 from node.access.views import in_force
@@ -90,7 +91,11 @@ class Engine:
             return
         if not principal.known:
             raise unauthenticated()
-        if not in_force(self.service.view(), principal.user_id, principal.company_id, self.service.wall_ms()):
+        view = self.service.view()
+        if not in_force(view, principal.user_id, principal.company_id, self.service.wall_ms()):
+            company = read_company(view, principal.company_id)
+            if company is not None and company.status != ACTIVE:  # the credential is good, so its holder is told
+                raise shut_out(company.status)
             raise unauthenticated()
         if operation.scope.value not in principal.scopes:
             raise Problem(
@@ -152,6 +157,16 @@ class Engine:
                 extra={"oldest_height": oldest},
             )
         return held
+
+
+def shut_out(status: str) -> Problem:
+    """Return the answer to a good credential of a company that is not active: suspended, left or expelled (S27)."""
+    return Problem(
+        "unauthenticated",
+        f"Your company is not active on this network ({status}): its people are shut out.",
+        next_step="The other companies decide; hansa doctor and /v1/status still say where this node stands.",
+        extra={"company_status": status},
+    )
 
 
 def unauthenticated() -> Problem:

@@ -160,8 +160,9 @@ async def effect(call: Call) -> Answer:
 
 
 async def admission(call: Call) -> Answer:
-    """The consensus key of the own node that waits for `ready`, and the block it would name (S22.8)."""
+    """The own node: the consensus key that waits for `ready`, the block it would name (S22.8), its TLS pins (S23)."""
     view, service = call.view, call.service
+    own = read_node(view, service.node_id)
     waiting = read_admission(view, service.node_id)
     head = service.head(view.height)
     return Answer(
@@ -170,6 +171,10 @@ async def admission(call: Call) -> Answer:
             "waiting": None if waiting is None else {"consensus_key": waiting.consensus_key.hex()},
             "block": None if head is None else {"height": view.height, "id": head.block_id.hex()},
             "in_sync": "syncing" not in service.not_ready(),
+            "tls": [
+                {"spki_sha256": pin.spki_sha256.hex(), "certificate": b64encode(pin.certificate_der).decode()}
+                for pin in (own.tls if own is not None else ())
+            ],
         }
     )
 

@@ -109,6 +109,7 @@ def _member(member: MemberStatus, now: ConsensusStatus, service: NodeService) ->
         "last_heard": shapes.instant(member.last_heard_ms),
         "round_trip_ms": member.round_trip_ms or None,
         "doubts_leader": member.index in now.suspects,
+        "rejected": dict(sorted(member.rejected.items())),
         "fault": member.fault,
         "fault_at": shapes.instant(member.fault_ms),
     }
@@ -120,7 +121,7 @@ async def consensus(call: Call) -> Answer:
     content = network_content(service, now, call.language)
     content.update(
         epoch=now.epoch,
-        target_view=now.target_view,
+        target_view=now.view,
         halt_reason=now.halt_reason,
         vote_problem=now.vote_problem,
         block=now.block_id.hex(),

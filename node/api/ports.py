@@ -8,7 +8,7 @@ The records below are plain data: they hold what the node knows, not what a page
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol
 
@@ -52,6 +52,8 @@ class MemberStatus:
     """Stable word for the last thing it sent or withheld that no correct node would ("sync_certificate"), or empty."""
     fault_ms: int = 0
     """UTC milliseconds of that fault."""
+    rejected: Mapping[str, int] = field(default_factory=dict)
+    """Messages of it that were refused since the start of this node, by stable reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +64,7 @@ class ConsensusStatus:
     """UTC milliseconds at which this picture was taken; all ages are counted from it."""
     epoch: int
     view: int
-    target_view: int
-    """The view being moved to while `mode` is "changing", else `view`."""
+    """The view being moved to while `mode` is "changing"."""
     mode: str
     """"normal", "changing", "learner" or "halted"."""
     halt_reason: str
@@ -96,7 +97,19 @@ class ConsensusStatus:
     evidence: tuple[tuple[int, str], ...]
     """(member index, kind of proven misbehaviour), oldest first, bounded by the node."""
     phase: str
-    """"idle", "pre-prepared", "prepared" or "committed": the slot after the last committed block."""
+    """"idle" or "pre-prepared": the slot after the last committed block."""
+    waiting_for: str = "nothing"
+    """The stable word of `consensus.stall` for what this node waits for."""
+    silent_after_ms: int = 5_000
+    """A member of which nothing was heard for so long is silent, whatever its link says."""
+    syncing: bool = False
+    """Blocks or a state are being fetched from others."""
+    own_company: str = ""
+    """Company id of this node, also when it is no member; empty: that of the own member."""
+    own_status: str = "active"
+    """Status of the own company in the registry; empty while it is not registered."""
+    key_missing: bool = False
+    """`vote_problem` is a key that is not in the keystore: the journal is sound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

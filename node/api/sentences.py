@@ -92,9 +92,16 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "{lying} 个节点作恶，只能容忍 {f} 个：不再保证一致。检查器会报告分叉以及签名者。",
     ),
     "net.no_tolerance": (
-        "{up} of {n} nodes are up, {q} are needed: blocks continue. Any failure stops them: fewer than four companies "
-        "tolerate none.",
-        "{n} 个节点中有 {up} 个在线，需要 {q} 个：继续出块。少于四家公司时不能容忍任何故障。",
+        "{up} of {n} nodes are up, {q} are needed: blocks continue. One more failure stops them, and fewer than four "
+        "companies tolerate no lying node.",
+        "{n} 个节点中有 {up} 个在线，需要 {q} 个：继续出块。"
+        "再有一个节点故障就会停止；少于四家公司时不能容忍任何节点作恶。",
+    ),
+    "net.no_lies": (
+        "{up} of {n} nodes are up, {q} are needed: blocks continue. One failure is tolerated, but no lying node: that "
+        "takes four companies.",
+        "{n} 个节点中有 {up} 个在线，需要 {q} 个：继续出块。"
+        "还能容忍 1 个节点故障，但不能容忍节点作恶：那至少需要四家公司。",
     ),
     "net.retire_refused": (
         "Refused: {down} of the remaining members are down, the new network could not agree. Start them, or add a "
@@ -112,6 +119,18 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "One failure is tolerated.",
         "从 {me} 可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个：继续出块。还能容忍 1 个故障。",
     ),
+    "node.no_tolerance": (
+        "{reachable} of {n} members are reachable from {me}, {q} are needed: blocks continue. One more failure stops "
+        "them, and fewer than four companies tolerate no lying member.",
+        "从 {me} 可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个：继续出块。"
+        "再有一个故障就会停止；少于四家公司时不能容忍任何成员作恶。",
+    ),
+    "node.no_lies": (
+        "{reachable} of {n} members are reachable from {me}, {q} are needed: blocks continue. One failure is "
+        "tolerated, but no lying member: that takes four companies.",
+        "从 {me} 可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个：继续出块。"
+        "还能容忍 1 个故障，但不能容忍成员作恶：那至少需要四家公司。",
+    ),
     "node.tight": (
         "{reachable} of {n} members are reachable from {me}, {q} are needed: blocks continue. "
         "One more failure stops them.",
@@ -126,14 +145,33 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "没有新区块。从 {me} 只能连到 {n} 个成员中的 {reachable} 个，需要 {q} 个。",
     ),
     "node.changing": (
-        "The members are choosing a new leader: view {target} follows view {view}. {reachable} of {n} members are "
+        "The members are choosing a new leader, for view {target}. {reachable} of {n} members are "
         "reachable from {me}, {q} are needed.",
-        "成员正在更换主节点：视图 {view} 之后是视图 {target}。"
-        "从 {me} 可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个。",
+        "成员正在更换主节点，转到视图 {target}。从 {me} 可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个。",
     ),
     "node.late": (
         "No new blocks for {age} although {reachable} of {n} members are reachable from {me} and {q} are needed.",
         "已有 {age} 没有新区块，尽管从 {me} 可连到 {n} 个成员中的 {reachable} 个，只需要 {q} 个。",
+    ),
+    "node.forming": (
+        "{here} of the {q} members needed are in view {target}, to which the members change: no new blocks until then. "
+        "{reachable} of {n} are reachable from {me}.",
+        "成员正在转到视图 {target}，所需 {q} 个中已有 {here} 个：此前不出块。"
+        "从 {me} 可连到 {n} 个成员中的 {reachable} 个。",
+    ),
+    "node.behind": (
+        "{me} stands at height {height} and fetches blocks up to {top}. {reachable} of {n} members are reachable, "
+        "{q} are needed.",
+        "{me} 位于高度 {height}，正在获取直到 {top} 的区块。可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个。",
+    ),
+    "node.guest": (
+        "{me} is not a member in epoch {epoch}: it follows without voting at height {height}.",
+        "{me} 在第 {epoch} 期不是成员：只跟随、不投票，位于高度 {height}。",
+    ),
+    "node.suspended": (
+        "{sentence} The other companies suspended {me}: its people and its transactions are shut out until they resume "
+        "it; its node votes on.",
+        "{sentence}其他公司已暂停 {me}：在恢复之前，其人员和交易均被拒绝；其节点继续投票。",
     ),
     "node.learner": (
         "{me} follows without voting at height {height}. Blocks depend on the other members.",
@@ -149,8 +187,24 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
     ),
     # the state line of the why answer
     "state.changing": (
-        "Leaving view {view} for view {target}; {timer} {waiting}",
-        "正在从视图 {view} 转到视图 {target}；{timer}{waiting}",
+        "Moving to view {target}; {timer} {waiting}",
+        "正在转到视图 {target}；{timer}{waiting}",
+    ),
+    "state.guest": (
+        "Its company has no vote: the others must admit it, and its people then say `hansa company ready`. {waiting}",
+        "该公司没有表决权：须由其他成员接纳，然后由其人员执行 `hansa company ready`。{waiting}",
+    ),
+    "state.admitted": (
+        "Its company is admitted; its vote begins with the epoch after `hansa company ready`. {waiting}",
+        "该公司已被接纳；执行 `hansa company ready` 后的下一期起有表决权。{waiting}",
+    ),
+    "state.gone": (
+        "Its company has left the network or was removed; the others end their links. {waiting}",
+        "该公司已离开或被移出网络；其他成员将断开连接。{waiting}",
+    ),
+    "state.key_missing": (
+        "This node must not vote: {reason}. {waiting}",
+        "本节点不得投票：{reason}。{waiting}",
     ),
     "state.normal": (
         "View {view}, leader {leader}, next height {next}: {phase}. {timer} {waiting}",
@@ -168,10 +222,23 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "This node found a contradiction and stopped: {reason}.",
         "本节点发现矛盾并已停止：{reason}。",
     ),
-    "phase.idle": ("nothing is proposed", "尚无提议"),
-    "phase.pre-prepared": ("a block is proposed and being checked", "已有提议，正在检查"),
-    "phase.prepared": ("a block is prepared, commits are being collected", "区块已准备，正在收集提交票"),
-    "phase.committed": ("a block was just committed", "区块刚刚提交"),
+    "phase.nothing": ("nothing is proposed", "尚无提议"),
+    "phase.quorum": ("too few members are here to decide", "在场成员太少，无法决定"),
+    "phase.proposal": ("the leader has not proposed a block yet", "主节点尚未提议区块"),
+    "phase.votes": ("a block is proposed, votes are being collected", "已有提议，正在收集投票"),
+    "phase.bodies": (
+        "a block is proposed, some of its transactions are not here yet",
+        "已有提议，其部分交易尚未到达",
+    ),
+    "phase.execution": (
+        "the window is full: results of earlier blocks are still being computed here",
+        "窗口已满：此处仍在计算先前区块的结果",
+    ),
+    "phase.sync": ("blocks are missing here and are being fetched", "此处缺少区块，正在获取"),
+    "phase.echo": (
+        "this node restarted and signs nothing until enough members have told what they hold of its votes",
+        "本节点已重启，在足够多的成员告知其持有的投票之前不签署任何内容",
+    ),
     "timer.runs": (
         "the timer {name} ends in {rest}.",
         "计时器 {name} 将在 {rest} 后结束。",
@@ -193,6 +260,11 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "{reachable} of the {q} members needed are here, so no timer runs.",
         "所需 {q} 个成员中只有 {reachable} 个在场，因此没有计时器在运行。",
     ),
+    "timer.gathering": (
+        "the timer of its leader starts when {q} members are in it.",
+        "待 {q} 个成员进入后，其主节点的计时器才开始。",
+    ),
+    "timer.none": ("no timer runs here.", "此处没有计时器在运行。"),
     "timer.idle": ("nothing is awaited, so no timer runs.", "没有需要等待的内容，因此没有计时器在运行。"),
     "waiting.none": ("No transaction waits.", "没有交易在等待。"),
     "waiting.one": (
@@ -206,6 +278,7 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
     # one member
     "member.self": ("this node", "本节点"),
     "member.up": ("connected", "已连接"),
+    "member.silent": ("connected, but silent for {age}", "已连接，但已 {age} 没有消息"),
     "member.never": (
         "no connection since this node started ({problem}, {address})",
         "自本节点启动以来没有连接（{problem}，{address}）",
@@ -225,6 +298,39 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
     "next.wait_timer": (
         "Wait for the timer; the members then change the leader by themselves.",
         "等待计时器结束；成员会自行更换主节点。",
+    ),
+    "next.alone": (
+        "Nobody is reachable from here: look at the network of this machine first, then run `hansa doctor`.",
+        "从此处无法连到任何成员：请先检查本机网络，再运行 `hansa doctor`。",
+    ),
+    "next.heal": (
+        "The links were cut on purpose, in a local cluster: `hansa cluster heal` mends them.",
+        "这些链路是在本地集群中有意切断的：`hansa cluster heal` 可恢复。",
+    ),
+    "next.gathering": (
+        "Wait: the members that are behind follow within seconds. If they do not, look at their nodes: {names}.",
+        "请等待：落后的成员会在数秒内跟上。若没有，请检查其节点：{names}。",
+    ),
+    "next.votes": (
+        "Wait: votes arrive within moments, or the members change the leader by themselves.",
+        "请等待：投票很快到达，否则成员会自行更换主节点。",
+    ),
+    "next.execution": (
+        "Wait until this node has computed the results. If it lasts, give the machine more processor time.",
+        "请等待本节点算出结果。若持续如此，请为该机器分配更多处理器时间。",
+    ),
+    "next.behind": (
+        "Wait until this node has caught up; others go on meanwhile.",
+        "请等待本节点追上；其他成员此间继续工作。",
+    ),
+    "next.guest": (
+        "`hansa company proposals` shows what the others agreed to; `hansa company ready` when this node is admitted.",
+        "`hansa company proposals` 显示其他成员同意的内容；本节点被接纳后执行 `hansa company ready`。",
+    ),
+    "next.gone": ("Nothing to do here; keep the data as your books require.", "此处无需处理；请按账务要求保留数据。"),
+    "next.key_missing": (
+        "Put that key into the keystore of this node, then restart it.",
+        "请将该密钥放入本节点的密钥库，然后重启节点。",
     ),
     "next.start.one": (
         "Start the node of {names}, or run `hansa doctor` there.",
@@ -258,11 +364,32 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
     "and": ("{left} and {right}", "{left} 和 {right}"),
     "list": ("{left}, {right}", "{left}、{right}"),
     "problem.unknown": ("no reason known", "原因未知"),
+    # as the transport says it (node.transport.link, node.transport.peers)
     "problem.timed out": ("timed out", "超时"),
     "problem.connection refused": ("connection refused", "连接被拒绝"),
-    "problem.unreachable": ("unreachable", "无法到达"),
-    "problem.refused": ("refused by the other side", "被对方拒绝"),
-    "problem.closed": ("closed by the other side", "被对方关闭"),
+    "problem.not connected yet": ("not connected yet", "尚未连接"),
+    "problem.it closed the link": ("it closed the link", "对方关闭了链路"),
+    "problem.it closed the connection": ("it closed the connection", "对方关闭了连接"),
+    "problem.it refused us": ("it refused us", "对方拒绝了本节点"),
+    "problem.cut by a fault": ("cut by a fault that was asked for", "被注入的故障切断"),
+    "problem.replaced by a newer link": ("replaced by a newer link", "已被较新的链路取代"),
+    "problem.its host name does not resolve": ("its host name does not resolve", "无法解析其主机名"),
+    "problem.its address is unknown; set it with peers.addresses": (
+        "its address is unknown; set it with peers.addresses",
+        "地址未知；请用 peers.addresses 设置",
+    ),
+    "problem.its certificate or ours is not registered at the other end": (
+        "its certificate or ours is not registered at the other end",
+        "对方或本方的证书未在另一端登记",
+    ),
+    "problem.its TLS key is not registered, or it is kept out for a while": (
+        "its TLS key is not registered, or it is kept out for a while",
+        "其 TLS 密钥未登记，或暂时被拒之门外",
+    ),
+    "problem.its TLS key is not registered any more": (
+        "its TLS key is not registered any more",
+        "其 TLS 密钥已不再登记",
+    ),
     "age.seconds": ("{count} s", "{count} 秒"),
     "age.minutes": ("{count} min", "{count} 分钟"),
     "age.hours": ("{count} h", "{count} 小时"),
@@ -386,7 +513,7 @@ def network_sentence(facts: NetworkFacts, lang: str) -> str:
         key = _counted("net.minority", len(outside))
         return say(key, lang, able=able(facts), n=n, names=names, height=facts.height)
     if f == 0:
-        return say("net.no_tolerance", lang, up=up, n=n, q=q)
+        return say("net.no_tolerance" if up == q else "net.no_lies", lang, up=up, n=n, q=q)
     if up == q:
         return say("net.tight", lang, up=up, n=n, q=q)
     return say(_counted("net.all_up", up - q), lang, up=up, n=n, q=q, spare=up - q)
@@ -441,12 +568,21 @@ class Why:
     next: str
 
 
+CUT: Final = "cut by a fault"
+"""What the transport says of a link that the supervisor of a local cluster cut."""
 LATE_MS: Final = 10_000
 """From here on a waiting transaction without a block is worth a sentence of its own."""
 
 
 def node_sentence(status: ConsensusStatus, names: Mapping[str, str], lang: str) -> str:
-    """Return the first sentence of `why`: the quorum as this node sees it."""
+    """Return the first sentence of `why`: the quorum as this node sees it, and whether its company is shut out."""
+    sentence = _quorum_sentence(status, names, lang)
+    if status.own_status == "suspended":
+        return say("node.suspended", lang, sentence=sentence, me=_own_name(status, names))
+    return sentence
+
+
+def _quorum_sentence(status: ConsensusStatus, names: Mapping[str, str], lang: str) -> str:
     n = len(status.members)
     q, reachable = quorum(n), reachable_members(status)
     me = _own_name(status, names)
@@ -455,6 +591,8 @@ def node_sentence(status: ConsensusStatus, names: Mapping[str, str], lang: str) 
     if status.mode == "learner":
         if status.vote_problem:
             return say("node.silenced", lang, me=me, height=status.height, reason=status.vote_problem)
+        if _is_guest(status):
+            return say("node.guest", lang, me=me, height=status.height, epoch=status.epoch)
         return say("node.learner", lang, me=me, height=status.height)
     parts = {"reachable": reachable, "n": n, "q": q, "me": me}
     since = status.wall_ms - status.last_block_ms
@@ -463,9 +601,16 @@ def node_sentence(status: ConsensusStatus, names: Mapping[str, str], lang: str) 
             return say("node.stopped_fresh", lang, **parts)
         return say("node.stopped", lang, age=age(since, lang), **parts)
     if status.mode == "changing":
-        return say("node.changing", lang, view=status.view, target=status.target_view, **parts)
+        here = _in_target(status)
+        if here < q:
+            return say("node.forming", lang, here=here, target=status.view, **parts)
+        return say("node.changing", lang, target=status.view, **parts)
+    if status.syncing and (top := _top(status)) > status.height:
+        return say("node.behind", lang, height=status.height, top=top, **parts)
     if status.oldest_waiting_ms > LATE_MS and status.last_block_ms and since > LATE_MS:
         return say("node.late", lang, age=age(since, lang), **parts)
+    if not faults(n):
+        return say("node.no_tolerance" if reachable == q else "node.no_lies", lang, **parts)
     if reachable == q:
         return say("node.tight", lang, **parts)
     return say(_counted("node.fine", reachable - q), lang, spare=reachable - q, **parts)
@@ -477,7 +622,7 @@ def why(status: ConsensusStatus, names: Mapping[str, str], lang: str) -> Why:
     q, reachable = quorum(n), reachable_members(status)
     return Why(
         headline=node_sentence(status, names, lang),
-        flowing=reachable >= q and status.mode == "normal",
+        flowing=reachable >= q and status.mode == "normal" and not status.syncing,
         members=tuple(_member_line(member, status, names, lang) for member in status.members),
         state=_state_line(status, names, lang, reachable, q),
         next=_next_step(status, names, lang, reachable, q),
@@ -485,20 +630,39 @@ def why(status: ConsensusStatus, names: Mapping[str, str], lang: str) -> Why:
 
 
 def reachable_members(status: ConsensusStatus) -> int:
-    """Return how many members this node reaches, itself included when it is one."""
-    return sum(1 for member in status.members if member.connected or member.is_self)
+    """Return how many members this node reaches, itself included when it is one; a silent one does not count."""
+    return sum(1 for member in status.members if member.is_self or (member.connected and not _silent(member, status)))
+
+
+def _silent(member: MemberStatus, status: ConsensusStatus) -> bool:
+    """Tell whether a link is up and nothing came over it for long: the process hangs, or the way is one-sided."""
+    return member.last_heard_ms > 0 and status.wall_ms - member.last_heard_ms > status.silent_after_ms
+
+
+def _in_target(status: ConsensusStatus) -> int:
+    """Return how many members are in the view that is being opened, as far as this node heard."""
+    return sum(1 for member in status.members if member.view >= status.view)
+
+
+def _top(status: ConsensusStatus) -> int:
+    return max(member.height for member in status.members)
+
+
+def _is_guest(status: ConsensusStatus) -> bool:
+    """Tell whether the company of this node has no seat in this epoch."""
+    return bool(status.own_company) and all(member.company_id != status.own_company for member in status.members)
 
 
 def _own_name(status: ConsensusStatus, names: Mapping[str, str]) -> str:
-    for member in status.members:
-        if member.is_self:
-            return names.get(member.company_id, member.company_id)
-    return "this node"
+    own = status.own_company or next((member.company_id for member in status.members if member.is_self), "")
+    return names.get(own, own) or "this node"
 
 
 def _member_line(member: MemberStatus, status: ConsensusStatus, names: Mapping[str, str], lang: str) -> MemberLine:
     if member.is_self:
         link = say("member.self", lang)
+    elif member.connected and _silent(member, status):
+        link = say("member.silent", lang, age=age(status.wall_ms - member.last_heard_ms, lang))
     elif member.connected:
         link = say("member.up", lang)
     else:
@@ -536,11 +700,15 @@ def _state_line(status: ConsensusStatus, names: Mapping[str, str], lang: str, re
     waiting = _waiting(status, lang)
     if status.mode == "learner":
         if status.vote_problem:
-            return say("state.silenced", lang, reason=status.vote_problem, waiting=waiting)
+            key = "state.key_missing" if status.key_missing else "state.silenced"
+            return say(key, lang, reason=status.vote_problem, waiting=waiting)
+        if _is_guest(status):
+            known = {"": "state.guest", "left": "state.gone", "expelled": "state.gone"}
+            return say(known.get(status.own_status, "state.admitted"), lang, waiting=waiting)
         return say("state.learner", lang, waiting=waiting)
     timer = _timer(status, lang, reachable, q)
     if status.mode == "changing":
-        return say("state.changing", lang, view=status.view, target=status.target_view, timer=timer, waiting=waiting)
+        return say("state.changing", lang, target=status.view, timer=timer, waiting=waiting)
     leader = status.members[status.primary].company_id if 0 <= status.primary < len(status.members) else "?"
     return say(
         "state.normal",
@@ -548,10 +716,15 @@ def _state_line(status: ConsensusStatus, names: Mapping[str, str], lang: str, re
         view=status.view,
         leader=names.get(leader, leader),
         next=status.height + 1,
-        phase=say(f"phase.{status.phase}", lang),
+        phase=say(_phase(status), lang),
         timer=timer[:1].upper() + timer[1:],
         waiting=waiting,
     )
+
+
+def _phase(status: ConsensusStatus) -> str:
+    key = f"phase.{status.waiting_for.removesuffix('_lag')}"
+    return key if key in _T else "phase.nothing"
 
 
 def _timer(status: ConsensusStatus, lang: str, reachable: int, q: int) -> str:
@@ -560,13 +733,15 @@ def _timer(status: ConsensusStatus, lang: str, reachable: int, q: int) -> str:
         if rest <= 0:
             return say("timer.due", lang, name=status.timer)
         left = age(rest + 999, lang)
-        if status.mode == "normal" and not status.waiting and status.phase in ("idle", "committed"):
+        if status.mode == "normal" and not status.waiting and status.phase == "idle":
             return say("timer.watch", lang, rest=left)
         known = f"timer.{status.timer}"
         return say(known if known in _T else "timer.runs", lang, name=status.timer, rest=left)
     if reachable < q:
         return say("timer.no_quorum", lang, reachable=reachable, q=q)
-    return say("timer.idle", lang)
+    if status.mode == "changing":
+        return say("timer.gathering" if _in_target(status) < q else "timer.none", lang, q=q)
+    return say("timer.none" if status.waiting else "timer.idle", lang)
 
 
 def _waiting(status: ConsensusStatus, lang: str) -> str:
@@ -580,11 +755,23 @@ def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, rea
     if status.mode == "halted":
         return say("next.halted", lang)
     if status.mode == "learner" and status.vote_problem:
-        return say("next.silenced", lang)
+        return say("next.key_missing" if status.key_missing else "next.silenced", lang)
+    if status.mode == "learner" and _is_guest(status):
+        return say("next.gone" if status.own_status in ("left", "expelled") else "next.guest", lang)
     missing = q - reachable
+    if missing > 0 and reachable <= 1 and len(status.members) > 1:
+        return say("next.alone", lang)
     if missing > 0:
-        away = [names.get(m.company_id, m.company_id) for m in status.members if not m.connected and not m.is_self]
+        away = [
+            names.get(m.company_id, m.company_id)
+            for m in status.members
+            if not m.is_self and (not m.connected or _silent(m, status))
+        ]
         listed = name_list(away, lang)
+        if all(m.problem == CUT for m in status.members if not m.is_self and not m.connected) and not any(
+            m.connected and _silent(m, status) for m in status.members
+        ):
+            return say("next.heal", lang)
         if len(away) == 1:
             return say("next.start.one", lang, names=listed)
         if missing < len(away):
@@ -592,6 +779,15 @@ def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, rea
         return say("next.start_all", lang, names=listed)
     if status.mode == "learner":
         return say("next.learner", lang)
+    if status.mode == "changing" and _in_target(status) < q:
+        late = [m for m in status.members if not m.is_self and m.view < status.view]
+        return say("next.gathering", lang, names=name_list([names.get(m.company_id, m.company_id) for m in late], lang))
+    if status.syncing and _top(status) > status.height:
+        return say("next.behind", lang)
     if status.mode == "changing" or (status.timer and status.waiting):
         return say("next.wait_timer", lang)
+    if status.waiting_for in ("execution", "execution_lag"):
+        return say("next.execution", lang)
+    if status.waiting_for in ("votes", "bodies", "echo", "sync", "proposal"):
+        return say("next.votes", lang)
     return say("next.nothing", lang)

@@ -12,10 +12,12 @@ from typing import TypeAlias
 import msgspec
 
 from consensus.effects import Halt, Report, SignatureItem, Silence
-from consensus.events import Lsn
+from consensus.events import EpochSpec, Lsn
 from consensus.records import Record
 from ledger.block import BlockRef, Header
 from ledger.certificate import CommitCertificate
+from ledger.governance.follow import EpochEnd
+from ledger.registry.records import Node
 from ledger.transaction import Transaction
 from node.core.events import AnyTimer, JournalBody
 from node.core.messages import PeerMessage, SnapshotManifest
@@ -147,6 +149,30 @@ class DropSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """Nobody offers the snapshot any more: what was collected is of no use."""
 
 
+class SendEpochEnds(msgspec.Struct, frozen=True, kw_only=True):
+    """Serve how epoch `first` and the ones after it ended to member `to`, at most `messages.ENDS_MAX` of them; when
+    there are no more, proofs of the node records as well."""
+
+    to: int
+    first: int
+
+
+class KeepEpochEnd(msgspec.Struct, frozen=True, kw_only=True):
+    """Keep the verified end of `epoch` durably. From this effect on, before any later one of the step, signatures are
+    checked under the members of `leads_to` as well."""
+
+    epoch: int
+    end: EpochEnd
+    leads_to: EpochSpec
+
+
+class LearnNodes(msgspec.Struct, frozen=True, kw_only=True):
+    """These nodes are registered as of `height`, proven by the chain: links follow them until the state is there."""
+
+    height: int
+    nodes: tuple[Node, ...]
+
+
 class SetTimer(msgspec.Struct, frozen=True, kw_only=True):
     timer: AnyTimer
     generation: int
@@ -210,6 +236,9 @@ NodeEffect: TypeAlias = (
     | KeepSkeleton
     | InstallSnapshot
     | DropSnapshot
+    | SendEpochEnds
+    | KeepEpochEnd
+    | LearnNodes
     | SetTimer
     | CancelTimer
     | Answer

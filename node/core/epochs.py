@@ -1,9 +1,11 @@
-"""From the ledger's epoch records to what consensus is told: one place for both shells."""
+"""From the ledger's epoch records and the ends of epochs to what consensus is told: one place for both shells."""
 
 from __future__ import annotations
 
 from consensus.events import EpochSpec, Member
+from ledger.governance.follow import TrustedMembers
 from ledger.registry.epochs import EpochRecord
+from ledger.registry.records import members_hash
 
 
 def epoch_spec(record: EpochRecord) -> EpochSpec:
@@ -16,4 +18,26 @@ def epoch_spec(record: EpochRecord) -> EpochSpec:
             for item in record.members
         ),
         members_hash=record.members_hash,
+    )
+
+
+def spec_of(trusted: TrustedMembers) -> EpochSpec:
+    """Return the members that a walk along the ends of epochs arrived at (P85)."""
+    return EpochSpec(
+        epoch=trusted.epoch,
+        first_height=trusted.first_height,
+        members=tuple(
+            Member(company_id=name, consensus_key=key, in_rotation=proposes) for name, key, proposes in trusted.members
+        ),
+        members_hash=members_hash(trusted.members),
+    )
+
+
+def trusted_members(spec: EpochSpec, chain_id: bytes) -> TrustedMembers:
+    """Return the members of an epoch as a walk along the ends of epochs starts from them: the way back of `spec_of`."""
+    return TrustedMembers(
+        chain_id=chain_id,
+        epoch=spec.epoch,
+        first_height=spec.first_height,
+        members=tuple((one.company_id, one.consensus_key, one.in_rotation) for one in spec.members),
     )

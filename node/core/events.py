@@ -69,8 +69,9 @@ class NodeStart(Event, frozen=True, kw_only=True):
     recent: tuple[tuple[bytes, int, int], ...]
     voting: bool
     collected: Collected | None = None
-    trusted: EpochSpec | None = None
-    """A later epoch than the state knows, whose members the ones before vouch for: a snapshot of it may be taken."""
+    reached: EpochSpec | None = None
+    """The last epoch that the kept ends lead to: a later one than that of the state, whose members the ones before
+    vouch for, or one that is over, when ends are missing. None is that of `config`."""
     waiting: tuple[tuple[Transaction, int | None], ...] = ()
     """Verified transactions that waited when the epoch before ended, and the member each came from; None: from here."""
     evidence: tuple[bytes, ...] = ()

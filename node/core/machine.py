@@ -32,6 +32,7 @@ from ledger.transaction import decode_transaction
 from node.core import effects as ne
 from node.core import events as nv
 from node.core.chain import Chain, ref_of
+from node.core.ends import Walk
 from node.core.evidence import EvidencePool
 from node.core.mempool import Candidate, Mempool
 from node.core.messages import (
@@ -41,6 +42,8 @@ from node.core.messages import (
     BodiesRequest,
     Chunk,
     ChunkRequest,
+    EpochEnds,
+    EpochEndsRequest,
     EvidenceItem,
     Held,
     Skeleton,
@@ -86,6 +89,8 @@ class NodeCore:
         self._wall = 0
         self._halted = False
         self._ended = False
+        self._wants_state = False
+        """The way to the present members is being learnt because the state is to be taken there."""
         self._led: tuple[int, int] | None = None
         self._epoch = 0
         self._state: ReplicaState | None = None
@@ -147,9 +152,19 @@ class NodeCore:
         self.sync = Sync(
             config.chain_id, config.epoch, config.index, self._next_token, patience_ns, strict_from_ns=strict_from_ns
         )
+        reached = event.reached or config.epoch
+        self.walk = Walk(
+            chain_id=config.chain_id,
+            own=config.index,
+            next_token=self._next_token,
+            patience_ns=patience_ns,
+            reached=reached,
+            connected=self.sync.connected,
+            faults=self.sync.faults,
+        )
         self.taking = Taking(
             chain_id=config.chain_id,
-            epoch=event.trusted or config.epoch,
+            epoch=reached if reached.epoch > config.epoch.epoch else config.epoch,
             own=config.index,
             next_token=self._next_token,
             patience_ns=patience_ns,
@@ -184,9 +199,11 @@ class NodeCore:
         message, peer = event.message, event.peer
         if type(message) not in _CONSENSUS:
             return self._received_beside(event)
+        received = cv.Received(now=event.now, wall=event.wall, peer=peer, message=message)  # type: ignore[arg-type]  # see _CONSENSUS
         if isinstance(message, Status) and 0 <= message.committed_height < NUMBER_MAX:
             self.sync.claims[peer] = message.committed_height
-        received = cv.Received(now=event.now, wall=event.wall, peer=peer, message=message)  # type: ignore[arg-type]  # see _CONSENSUS
+            self.walk.claims[peer] = message.epoch
+            return self._consensus(received) + self._fill_ends(event.now)
         return self._consensus(received)
 
     def _received_beside(self, event: nv.PeerReceived) -> list[ne.NodeEffect]:
@@ -215,6 +232,10 @@ class NodeCore:
         if isinstance(message, Held):
             out = self.taking.unheld(peer, message, event.now)
             return out + self.sync.held(peer, message, self.chain.tip, event.now) + self._arm_sync()
+        if isinstance(message, EpochEndsRequest):
+            return [ne.SendEpochEnds(to=peer, first=message.first)]
+        if isinstance(message, EpochEnds):
+            return self._walked(self.walk.received(peer, message, event.now))
         if isinstance(message, _SNAPSHOTS):
             return self._snapshot_message(peer, message) + self._arm_sync()
         raise InvariantViolated(f"{type(message).__name__} is no message of a peer")
@@ -244,6 +265,8 @@ class NodeCore:
                 self.mempool.evidence_judged(identity)
                 return out + self._completed() + self._arm_forward()
             self.sync.votes_verified(event.token, event.valid)
+            if out := self.walk.votes_verified(event.token, event.valid, event.now):
+                return self._walked(out)
             return self.taking.votes_verified(event.token, event.valid, event.now) + self._drain_sync()
         token = event.token // 2
         return self._consensus(cv.SignaturesChecked(now=event.now, wall=event.wall, token=token, valid=event.valid))
@@ -289,7 +312,7 @@ class NodeCore:
             return self.mempool.gossip()
         if timer is nv.NodeTimer.FORWARD:
             return [*self.mempool.forward(event.now), *self._arm_forward()]
-        out = self.taking.tick(event.now)
+        out = self._walked(self.walk.tick(event.now)) + self.taking.tick(event.now)
         if not self.taking.active:
             out += self.sync.tick(self.chain.tip, event.now)
         return out + self._drain_sync()
@@ -303,6 +326,7 @@ class NodeCore:
     def _peer_lost(self, event: nv.PeerLost) -> list[ne.NodeEffect]:
         self.sync.lost(event.peer)
         self.taking.lost(event.peer)
+        self.walk.lost(event.peer)
         return self._consensus(cv.PeerDown(now=event.now, wall=event.wall, peer=event.peer))
 
     # -- consensus and its questions -----------------------------------------------------------------------------
@@ -449,13 +473,41 @@ class NodeCore:
         return [ce.Halt(reason=ce.HaltReason.STATE_DIVERGENCE, detail=problem)]
 
     def _start_sync(self, height: int, sources: tuple[int, ...]) -> list[ne.NodeEffect]:
-        """Fetch what is missing up to `height`: blocks, or the state if that is quicker (P107)."""
+        """Fetch what is missing up to `height`: blocks, or the state if that is quicker (P107).
+
+        To judge a state of today one must know the members of today: first the way to them, then the state (P85).
+        """
+        if self.taking.far(height, self.chain.tip.height) and self.taking.manifest is None:
+            if self._wants_state and self.walk.active:
+                return []
+            if self.walk.behind(self._now):
+                self.sync.stop()
+                self._wants_state = True
+                return self.walk.plan(self._now) + self._arm_sync()
+            self._wants_state = False
         if self.taking.wanted(height, self.chain.tip.height, self._now) and not self.taking.active:
             self.sync.stop()
             return self.taking.start(self.chain.tip.height, self._now) + self._arm_sync()
         if self.taking.active:
             return []
         return self.sync.start(height, sources, self.chain.tip, self._now) + self._arm_sync()
+
+    def _fill_ends(self, now: int) -> list[ne.NodeEffect]:
+        """Ask for ends of epochs that are over here, when the folder was lost."""
+        if self.walk.reached.epoch >= self.config.epoch.epoch:
+            return []
+        return self.walk.plan(now) + self._arm_sync()
+
+    def _walked(self, out: list[ne.NodeEffect]) -> list[ne.NodeEffect]:
+        """Take the state that the way to the present members was wanted for, once nobody shows more of that way."""
+        if self._wants_state and not self.walk.active:
+            self._wants_state = False
+            later = self.walk.reached.epoch > self.taking.epoch.epoch
+            if later:
+                self.taking.epoch = self.walk.reached
+            if later or not self.taking.active:
+                out = out + self.taking.start(self.chain.tip.height, self._now)
+        return out + self._arm_sync()
 
     def _snapshot_message(self, peer: int, message: SnapshotMessage) -> list[ne.NodeEffect]:
         now = self._now
@@ -570,7 +622,7 @@ class NodeCore:
         return [self._arm(nv.NodeTimer.FORWARD, self.config.params.fwd_ms * 1_000_000)]
 
     def _arm_sync(self) -> list[ne.NodeEffect]:
-        if not (self.sync.active or self.taking.active) or self._armed[nv.NodeTimer.SYNC]:
+        if not (self.sync.active or self.taking.active or self.walk.active) or self._armed[nv.NodeTimer.SYNC]:
             return []
         return [self._arm(nv.NodeTimer.SYNC, self.config.params.fetch_ms * 1_000_000)]
 

@@ -10,7 +10,9 @@ from typing import TypeAlias
 from consensus.messages import Message
 from ledger.certificate import CommitCertificate
 from ledger.codec import Codec, Wire
+from ledger.governance.follow import EpochEnd
 from ledger.merkle import RangeProof
+from ledger.proof import ResultProof
 
 
 class TxBatch(Wire, frozen=True, tag=16):
@@ -130,6 +132,23 @@ class EvidenceItem(Wire, frozen=True, tag=28):
     item: bytes
 
 
+class EpochEndsRequest(Wire, frozen=True, tag=29):
+    """Ask how epoch `first` and the ones after it ended (P85), and where the nodes are now (P117)."""
+
+    first: int
+
+
+class EpochEnds(Wire, frozen=True, tag=30):
+    """Ends of epochs `first`, `first` + 1, ..., at most `ENDS_MAX`; empty when the first one is not over, or not kept.
+
+    If no more of them are kept: `nodes`, a proof for each node record of one certified height, at most `NODES_BYTES`.
+    """
+
+    first: int
+    ends: tuple[EpochEnd, ...]
+    nodes: tuple[ResultProof, ...]
+
+
 PeerMessage: TypeAlias = (
     Message
     | TxBatch
@@ -145,7 +164,14 @@ PeerMessage: TypeAlias = (
     | SkeletonRequest
     | Skeleton
     | EvidenceItem
+    | EpochEndsRequest
+    | EpochEnds
 )
+
+ENDS_MAX = 8
+"""Epoch ends in one message: with `MEMBERS_MAX` members each has about 90 kB, so that eight fit into its frame."""
+NODES_BYTES = 256 * 1024
+"""Node proofs in the same message: those of 64 members have 200 kB."""
 
 FRAME_LIMIT_BYTES = 4 * 1024 * 1024
 """Largest frame of any type (P140); `frame_limit` is the cap of one type."""
@@ -155,7 +181,7 @@ FRAME_LIMITS: dict[int, int] = {
     1: 512 * 1024, 2: _SMALL, 3: _SMALL, 4: 64 * 1024, 5: 1024 * 1024, 6: _SMALL, 7: _SMALL, 8: _SMALL, 9: _SMALL,
     10: 512 * 1024, 16: FRAME_LIMIT_BYTES, 17: 256 * 1024, 18: FRAME_LIMIT_BYTES, 19: _SMALL, 20: FRAME_LIMIT_BYTES,
     21: _SMALL, 22: _SMALL, 23: 64 * 1024, 24: _SMALL, 25: FRAME_LIMIT_BYTES, 26: _SMALL, 27: FRAME_LIMIT_BYTES,
-    28: 260 * 1024,
+    28: 260 * 1024, 29: _SMALL, 30: 1024 * 1024,
 }  # fmt: skip
 """Cap in bytes by message tag, checked before decoding (S33, P140)."""
 

@@ -125,7 +125,11 @@ class Taking:
 
     def wanted(self, target: int, tip: int, now: int) -> bool:
         """Tell whether a lag calls for a snapshot rather than for replay (P107)."""
-        return 0 < self.replay_blocks < target - tip and now - self.asked_ns >= LEFT_OUT_NS
+        return self.far(target, tip) and now - self.asked_ns >= LEFT_OUT_NS
+
+    def far(self, target: int, tip: int) -> bool:
+        """Tell whether `target` is too far above `tip` to replay the blocks between (P107)."""
+        return 0 < self.replay_blocks < target - tip
 
     # -- asking for an offer -----------------------------------------------------------------------------------
 

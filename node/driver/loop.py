@@ -23,6 +23,8 @@ from consensus.events import Lsn
 from consensus.records import Record
 from ledger.block import BlockRef, Header
 from ledger.crypto.ed25519 import verify_strict
+from ledger.governance.follow import EpochEnd
+from ledger.proof import ResultProof
 from ledger.state import StateView
 from ledger.transaction import Transaction
 from ledger.transition import BlockExecution, BlockResult, Linker, Runtime
@@ -31,9 +33,11 @@ from node.core import events as nv
 from node.core.epochs import epoch_spec
 from node.core.machine import OBSERVER, NodeCore
 from node.core.messages import (
+    ENDS_MAX,
     Blocks,
     CertifiedBlock,
     Chunk,
+    EpochEnds,
     Held,
     PeerMessage,
     Skeleton,
@@ -124,6 +128,15 @@ class Snapshots(Protocol):
     def install(self) -> None: ...
 
 
+class Ends(Protocol):
+    """How epochs ended and where nodes are, kept and served (P85, P117)."""
+
+    def after(self, epoch: int, most: int) -> tuple[EpochEnd, ...]: ...
+    def nodes(self) -> tuple[ResultProof, ...]: ...
+    def keep(self, effect: ne.KeepEpochEnd) -> None: ...
+    def learn(self, effect: ne.LearnNodes) -> None: ...
+
+
 class Links(Protocol):
     """Connections to the other members, by index."""
 
@@ -192,6 +205,7 @@ class Driver:
         journal: Journal,
         store: Store,
         snapshots: Snapshots,
+        ends: Ends,
         links: Links,
         runtime: Runtime | Linker,
         utc_offset_min: int,
@@ -208,6 +222,7 @@ class Driver:
         self._journal = journal
         self._store = store
         self._snapshots = snapshots
+        self._ends = ends
         self._links = links
         self._runtime = runtime
         self._utc_offset_min = utc_offset_min
@@ -367,6 +382,8 @@ class Driver:
                     self._verifications.append(_Verification(effect.token, effect.transactions, []))
                 elif isinstance(effect, ne.Tally):
                     self.meter.count(effect.metric, effect.value)
+                elif isinstance(effect, ne.KeepEpochEnd):
+                    self._ends.keep(effect)  # the next signatures of this step may be those of its members
                 else:
                     held.append(effect)
                     ended = ended or isinstance(effect, ne.EndEpoch)
@@ -408,6 +425,12 @@ class Driver:
                 self._links.send(effect.to, Blocks(tuple(blocks)))
             else:
                 self._links.send(effect.to, Held(effect.first, self._store.oldest_height, self._store.tip.height))
+        elif isinstance(effect, ne.SendEpochEnds):
+            ends = self._ends.after(effect.first, ENDS_MAX)
+            nodes = self._ends.nodes() if len(ends) < ENDS_MAX else ()
+            self._links.send(effect.to, EpochEnds(effect.first, ends, nodes))
+        elif isinstance(effect, ne.LearnNodes):
+            self._ends.learn(effect)
         elif isinstance(effect, _SNAPSHOT_EFFECTS):
             self._perform_snapshot(effect)
         elif isinstance(effect, ne.Penalty):

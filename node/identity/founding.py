@@ -99,8 +99,11 @@ def found_company(
     endpoint: str,
     make_tls: Callable[[str], TlsPin],
     draw: Callable[[int], bytes],
+    known: Entry | None = None,
 ) -> Founded:
     """Draw all keys of a company but the TLS key and return its card; `make_tls` gets the node id.
+
+    `known` is the directory entry of a company that exists and lost its keys: id and name stay as they are (S28).
 
     `endpoint` is the `host:port` at which the others reach this node. Raises `InvalidGenesis` naming a role that does
     not exist or two that exclude each other (F10, S61).
@@ -113,7 +116,7 @@ def found_company(
     keys: list[NewKey] = []
     roots = [SigningKey(seed) for seed in (draw(32) for _ in range(ROOT_KEYS))]
     policy = RootPolicy(ROOT_THRESHOLD, tuple(sorted(key.public_key for key in roots)))
-    company = company_id(policy)
+    company = company_id(policy) if known is None else known.id
     proofs: list[KeyProof] = []
     for number, root in enumerate(roots, start=1):
         keys.append(_new(root, "root", f"officer-{number}", company))
@@ -133,11 +136,15 @@ def found_company(
         users.append(User(identity, company, tuple(sorted(person.roles)), key.public_key, 0, "active"))
         labels.append((identity, person.label))
     salt, endpoint_salt = draw(32), draw(32)
+    if known is not None and known.endpoint is not None and known.endpoint.address == endpoint:
+        endpoint_salt = bytes.fromhex(known.endpoint.salt)
     entry = Entry(
         id=company,
-        name=name,
-        salt=salt.hex(),
-        identifiers=tuple(Identifier(scheme, value) for scheme, value in sorted(identifiers)),
+        name=name if known is None else known.name,
+        salt=salt.hex() if known is None else known.salt,
+        identifiers=tuple(Identifier(scheme, value) for scheme, value in sorted(identifiers))
+        if known is None
+        else known.identifiers,
         endpoint=Endpoint(endpoint, endpoint_salt.hex()),
     )
     card = Card(

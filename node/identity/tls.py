@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from ledger.registry.records import Node
+from ledger.registry.records import Node, TlsPin
 from node.identity.certificate import CertificateMalformed, facts_of, spki_sha256
 from node.identity.keystore import KeyFileRefused, write_private
 
@@ -132,12 +132,42 @@ def make_certificate(
     )
 
 
-def write_identity(directory: Path, identity: TlsIdentity, password: bytes) -> TlsFiles:
-    """Write certificate and encrypted key with mode 0600 into `directory`, replacing those of before."""
-    files = TlsFiles(certificate=directory / CERTIFICATE_FILE, key=directory / KEY_FILE, password=password)
+def write_identity(directory: Path, identity: TlsIdentity, password: bytes, number: int = 1) -> TlsFiles:
+    """Write certificate and encrypted key with mode 0600 into `directory`; `number` 1 is the first identity."""
+    files = _numbered(directory, number, password)
     write_private(files.key, identity.key_pem)
     write_private(files.certificate, identity.certificate_pem)
     return files
+
+
+def identities(directory: Path, password: bytes) -> tuple[TlsFiles, ...]:
+    """Return the identities in a home, the first one first: `tls.crt`, `tls-2.crt`, ... (S23)."""
+    found = [TlsFiles(certificate=directory / CERTIFICATE_FILE, key=directory / KEY_FILE, password=password)]
+    while (later := _numbered(directory, len(found) + 1, password)).certificate.exists():
+        found.append(later)
+    return tuple(found)
+
+
+def presented(directory: Path, password: bytes, node: Node | None) -> TlsFiles:
+    """Return the identity to show: the newest that the registry names for the own node, else the first one.
+
+    `node` is the own record, None while the node is not registered. Raises `KeyFileRefused`.
+    """
+    found = identities(directory, password)
+    pinned = [pin.spki_sha256 for pin in node.tls] if node is not None else []
+    for files in reversed(found):
+        try:
+            if spki_sha256(own_certificate(files)) in pinned:
+                return files
+        except CertificateMalformed as error:
+            raise KeyFileRefused(files.certificate, f"{error}; restore it from the backup") from error
+    return found[0]
+
+
+def _numbered(directory: Path, number: int, password: bytes) -> TlsFiles:
+    mark = "" if number == 1 else f"-{number}"
+    certificate, key = directory / f"tls{mark}.crt", directory / f"tls{mark}.key"
+    return TlsFiles(certificate=certificate, key=key, password=password)
 
 
 def keep_api_certificate(home: Path, password: bytes, now_ms: int) -> TlsFiles:
@@ -241,8 +271,23 @@ def days_left(certificate_der: bytes, now_ms: int) -> int:
 
 
 def trusted_certificates(nodes: Sequence[Node]) -> tuple[bytes, ...]:
-    """Return the registered certificates of `nodes`, without repeats, in order."""
-    return tuple(dict.fromkeys(pin.certificate_der for node in nodes for pin in node.tls))
+    """Return the registered certificates of `nodes`, without repeats, in order.
+
+    What a company registered is its own word: bytes that are no certificate, or one of another key than the pin says,
+    are left out, so that they keep out their own node and nobody else.
+    """
+    return tuple(dict.fromkeys(pin.certificate_der for node in nodes for pin in node.tls if _is_certificate(pin)))
+
+
+def _is_certificate(pin: TlsPin) -> bool:
+    """Tell whether OpenSSL takes the bytes as one certificate, of the key that the pin names."""
+    try:
+        if spki_sha256(pin.certificate_der) != pin.spki_sha256:
+            return False
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cadata=pin.certificate_der)
+    except (CertificateMalformed, ssl.SSLError, ValueError):
+        return False
+    return True
 
 
 def pins(nodes: Sequence[Node]) -> Mapping[bytes, Node]:

@@ -25,6 +25,8 @@ class MemberFigures(Protocol):
     def round_trip_ms(self) -> int: ...
     @property
     def index(self) -> int: ...
+    @property
+    def rejected(self) -> Mapping[str, int]: ...
 
 
 class ConsensusFigures(Protocol):
@@ -138,6 +140,7 @@ def _fill_peers(registry: Registry, members: Sequence[MemberFigures]) -> None:
     registry.clear("peer_rtt_seconds")
     for member in others:
         registry.set("peer_height", member.height, peer=member.company_id)
+        registry.set("peer_rejected_messages_total", sum(member.rejected.values()), peer=member.company_id)
         if member.round_trip_ms:
             registry.set("peer_rtt_seconds", member.round_trip_ms / 1000, peer=member.company_id)
 

@@ -50,6 +50,7 @@ METRICS: Final = (
     Metric("mempool_txs", "gauge", (), "Transactions that wait."),
     Metric("mempool_bytes", "gauge", (), "Their size."),
     Metric("mempool_oldest_age_seconds", "gauge", (), "Age of the oldest waiting transaction."),
+    Metric("peer_rejected_messages_total", "counter", ("peer",), "Messages of a member refused, all reasons together."),
     Metric("mempool_rejected_total", "counter", ("reason",), "Transactions not taken, by reason."),
     Metric("state_rows", "gauge", (), "State rows on disk, index entries included."),
     Metric("storage_bytes", "gauge", ("environment",), "Bytes in use, by store environment."),

@@ -1,8 +1,9 @@
 """How past epochs ended, kept for good: whoever has a genesis file only walks along them to the present members (P85).
 
 One file an epoch, `epochs/N` in the data directory, an `EpochEnd` of `ledger.governance.follow`. Blocks are pruned and
-the chain store is replaced by snapshots; these files stay. Every node passes the last block of every epoch, so none is
-missing unless the folder is lost; then it is made again from the blocks that are still held.
+the chain store is replaced by snapshots; these files stay. A node that passes the last block of an epoch makes its file
+from that block; one that takes a later state has learnt the ends from others before (node.core.ends). If the folder is
+lost, it is made again from the blocks that are still held, and the rest comes from others.
 """
 
 from __future__ import annotations
@@ -41,9 +42,14 @@ class EpochEnds:
     def adopt(self, ends: Sequence[EpochEnd]) -> int:
         """Keep what somebody else gave and was checked, beyond what is kept already; return how many there are then."""
         for number in range(len(self._ends), len(ends)):
-            self._write(number, encode(ends[number]))
-            self._ends.append(ends[number])
+            self.keep(number, ends[number])
         return len(self._ends)
+
+    def keep(self, epoch: int, end: EpochEnd) -> None:
+        """Keep the end of the next epoch, which was checked; one that is kept already stays as it is."""
+        if epoch == len(self._ends):
+            self._write(epoch, encode(end))
+            self._ends.append(end)
 
     def follow(self, store: ChainStore) -> None:
         """Keep the end of every epoch that is over in the state and is not kept yet; all must be in the store."""
@@ -56,8 +62,7 @@ class EpochEnds:
             if record is None or head is None:
                 return  # not over yet; or pruned, then the end comes from another node
             end = EpochEnd(head.header_bytes, head.certificate, wire_members(record))
-            self._write(number, encode(end))
-            self._ends.append(end)
+            self.keep(number, end)
 
     def _read(self, number: int) -> EpochEnd | None:
         try:

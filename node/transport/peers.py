@@ -51,6 +51,11 @@ FIRST_PAUSE_S: Final = 0.1
 ACCEPT_BACKLOG: Final = 64
 GUEST_FIRST: Final = (1 << 16) + 1
 """Indexes from here on are links of nodes without a vote; members of an epoch are far below (P141)."""
+UNKNOWN: Final = -1
+"""Stands for a node that has not shown who it is when it is told of by `PeerCallbacks.on_penalty`."""
+REASONS_MAX: Final = 64
+"""Reasons counted for each node; there are fewer, so a new one of later versions is the only thing that is cut."""
+OTHER_REASON: Final = "other"
 PENDING_MAX: Final = 4
 """Links of one member that have not finished their hello."""
 
@@ -84,11 +89,12 @@ class Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerSettings:
-    """Fixed for the life of the process."""
+    """Set at the start of the process."""
 
     chain_id: bytes
     own_node_id: str
     tls: TlsFiles
+    """What is shown first; `Peers.present` replaces it."""
     listen: Address
     development: bool
     reconnect_max_s: int = 10
@@ -100,7 +106,7 @@ class PeerCallbacks:
     """Called on the loop's thread.
 
     `on_message` may return False for "not now": the link keeps the message and stops reading until `resume`.
-    `on_penalty` is told faults that the transport itself found: (index, stable reason).
+    `on_penalty` is told faults that the transport itself found: (index or `UNKNOWN`, stable reason).
     """
 
     on_message: Callable[[int, PeerMessage], bool | None]
@@ -125,6 +131,8 @@ class PeerStatus:
     round_trip_us: int
     sent_bytes: int
     dropped: int
+    rejected: Mapping[str, int]
+    """Messages of this node that were refused since the start, by stable reason, over all its links."""
 
 
 class _Peer:
@@ -142,6 +150,7 @@ class _Peer:
         "link",
         "node",
         "problem",
+        "rejected",
     )
 
     def __init__(self, index: int, node: Node, address: Address | None) -> None:
@@ -151,6 +160,7 @@ class _Peer:
         self.link: Link | None = None
         self.problem = "not connected yet"
         self.demerits = Demerits()
+        self.rejected: dict[str, int] = {}
         self.down_since_ns = time.monotonic_ns()
         self.dialler: asyncio.Task[None] | None = None
         self.free_ns = 0
@@ -174,6 +184,7 @@ class Peers:
         self._own_index = own_index
         self._signer = signer
         self._callbacks = callbacks
+        self._tls = settings.tls
         self._own_certificate = own_certificate(settings.tls)
         self._peers: dict[int, _Peer] = {}
         self._by_node: dict[str, _Peer] = {}
@@ -229,6 +240,14 @@ class Peers:
             link.close("this node stops")
         await asyncio.gather(*(link.ended for link in links), return_exceptions=True)
 
+    def present(self, tls: TlsFiles) -> None:
+        """Show another certificate on links that are made from now on (S23). Raises `KeyFileRefused`."""
+        if tls.certificate == self._tls.certificate:
+            return
+        self._server_context.load_cert_chain(tls.certificate, tls.key, password=tls.password)
+        self._tls, self._own_certificate = tls, own_certificate(tls)
+        self._client_context.load_cert_chain(tls.certificate, tls.key, password=tls.password)
+
     def update(self, own_index: int | None, members: Sequence[Member], signer: HelloSigner) -> dict[int, int]:
         """Follow registry and epoch: new pins are trusted, links whose pin is gone are cut, new nodes are dialled.
 
@@ -240,7 +259,7 @@ class Peers:
         trusted = trusted_certificates([member.node for member in self._adopt(members)])
         for der in trusted:
             self._server_context.load_verify_locations(cadata=der)
-        self._client_context = client_context(self._settings.tls, trusted)
+        self._client_context = client_context(self._tls, trusted)
         for link in [peer.link for peer in self._peers.values() if peer.link is not None] + list(self._unproven):
             if link.remote is not None and self._peer_of(link) is None:
                 link.close("its node has no place on the network any more")
@@ -282,7 +301,11 @@ class Peers:
     def penalise(self, index: int, reason: str) -> None:
         """Count a fault of a member; too many cut its link for `QUARANTINE_NS`."""
         peer = self._peers.get(index)
-        if peer is not None and peer.demerits.add(reason, time.monotonic_ns()) and peer.link is not None:
+        if peer is None:
+            return
+        known = reason if reason in peer.rejected or len(peer.rejected) < REASONS_MAX else OTHER_REASON
+        peer.rejected[known] = peer.rejected.get(known, 0) + 1
+        if peer.demerits.add(reason, time.monotonic_ns()) and peer.link is not None:
             peer.link.close(f"too many faults, the last one: {reason}")
 
     # -- what is known -----------------------------------------------------------------------------------------
@@ -304,6 +327,7 @@ class Peers:
                     round_trip_us=0 if link is None else link.round_trip_us(),
                     sent_bytes=0 if link is None else link.sent_bytes,
                     dropped=0 if link is None else link.dropped,
+                    rejected=dict(peer.rejected),
                 )
             )
         return tuple(found)
@@ -389,7 +413,9 @@ class Peers:
 
     def misbehaved(self, link: Link, reason: str, detail: str) -> None:
         peer = self._peer_of(link)
-        if peer is not None:
+        if peer is None:
+            self._callbacks.on_penalty(UNKNOWN, reason)
+        else:
             self._callbacks.on_penalty(peer.index, reason)
             peer.problem = detail
             self.penalise(peer.index, reason)

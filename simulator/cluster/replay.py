@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from node.app import VoteSigner, prepare, start_event
+from node.app import prepare
 from node.config import load_config
 from node.core.machine import NodeContext, NodeCore
+from node.epochs import start_event
+from node.prepared import VoteSigner
 from simulator.cluster.supervisor import LOG_FILE
 from simulator.guard import guarded
 

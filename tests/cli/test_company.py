@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from cli import governing
 from cli.acting import refusal_next, refusal_text
+from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.governing import Home
 from cli.wallet import Wallet
@@ -24,13 +26,14 @@ from ledger.governance.keys import (
     leave_digest,
     possession_digest,
     ready_digest,
+    replace_digest,
     rotate_digest,
 )
 from ledger.governance.records import request_codec
-from ledger.registry.records import company_id, node_id
-from node.home import read_card
+from ledger.registry.records import company_id, node_id, user_id
+from node.home import read_card, tls_pins
 from node.identity.directory import parse_directory
-from node.identity.joining import InviteFile, request_file_codec
+from node.identity.joining import InviteFile, keys_file_codec, request_file_codec
 from node.identity.keystore import KeyKind
 from node.store.journal import Journal
 from simulator.cluster.plan import Plan
@@ -163,3 +166,87 @@ def test_a_refusal_of_the_ledger_itself_points_at_proposals_and_not_at_a_source(
     assert refusal_text(abort) == "refused by rule P119 (governance): epoch 1 begins at height 14"
     assert "hansa company epochs" in refusal_next(abort) and "--source" not in refusal_next(abort)
     assert refusal_next({"contract": "invoices", "reason": "X1"}).endswith("hansa contract show invoices --source")
+
+
+def own_pins(home: Path, *numbers: int) -> dict[str, Any]:
+    """What `/v1/admission` tells of the node of this home, with these of its TLS keys registered."""
+    keystore = Home(home).keystore()
+    held = tls_pins(home, keystore)
+    keystore.close()
+    shown = [held[number - 1] for number in numbers]
+    pins = [{"spki_sha256": pin.spki_sha256.hex(), "certificate": b64encode(pin.certificate_der)} for pin in shown]
+    return {"node": "n" + "a" * 26, "tls": pins}
+
+
+def test_s23_the_next_tls_key_stands_beside_the_present_one_until_that_is_ended(home: Path) -> None:
+    first = own_pins(home, 1)
+    drawn = governing.tls_rotation(Home(home), CHAIN, first, keep=False, end_old=False)
+    assert len(drawn.tls) == 2 and not (home / "tls-2.crt").exists(), "a dry run makes nothing"
+    made = governing.tls_rotation(Home(home), CHAIN, first, keep=True, end_old=False)
+    assert (home / "tls-2.crt").exists() and (home / "tls-2.key").stat().st_mode & 0o077 == 0
+    again = governing.tls_rotation(Home(home), CHAIN, first, keep=True, end_old=False)
+    assert again == made and not (home / "tls-3.crt").exists(), "a key that was made and not registered is used"
+    both = own_pins(home, 1, 2)
+    assert governing.tls_rotation(Home(home), CHAIN, both, keep=True, end_old=True).tls == made.tls[1:]
+    third = governing.tls_rotation(Home(home), CHAIN, both, keep=True, end_old=False)
+    assert third.tls[0] == made.tls[1] and (home / "tls-3.crt").exists(), "the oldest goes with the next one"
+
+
+def test_s23_what_cannot_be_rotated_says_why(home: Path, founded: tuple[Path, Plan]) -> None:
+    directory, plan = founded
+    for found, end_old, code in (
+        ({"node": "n1", "tls": []}, False, Exit.CONFLICT),
+        (own_pins(home, 1), True, Exit.CONFLICT),
+        (own_pins(directory / plan.nodes[0].home, 1), False, Exit.NOT_ALLOWED),
+    ):
+        with pytest.raises(CommandFailed) as refused:
+            governing.tls_rotation(Home(home), CHAIN, found, keep=True, end_old=end_old)
+        assert refused.value.code is code and refused.value.next_step
+    assert not (home / "tls-2.crt").exists()
+
+
+def test_s28_a_fresh_home_asks_for_new_keys_under_the_old_id(
+    command: Callable[..., Any], founded: tuple[Path, Plan], home: Path, tmp_path: Path
+) -> None:
+    directory, plan = founded
+    card = read_card(home / "card.hansa")
+    fresh, file = tmp_path / "fresh", tmp_path / "x.keys"
+    listed = directory / plan.nodes[0].home / "directory.toml"
+    made = command("init", card.entry.name, "--replaces", str(listed), "--home", str(fresh), "--development")
+    assert made.code == 0, made.err
+    new = read_card(fresh / "card.hansa")
+    assert new.company.company_id == card.company.company_id and new.entry == card.entry
+    assert new.company.root != card.company.root and new.node.node_id != card.node.node_id
+    shutil.copy(home / "genesis.hansa", fresh / "genesis.hansa")
+    assert command("company", "recover", str(file), "--home", str(fresh)).code == 0
+    asked = keys_file_codec.decode(file.read_bytes())
+    payload = asked.payload
+    request = request_codec.decode(payload.request)
+    digest = replace_digest(asked.chain_id, card.company.company_id, payload.request)
+    check_root(new.company.root, payload.signatures, digest, "request")
+    assert payload.old_signatures == () and request.legal_commitment == card.company.legal_commitment
+    for proof in request.proofs:
+        held = possession_digest(asked.chain_id, proof.kind, proof.owner, proof.public_key)
+        assert verify_strict(proof.public_key, proof.signature, held)
+        if proof.kind == "user":
+            assert proof.owner == user_id(card.company.company_id, proof.public_key)
+    stranger = directory / plan.nodes[0].home
+    assert command("company", "consent", str(file), "--home", str(stranger)).code == Exit.NOT_ALLOWED
+    assert command("company", "consent", str(file), "--home", str(home)).code == 0
+    check_root(card.company.root, keys_file_codec.decode(file.read_bytes()).payload.old_signatures, digest, "consent")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("Nobody Ltd",), Exit.NOT_FOUND, "does not stand in"),
+        (("Falkenberg Beispielteile GmbH", "--identifier", "vat:DE1"), Exit.USAGE, "bound by the directory entry"),
+    ],
+)
+def test_s28_a_home_that_replaces_needs_its_entry(
+    command: Callable[..., Any], founded: tuple[Path, Plan], tmp_path: Path, arguments: tuple[str, ...], code: Exit,
+    words: str,
+) -> None:  # fmt: skip
+    listed = founded[0] / founded[1].nodes[0].home / "directory.toml"
+    done = command("init", *arguments, "--replaces", str(listed), "--home", str(tmp_path / "x"), "--development")
+    assert done.code == code and words in done.err and not (tmp_path / "x" / "keystore").exists()

@@ -129,6 +129,42 @@ def test_the_rotated_key_votes_after_a_kill(cluster: Cluster) -> None:  # P95, P
     await_ready(cluster, names[3])
 
 
+def test_s23_a_tls_key_rotates_without_a_vote_and_links_follow_it(cluster: Cluster) -> None:
+    """The node shows the new key to whoever comes, then the old one counts no longer, and a node that was away reaches
+    it by what the chain says."""
+    names = sorted(cluster.nodes)
+    who, away = names[1], names[3]
+    home = cluster.nodes[who].home
+
+    def links(of: str) -> dict[str, bool]:
+        return {one["company"]["name"]: one["connected"] for one in told(cluster, of, "node", "peers")["items"]}
+
+    effect = told(cluster, who, "company", "rotate", "--tls", "--dry-run")
+    assert effect["refused"] == [] and effect["members_before"] == effect["members_after"]
+    assert not (home / "tls-2.crt").exists(), "a dry run makes no key"
+    cluster.act("kill", away)
+    refused = cluster.hansa("company", "rotate", "--tls", "--end-old", "--profile", f"demo-{who}")
+    assert refused.returncode == Exit.CONFLICT and "only one TLS key is registered" in refused.stderr
+    assert told(cluster, who, "company", "rotate", "--tls")["transaction"]["outcome"] == "ok"
+    assert (home / "tls-2.crt").exists() and (home / "tls-2.key").read_bytes().startswith(b"-----BEGIN ENCRYPTED")
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while "tls_certificate" not in (home / "node.log").read_text():
+        assert time.monotonic() < deadline, "the node does not take the new key"
+        time.sleep(0.05)
+    assert told(cluster, who, "company", "rotate", "--tls", "--end-old")["transaction"]["outcome"] == "ok"
+    cluster.act("start", away)
+    for name in names:
+        await_ready(cluster, name)
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while not (all(links(who).values()) and all(links(away).values())):
+        assert time.monotonic() < deadline, (links(who), links(away))
+        time.sleep(0.2)
+    cluster.act("kill", who)
+    cluster.act("start", who)  # it starts with the key that the registry names
+    await_ready(cluster, who)
+    assert cluster.hansa("doctor", "--home", str(home)).returncode == 0
+
+
 @pytest.fixture(scope="module")
 def newcomer(cluster: Cluster) -> Iterator[Newcomer]:
     """A fifth company with a home of its own, and its node once it runs."""

@@ -24,6 +24,7 @@ from ledger.governance.keys import (
     leave_digest,
     possession_digest,
     ready_digest,
+    replace_digest,
     rotate_digest,
 )
 from ledger.governance.records import PAYLOADS, plan_codec, proposal_codec, request_codec
@@ -190,6 +191,7 @@ def test_s22_governance_payloads_records_and_digests() -> None:
         leave_digest(chain, company),
         rotate_digest(chain, node, key),
         endorse_digest(chain, proposal.proposal_id, company),
+        replace_digest(chain, company, raw(vectors["join_request"])),
     ]
     assert [row["digest"] for row in vectors["signed"]] == [digest.hex() for digest in digests]
 

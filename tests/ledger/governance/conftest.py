@@ -165,7 +165,7 @@ class League:
         body = TxBody(1, refs, nonce, self.height + 1_000, contract, method, args, gas_limit)
         return decode_transaction(sign_transaction(body, [held for _, held in people], self.chain), self.chain)
 
-    def block(self, *transactions: Transaction) -> tuple[Receipt, ...]:
+    def block(self, *transactions: Transaction, evidence: Sequence[bytes] = ()) -> tuple[Receipt, ...]:
         """Execute one more block and return its receipts."""
         self.time_ms += 1_000
         parent = BlockRef(self.state.height, self.block_id, self.time_ms, self.state.height, self.state.height)
@@ -177,7 +177,7 @@ class League:
             tx_count=len(transactions),
             time_ms=self.time_ms,
         )
-        result = apply_block(self.state, header, transactions, self.runtime, 0)
+        result = apply_block(self.state, header, transactions, self.runtime, 0, evidence)
         self.state = self.state.apply(result.writes, result.nodes, result.height, result.state_root, result.exec_root)
         self.last = result
         if result.next_epoch is not None:

@@ -262,7 +262,13 @@ async def test_s27_a_suspended_user_or_company_is_out_at_once(world: Any, client
     assert (await client.get("/v1/invoices", headers=headers)).status == 200
     company = read_company(world.view(), world.company_id)
     world.replace_record(company_key(world.company_id), encode(msgspec.structs.replace(company, status="suspended")))
-    assert (await client.get("/v1/invoices", headers=headers)).status == 401
+    refused = await client.get("/v1/invoices", headers=headers)
+    assert refused.status == 401
+    assert (await refused.json())[
+        "detail"
+    ] == "Your company is not active on this network (suspended): its people are shut out."
+    wrong = await client.get("/v1/invoices", headers={"Authorization": "Bearer hansa_no_such_token"})
+    assert "suspended" not in await wrong.text(), "who shows no good credential learns nothing (S53)"
 
 
 async def test_u18_a_rate_limit_says_how_long(world: Any, connect: Any) -> None:

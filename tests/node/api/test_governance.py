@@ -95,6 +95,7 @@ async def test_s22_a_node_without_an_admitted_key_waits_for_nothing(world: Any, 
     world.issue(0, 1, 1000)
     found = await get(world, client, "/v1/admission")
     assert found["waiting"] is None and found["in_sync"] and found["node"] == world.node_id
+    assert len(found["tls"]) == 1 and len(bytes.fromhex(found["tls"][0]["spki_sha256"])) == 32
     assert found["block"] == {"height": 1, "id": world.blocks[1].block_id.hex()}
 
 

@@ -75,6 +75,18 @@ def test_c18_partitions_of_two_sides(n: int) -> None:
             assert ("blocks continue" in network_sentence(state, "en")) is expected
 
 
+@pytest.mark.parametrize(("n", "spare"), [(1, 0), (2, 0), (3, 1)])
+def test_p4_fewer_than_four_companies_are_told_that_they_tolerate_no_lie(n: int, spare: int) -> None:
+    names = NAMES[:n]
+    text = network_sentence(NetworkFacts(names=names, up=frozenset(range(n)), height=7), "en")
+    small = status()
+    own = node_sentence(replace(small, members=small.members[:n]), {}, "en")
+    for sentence in (text, own):
+        assert "blocks continue" in sentence and "no lying" in sentence
+        assert ("One failure is tolerated" in sentence) is (spare == 1)
+    assert "lying" not in node_sentence(small, {}, "en")
+
+
 def test_c18_links_count_in_both_directions_and_with_themselves() -> None:
     ring = frozenset({(0, 2), (1, 3)})
     assert able(facts(cut=ring)) == 4, "each node still has two links and itself: three"
@@ -110,7 +122,7 @@ def status(**changes: Any) -> ConsensusStatus:
         for index, name in enumerate(NAMES)
     )  # fmt: skip
     base = ConsensusStatus(
-        wall_ms=1_000_000, epoch=0, view=3, target_view=3, mode="normal", halt_reason="", vote_problem="", height=412,
+        wall_ms=1_000_000, epoch=0, view=3, mode="normal", halt_reason="", vote_problem="", height=412,
         block_id=bytes(32), executed_height=412, primary=1, own_index=0, members=members, timer="", timer_ends_ms=0,
         last_block_ms=952_000, waiting=0, waiting_bytes=0, oldest_waiting_ms=0, view_changes=3, suspects=(),
         evidence=(), phase="idle",
@@ -119,13 +131,13 @@ def status(**changes: Any) -> ConsensusStatus:
 
 
 def test_u21_the_example_of_the_design() -> None:
-    now = status(away=frozenset({2, 3}), mode="changing", view=3, target_view=4, waiting=14, oldest_waiting_ms=47_000)
+    now = status(away=frozenset({2, 3}), mode="changing", view=4, waiting=14, oldest_waiting_ms=47_000)
     answer = why(now, {}, "en")
     assert answer.headline == "No new blocks for 48 s. 2 of 4 members reachable from acme-gmbh, 3 are needed."
     assert answer.members[2].link == "no connection for 51 s (connection refused, 10.0.2.4:7421)"
     assert answer.members[2].seen == "last seen in view 3, height 412"
     assert answer.state == (
-        "Leaving view 3 for view 4; 2 of the 3 members needed are here, so no timer runs. "
+        "Moving to view 4; 2 of the 3 members needed are here, so no timer runs. "
         "14 transactions wait, oldest 47 s; none is lost."
     )
     assert (
@@ -139,7 +151,7 @@ def test_u21_every_state_has_a_sentence_in_every_language() -> None:
         status(),
         status(away=frozenset({3})),
         status(away=frozenset({1, 2, 3})),
-        status(mode="changing", target_view=4, timer="new_view", timer_ends_ms=1_003_000),
+        status(mode="changing", timer="new_view", timer_ends_ms=1_003_000),
         status(mode="learner", own_index=None),
         status(mode="learner", vote_problem="our COMMIT at height 4 in view 0 is not in the journal"),
         status(mode="halted", halt_reason="state divergence"),
@@ -154,6 +166,110 @@ def test_u21_every_state_has_a_sentence_in_every_language() -> None:
             assert "{" not in "".join((answer.headline, answer.state, answer.next))
             seen.add((language, answer.headline))
     assert len(seen) == 2 * len(states) - 0, "each state reads differently"
+
+
+def seen(view: int, *, at: int = 999_600, height: int = 412) -> dict[str, Any]:
+    """What one member of `status` may show otherwise."""
+    return {"view": view, "last_heard_ms": at, "height": height}
+
+
+def with_members(base: ConsensusStatus, **by_index: dict[str, Any]) -> ConsensusStatus:
+    changed = tuple(replace(member, **by_index.get(f"m{member.index}", {})) for member in base.members)
+    return replace(base, members=changed)
+
+
+def test_u21_who_is_linked_and_silent_is_named_and_does_not_count() -> None:
+    """A process that hangs keeps its sockets: the link says "connected", the sentence must not."""
+    hung = with_members(status(waiting=1, oldest_waiting_ms=9_000), m2=seen(3, at=980_000), m3=seen(3, at=994_000))
+    answer = why(hung, {}, "en")
+    assert answer.headline == "No new blocks for 48 s. 2 of 4 members reachable from acme-gmbh, 3 are needed."
+    assert answer.members[2].link == "connected, but silent for 20 s"
+    assert answer.next.startswith("Start the nodes of corex-sro and delta-oy") and not answer.flowing
+    assert why(hung, {}, "zh-CN").members[3].link == "已连接，但已 6 秒 没有消息"
+    patient = replace(hung, silent_after_ms=40_000)
+    assert "4 of 4" in why(patient, {}, "en").headline, "a network with slow status messages waits longer"
+
+
+def test_u21_a_view_that_forms_says_who_is_not_in_it() -> None:
+    forming = with_members(status(mode="changing", view=5, waiting=1), m0=seen(5), m1=seen(5), m2=seen(3), m3=seen(4))
+    answer = why(forming, {}, "en")
+    assert answer.headline.startswith("2 of the 3 members needed are in view 5")
+    assert answer.state.startswith("Moving to view 5; the timer of its leader starts when 3 members are in it.")
+    assert "corex-sro and delta-oy" in answer.next and "bolt-sas" not in answer.next
+    there = with_members(forming, m2=seen(5))
+    opened = why(replace(there, timer="new_view", timer_ends_ms=1_003_000), {}, "en")
+    assert opened.headline.startswith("The members are choosing a new leader, for view 5.")
+    assert "the next leader has 3 s left to open the new view" in opened.state
+
+
+@pytest.mark.parametrize(
+    ("changes", "english", "chinese"),
+    [
+        ({"waiting_for": "execution_lag"}, "the window is full", "窗口已满"),
+        ({"waiting_for": "execution"}, "the window is full", "窗口已满"),
+        ({"waiting_for": "votes"}, "votes are being collected", "正在收集投票"),
+        ({"waiting_for": "bodies"}, "some of its transactions are not here", "部分交易尚未到达"),
+        ({"waiting_for": "echo"}, "signs nothing until enough members", "不签署任何内容"),
+        ({"waiting_for": "proposal"}, "has not proposed a block yet", "尚未提议区块"),
+        (
+            {"mode": "learner", "own_index": None, "own_company": "new-ag", "own_status": "active"},
+            "Its company is admitted", "已被接纳",
+        ),
+        ({"mode": "learner", "own_company": "new-ag", "own_status": ""}, "the others must admit it", "由其他成员接纳"),
+        ({"mode": "learner", "own_company": "new-ag", "own_status": "left"}, "has left the network", "已离开"),
+        (
+            {"mode": "learner", "vote_problem": "the key is not in the keystore", "key_missing": True},
+            "must not vote: the key is not in the keystore.", "不得投票",
+        ),
+    ],
+)  # fmt: skip
+def test_u21_what_is_awaited_reads_in_both_languages(changes: dict[str, Any], english: str, chinese: str) -> None:
+    assert english in why(status(**changes), {}, "en").state
+    assert chinese in why(status(**changes), {}, "zh-CN").state
+
+
+def test_s25_a_suspended_company_reads_so_in_every_sentence() -> None:
+    for state in (status(), status(away=frozenset({2, 3})), status(mode="learner")):
+        shut = replace(state, own_status="suspended")
+        assert node_sentence(shut, {}, "en").startswith(node_sentence(state, {}, "en"))
+        assert "suspended acme-gmbh" in node_sentence(shut, {}, "en")
+        assert "已暂停 acme-gmbh" in node_sentence(shut, {}, "zh-CN")
+
+
+def test_u21_nobody_in_reach_points_at_the_own_network_and_cuts_at_their_repair() -> None:
+    alone = status(away=frozenset({1, 2, 3}))
+    assert "network of this machine" in why(alone, {}, "en").next
+    cut = {"problem": "cut by a fault"}
+    split = with_members(status(away=frozenset({2, 3})), m2=cut, m3=cut)
+    assert "hansa cluster heal" in why(split, {}, "en").next
+    mixed = with_members(split, m3={"problem": "connection refused"})
+    assert "hansa cluster heal" not in why(mixed, {}, "en").next
+
+
+def test_u21_each_standing_has_its_own_next_step() -> None:
+    guest = {"mode": "learner", "own_company": "new-ag"}
+    steps = [
+        why(status(**changes), {}, "en").next
+        for changes in (
+            {"waiting_for": "execution"}, {"waiting_for": "votes"}, {}, {**guest}, {**guest, "own_status": "expelled"},
+            {"mode": "learner"}, {"mode": "learner", "vote_problem": "x"},
+            {"mode": "learner", "vote_problem": "x", "key_missing": True},
+        )
+    ]  # fmt: skip
+    assert len(set(steps)) == len(steps)
+
+
+def test_u21_a_node_that_catches_up_says_from_where_to_where() -> None:
+    behind = with_members(status(syncing=True, waiting_for="sync"), m1=seen(3, height=900), m0=seen(3, height=412))
+    answer = why(behind, {}, "en")
+    assert answer.headline.startswith("acme-gmbh stands at height 412 and fetches blocks up to 900.")
+    assert answer.next.startswith("Wait until this node has caught up") and not answer.flowing
+
+
+def test_u57_what_the_transport_says_is_translated() -> None:
+    for text in ("connection refused", "it closed the link", "cut by a fault"):
+        away = with_members(status(away=frozenset({3})), m3={"problem": text})
+        assert text not in why(away, {}, "zh-CN").members[3].link and text in why(away, {}, "en").members[3].link
 
 
 def test_node_sentence_counts_spare_members() -> None:

@@ -522,7 +522,6 @@ class World:
             wall_ms=self.now_ms,
             epoch=0,
             view=0,
-            target_view=0,
             mode="normal",
             halt_reason="",
             vote_problem="",

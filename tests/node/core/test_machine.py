@@ -18,9 +18,19 @@ from ledger.certificate import Vote, certificate_hash
 from ledger.codec import encode
 from ledger.errors import InvariantViolated
 from ledger.transaction import SignerRef, TxBody, decode_transaction, sign_transaction
+from node.core import effects as ne
 from node.core import events as nv
 from node.core.machine import OBSERVER
-from node.core.messages import Blocks, BlocksRequest, Bodies, BodiesRequest, TxBatch
+from node.core.messages import (
+    Blocks,
+    BlocksRequest,
+    Bodies,
+    BodiesRequest,
+    EpochEnds,
+    EpochEndsRequest,
+    SnapshotRequest,
+    TxBatch,
+)
 
 from .conftest import MS, Shell
 
@@ -329,3 +339,53 @@ def test_p114_the_core_ends_with_its_epoch_and_executes_what_is_stored(shell: Ca
     one.feed(nv.Submitted, token=2, envelopes=(envelope(one, 2),))
     one.pass_time(1_000)
     assert (len(one.sent), len(one.journal)) == before and len(one.ended) == 1 and not one.halts
+
+
+def status_of(epoch: int, height: int) -> Status:
+    """What a member says that stands far ahead."""
+    return Status(epoch, 0, int(Mode.NORMAL), height, bytes(32), 0, height, False, b"", b"", b"", b"")
+
+
+def test_p107_the_way_to_the_members_is_learnt_before_the_state_is_asked_for(shell: Callable[..., Shell]) -> None:
+    """P85: a state of a later epoch can be judged by its members only; without the way to them blocks are replayed."""
+    one = shell()
+    one.core._context = dataclasses.replace(one.core._context, replay_blocks=10)
+    one.start()
+    for peer in (1, 2, 3):
+        one.feed(nv.PeerConnected, peer=peer)
+    one.receive(1, status_of(2, 100))
+    assert one.messages(EpochEndsRequest) == [EpochEndsRequest(0)] and one.messages(SnapshotRequest) == []
+    one.receive(2, status_of(2, 100))
+    assert len(one.messages(EpochEndsRequest)) == 1, "one peer at a time"
+    assert one.messages(BlocksRequest) == [], "nor are blocks asked for meanwhile"
+    one.receive(1, EpochEnds(0, (), ()))
+    assert len(one.messages(EpochEndsRequest)) == 2, "who has nothing is passed over"
+    one.receive(2, EpochEnds(0, (), ()))
+    assert len(one.messages(SnapshotRequest)) == 3 and one.penalties == [], "nobody shows the way: whatever there is"
+
+
+def test_p106_a_node_that_is_near_asks_for_blocks_and_not_for_the_way(shell: Callable[..., Shell]) -> None:
+    one = shell()
+    one.core._context = dataclasses.replace(one.core._context, replay_blocks=1_000)
+    one.start()
+    one.feed(nv.PeerConnected, peer=1)
+    one.receive(1, status_of(1, 100))
+    assert one.messages(EpochEndsRequest) == [] and one.messages(BlocksRequest) != []
+
+
+def test_p85_what_is_missing_of_the_way_behind_is_asked_for(shell: Callable[..., Shell]) -> None:
+    """The state is in epoch 1, no end of epoch 0 is kept: the folder was lost, and the blocks are pruned."""
+    one = shell()
+    genesis = one.league.config(0).epoch
+    later = dataclasses.replace(one.league.config(0), epoch=dataclasses.replace(genesis, epoch=1))
+    one.start(config=later, reached=genesis)
+    one.feed(nv.PeerConnected, peer=1)
+    one.receive(1, status_of(1, 0))
+    assert one.messages(EpochEndsRequest) == [EpochEndsRequest(0)]
+
+
+def test_p85_a_request_for_ends_is_handed_to_the_shell(shell: Callable[..., Shell]) -> None:
+    one = shell()
+    one.start()
+    (served,) = one.core.step(nv.PeerReceived(now=one.now, wall=1, peer=2, message=EpochEndsRequest(4)))
+    assert served == ne.SendEpochEnds(to=2, first=4)

@@ -27,9 +27,11 @@ from node.identity.tls import (
     api_context,
     client_context,
     days_left,
+    identities,
     keep_api_certificate,
     own_certificate,
     pinned_node,
+    presented,
     server_context,
     trusted_certificates,
     write_identity,
@@ -274,3 +276,22 @@ def test_order_and_form_are_enforced() -> None:
         a.on_hello(_signed(KEY_B))
     with pytest.raises(ValueError):
         HelloExchange(ends("a", "b", KEY_B.public_key), KEY_A, b"short", 0)
+
+
+def test_s23_the_newest_certificate_that_the_registry_names_is_shown(tmp_path: Path) -> None:
+    first, second = identity(1), identity(2)
+    write_identity(tmp_path, first, b"password")
+    files = write_identity(tmp_path, second, b"password", 2)
+    assert [one.certificate.name for one in identities(tmp_path, b"password")] == ["tls.crt", "tls-2.crt"]
+
+    def record(*shown: TlsIdentity) -> Node:
+        pins = tuple(TlsPin(one.spki_sha256, one.certificate_der) for one in shown)
+        return Node("n", "c", "member", (), pins, b"", "active")
+
+    assert presented(tmp_path, b"password", None).certificate.name == "tls.crt"
+    assert presented(tmp_path, b"password", record(first)).certificate.name == "tls.crt"
+    for both in (record(first, second), record(second, first), record(second)):
+        assert presented(tmp_path, b"password", both) == files
+    files.certificate.write_text("no certificate")
+    with pytest.raises(KeyFileRefused, match=r"tls-2\.crt"):
+        presented(tmp_path, b"password", record(first, second))

@@ -25,6 +25,7 @@ class Member:
     connected: bool
     height: int = 412
     round_trip_ms: int = 12
+    rejected: dict[str, int] = field(default_factory=lambda: {"wrong_epoch": 2, "bad_signature": 1})
 
 
 @dataclass
@@ -117,6 +118,7 @@ async def test_u59_metrics_are_valid_text_with_figures_of_the_node() -> None:
         "hansa_consensus_height 412", "hansa_consensus_exec_lag_blocks 1", "hansa_consensus_quorum 3",
         "hansa_consensus_reachable_members 3", 'hansa_peers{state="lost"} 1', "hansa_mempool_txs 14",
         "hansa_mempool_oldest_age_seconds 2.5", 'hansa_txs_total{outcome="failed"} 3',
+        'hansa_peer_rejected_messages_total{peer="cbolt"} 3',
         'hansa_mempool_rejected_total{reason="bad_nonce"} 2', 'hansa_cpu_seconds_total{part="verify"} 1.5',
         'hansa_node_counter_total{name="something_else"} 5', "hansa_consensus_last_block_age_seconds 2",
         'hansa_http_requests_total{route="/v1/status",method="other",status="405"} 1', "hansa_sse_subscribers 1",

@@ -11,14 +11,14 @@ import pytest
 
 from consensus.messages import Heartbeat, Suspect
 from ledger.crypto.ed25519 import SigningKey
-from ledger.registry.records import ConsensusKey
+from ledger.registry.records import ConsensusKey, TlsPin
 from node.config import Address
 from node.core.messages import TxBatch
 from node.identity.hello import nonce_codec
-from node.identity.tls import client_context
+from node.identity.tls import client_context, trusted_certificates
 from node.transport.frames import HELLO_TYPE, NONCE_TYPE, FrameReader, encode_message, frame
 from node.transport.link_policy import LinkPolicy, LinkRule
-from node.transport.peers import GUEST_FIRST, FaultsRefused, ListenFailed, Member
+from node.transport.peers import GUEST_FIRST, REASONS_MAX, FaultsRefused, ListenFailed, Member
 
 
 async def pair(lan: SimpleNamespace, first: int = 0, second: int = 1):  # type: ignore[no-untyped-def]
@@ -362,3 +362,50 @@ async def test_a_port_in_use_is_named_with_the_fix(lan: SimpleNamespace) -> None
     a, _peers_a, b, _peers_b, address = await pair(lan)
     with pytest.raises(ListenFailed, match=r"port is in use; .*peers\.listen"):
         await lan.run(lan.new(2), [a, b], {}, address)
+
+
+async def test_s23_another_certificate_is_shown_on_new_links_and_the_old_ones_stay(lan: SimpleNamespace) -> None:
+    a, b, renewed = lan.new(0), lan.new(1), lan.new(0, salt=50)
+    both = msgspec.structs.replace(a.node, tls=(*a.node.tls, *renewed.node.tls))
+    peers_b, address_b = await lan.run(b, [a], {}, lan.any_port)
+    peers_a, _ = await lan.run(a, [b], {1: address_b}, lan.any_port)
+    await b.until(lambda: b.ups == [0])
+    peers_b.update(1, [Member(index=0, node=both, address=None)], b.key)
+    peers_a.present(renewed.files)
+    assert a.downs == [] == b.downs, "links that are up stay"
+    only = msgspec.structs.replace(a.node, tls=renewed.node.tls)
+    peers_b.update(1, [Member(index=0, node=only, address=None)], b.key)
+    await b.until(lambda: b.downs == [0])  # the old key counts no longer
+    await b.until(lambda: b.ups == [0, 0])  # and the dialler comes with the new one
+    assert peers_a.connected == (1,) and peers_b.connected == (0,)
+
+
+@pytest.mark.parametrize("junk", [b"no certificate", b"", b"\x30\x03\x02\x01\x00"], ids=["text", "empty", "other DER"])
+async def test_s30_a_certificate_that_is_none_keeps_out_its_own_node_only(lan: SimpleNamespace, junk: bytes) -> None:
+    """A company registers its pins alone (S23): what it writes there must not stop the others."""
+    a, _peers_a, b, peers_b, _address = await pair(lan)
+    spoilt = lan.new(2)
+    bad = msgspec.structs.replace(spoilt.node, tls=(TlsPin(spoilt.identity.spki_sha256, junk),))
+    peers_b.update(1, [_member(a, None), _member(b, None), Member(index=2, node=bad, address=None)], b.key)
+    assert b.downs == [] and peers_b.connected == (0,)
+    lent = msgspec.structs.replace(spoilt.node, tls=(TlsPin(spoilt.identity.spki_sha256, b.identity.certificate_der),))
+    assert trusted_certificates([bad, lent]) == (), "nor a certificate of another key than the pin says"
+    c = lan.new(3)
+    fresh, _ = await lan.run(c, [], {}, lan.any_port)
+    fresh.update(3, [Member(index=2, node=bad, address=None)], c.key)
+    assert fresh.status()[0].index == 2 and not fresh.status()[0].connected
+
+
+async def test_what_is_refused_of_a_node_is_counted_by_reason_over_all_its_links(lan: SimpleNamespace) -> None:
+    """Bad input is counted per peer; what strangers send is counted too, and names nobody."""
+    a, peers_a, b, peers_b, _address = await pair(lan)
+    for _ in range(3):
+        peers_b.penalise(0, "wrong_epoch")
+    peers_b.penalise(0, "bad_signature")
+    peers_b.update(1, [Member(index=4, node=a.node, address=None), _member(b, None)], b.key)
+    assert peers_b.status()[0].rejected == {"wrong_epoch": 3, "bad_signature": 1}, "an epoch moves the index only"
+    for number in range(200):
+        peers_b.penalise(4, f"reason-{number}")
+    counted = peers_b.status()[0].rejected
+    assert len(counted) <= REASONS_MAX + 1 and sum(counted.values()) == 204
+    assert peers_a.status()[0].rejected == {}
