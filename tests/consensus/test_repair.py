@@ -194,3 +194,25 @@ def test_p97_a_learner_follows_and_signs_nothing() -> None:
     before = max(world.heights())
     world.run(20_000)
     assert max(world.heights()) <= before + 1  # two voters of four are no quorum
+
+
+def test_p37_the_bounds_that_let_most_statuses_pass_quickly_are_never_too_low() -> None:
+    """P51, P69, P106: what no member has said is not looked for; what one has said is covered at once."""
+    world = World(7)
+    world.run(10)
+    plain = world.rule
+    world.rule = lambda frm, to, message: None if world.primary() in (frm, to) else plain(frm, to, message)
+    for _ in range(40):
+        world.submit(1)
+        world.run(150)
+        for index in range(7):
+            state = world.state(index)
+            others = [peer for at, peer in enumerate(state.peers) if at != index]
+            assert state.farthest_view >= max(peer.known_view for peer in state.peers)
+            assert state.suspected_view >= max(peer.suspects for peer in others)
+            told = [peer.status.committed_height for peer in others if peer.status is not None]
+            assert state.claimed_height >= max(told, default=0)
+    assert max(world.state(index).farthest_view for index in range(7)) > 0
+    assert max(world.state(index).suspected_view for index in range(7)) >= 0
+    world.rule = plain
+    assert world.run(20_000, lambda: len(set(world.heights())) == 1 and min(world.heights()) > 0)

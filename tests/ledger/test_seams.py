@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.block import EMPTY_LIST_ROOT, list_proof, list_root, list_root_from_proof
+from ledger.block import EMPTY_LIST_ROOT, header_codec, list_proof, list_root, list_root_from_proof
 from ledger.certificate import (
     CommitCertificate,
     Vote,
     bitmap,
     bitmap_indexes,
+    certificate_codec,
     faults,
     quorum,
     verify_commit_certificate,
 )
-from ledger.codec import Codec, encode
+from ledger.codec import Codec, Wire, encode
 from ledger.crypto.ed25519 import SigningKey, verify_strict
 from ledger.crypto.hashing import Tag, signing_digest
 from ledger.errors import InvalidTransaction, Malformed, TooLarge
-from ledger.transaction import SignerRef, TxBody, decode_transaction, sign_transaction
+from ledger.transaction import SignerRef, TxBody, body_codec, decode_transaction, envelope_codec, sign_transaction
 
 CHAIN = bytes([7]) * 32
 KEYS = [SigningKey(bytes([i + 1]) * 32) for i in range(10)]
@@ -58,6 +61,26 @@ def test_s5_deep_nesting_is_refused_before_decoding() -> None:
             anything.decode(b"\x91" * depth + b"\x90")
     wide = msgspec.msgpack.encode([[i] for i in range(100)])
     assert anything.decode(wide) == [[i] for i in range(100)]
+
+
+class Nest(Wire, frozen=True):
+    """A record that holds more of itself."""
+
+    inside: tuple[Nest, ...]
+
+
+@pytest.mark.control("S5", "T22")
+def test_s5_only_types_with_a_free_part_are_scanned_and_the_others_refuse_depth_as_well() -> None:
+    assert not any(codec._free for codec in (header_codec, certificate_codec, envelope_codec))
+    assert body_codec._free
+    for kind in (object, list[object], int | tuple[Any, ...], dict[str, int], Nest):
+        codec: Codec[Any] = Codec(kind, "free", 2_000_000)
+        assert codec._free
+        with pytest.raises(Malformed, match="nesting"):
+            codec.decode(b"\x91" * 33 + b"\x90")
+    for depth in (33, 2_000):
+        with pytest.raises(Malformed):
+            certificate_codec.decode(b"\x91" * depth + b"\x90")
 
 
 def test_lr1_transaction_round_trip_and_signature() -> None:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import random
 import socket
 import threading
 import time
+import typing
 from decimal import Decimal
+from hashlib import sha256
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,11 +22,17 @@ from hypothesis import strategies as st
 from consensus.messages import Suspect
 from consensus.records import Silenced
 from ledger.crypto.ed25519 import SigningKey, verify_strict
+from ledger.crypto.hashing import Tag, lp
+from node.core.effects import NodeEffect, Penalty
+from node.core.events import VotesVerified
+from simulator import daemon
 from simulator.clock import NodeClock
+from simulator.daemon import Daemon
 from simulator.disk import JournalBatch, JournalDisk
 from simulator.errors import GuardBreach
 from simulator.guard import guarded
 from simulator.heap import EventHeap, Flight
+from simulator.memory import uncollected
 from simulator.net import LinkPolicy, Network, Parcel
 from simulator.oracle import ModelledOracle, RealOracle
 from simulator.rng import QUANTILES, Rng, Streams, exponential, lognormal, uniform
@@ -49,6 +59,44 @@ def test_m7_a_broadcast_is_one_entry_and_interleaves_with_others() -> None:
     while len(heap):
         heap.step()
     assert seen == [(1, 10), (2, "timer"), (4, 11), (4, 12), (4, "later")]
+
+
+def test_m6_a_reserved_place_is_kept_in_the_order() -> None:
+    """An event that is put in late happens where it would have happened, or its place is seen to have passed."""
+    heap = EventHeap()
+    seen: list[str] = []
+    place = heap.reserve()
+    heap.at(5, seen.append, "after")
+    heap.at(3, lambda _: heap.at_place(5, place, seen.append, "kept"))
+    assert not heap.passed(5, place)
+    assert heap.run(4, 10)
+    assert (seen, heap.passed(5, place)) == ([], False)
+    heap.step()
+    assert (seen, heap.passed(5, place), heap.passed(5, place + 1)) == (["kept"], True, False)
+    heap.step()
+    assert seen == ["kept", "after"]
+
+
+def test_m6_time_passes_without_events_and_every_place_up_to_it() -> None:
+    heap = EventHeap()
+    early, late = heap.reserve(), heap.reserve()
+    assert heap.run(7, 10)
+    heap.pass_to(7)
+    assert (heap.now, heap.passed(7, early), heap.passed(7, late)) == (7, True, True)
+    assert not heap.passed(8, early)
+    heap.pass_to(6)
+    assert heap.now == 7
+
+
+def test_m6_a_run_stops_at_its_bound_of_events() -> None:
+    heap = EventHeap()
+    seen: list[int] = []
+    for number in range(5):
+        heap.at(number, seen.append, number)
+    assert not heap.run(9, 3)
+    assert seen == [0, 1, 2]
+    assert not heap.run(9, 1)
+    assert heap.run(9, 1)
 
 
 def test_m8_streams_are_independent_and_pinned() -> None:
@@ -97,6 +145,14 @@ def test_m11_the_wall_clock_jumps_and_stands_still_the_monotonic_does_not() -> N
     clock.freeze(9 * second, False)
     assert clock.wall_ms(10 * second) == 503_000
     assert clock.mono(10 * second) == 10 * second
+
+
+@given(st.integers(-5_000_000, 5_000_000), st.integers(0, 10**13), st.integers(-1000, 1000), st.booleans())
+def test_m11_both_clocks_are_read_as_each_of_them(drift: int, at: int, jump: int, frozen: bool) -> None:
+    clock = NodeClock(1_700_000_000_000, mono_offset_ns=17, drift_ppb=drift)
+    clock.jump(at // 2, jump)
+    clock.freeze(at // 2, frozen)
+    assert clock.both(at) == (clock.mono(at), clock.wall_ms(at))
 
 
 def _network(policy: LinkPolicy) -> tuple[EventHeap, Network, list[tuple[int, int]]]:
@@ -237,3 +293,44 @@ def test_m15_the_trace_hash_depends_on_every_part() -> None:
     same = TraceHash(b"a")
     same.note(1, "crash", "acme")
     assert same.hexdigest() == base.hexdigest()
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**70), st.binary(max_size=400)), max_size=80))
+def test_m15_the_hash_of_a_run_is_that_of_its_records_one_by_one(steps: list[tuple[int, bytes]]) -> None:
+    """However records are collected; a mask of more than 64 bits counts as its text, with what the step said before."""
+    encode = msgspec.msgpack.Encoder(enc_hook=repr).encode
+    trace, expected = TraceHash(b"a"), sha256(lp(Tag.TRACE.value.encode(), b"a"))
+    for time_ns, (valid, body) in enumerate(steps):
+        event = VotesVerified(now=time_ns, wall=0, token=2, valid=valid)
+        effects = [Penalty(peer=1, reason="x"), body]
+        trace.step(time_ns, 3, event, effects)
+        if valid < 2**64:
+            expected.update(encode((time_ns, 3, "VotesVerified", event)))
+            for effect in effects:
+                expected.update(encode((type(effect).__name__, effect)))
+        else:
+            expected.update(repr((time_ns, 3, event, effects)).encode())
+        trace.note(time_ns, "crash", "acme")
+        expected.update(encode((time_ns, "crash", ("acme",))))
+    assert trace.hexdigest() == expected.hexdigest()
+    assert trace.records == 2 * len(steps)
+
+
+def test_every_effect_of_a_node_has_its_place_in_the_simulated_shell() -> None:
+    assert set(daemon._TAKE) == set(typing.get_args(NodeEffect))
+    gated = {kind for kind, rule in daemon._TAKE.items() if rule in (Daemon._gate, Daemon._gate_blocks)}
+    assert set(daemon._PERFORM) == gated
+    assert gated > daemon._BLOCKS
+
+
+def test_memory_is_left_alone_while_a_run_goes_on() -> None:
+    assert gc.isenabled()
+    with uncollected():
+        assert not gc.isenabled()
+        with uncollected():
+            assert not gc.isenabled()
+        assert not gc.isenabled()
+    assert gc.isenabled()
+    with pytest.raises(ValueError, match="over"), uncollected():
+        raise ValueError("over")
+    assert gc.isenabled()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import msgspec
 import pytest
@@ -106,6 +107,30 @@ def test_m31_checkers_see_every_step() -> None:
 
     World(load("clean", SHORT), listeners=(Count,)).run()
     assert Count.seen > 500
+
+
+def test_m31_a_checker_that_watches_hears_of_every_step_that_concerns_it() -> None:
+    """What a checker names in `watches` is all it hears of, and it hears of all of that."""
+
+    class All(Checker):
+        name = "all"
+        seen: ClassVar[list[tuple[type, int]]] = []
+
+        def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
+            concerned = isinstance(event, nv.TimerElapsed) or any(isinstance(one, ne.StoreBlock) for one in effects)
+            if concerned:
+                self.seen.append((type(event), len(effects)))
+
+    class Some(All):
+        watches = (nv.TimerElapsed, ne.StoreBlock)
+        seen: ClassVar[list[tuple[type, int]]] = []
+
+        def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
+            self.seen.append((type(event), len(effects)))
+
+    World(load("clean", SHORT), listeners=(All, Some)).run()
+    assert Some.seen == All.seen
+    assert {kind for kind, _ in Some.seen} > {nv.TimerElapsed}
 
 
 SWARM = [range(first, first + 20) for first in range(0, 300, 20)]
