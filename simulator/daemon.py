@@ -527,7 +527,8 @@ class Daemon:
         return 0
 
     def _pass_over(self, _effect: ne.NodeEffect) -> int:
-        """Figures and alarms for people, and snapshots, which simulated nodes do not take."""
+        """Figures and alarms for people; snapshots, which simulated nodes do not take, and the ends of epochs that lead to
+        them: a peer that asks for those hears nothing."""
         return 0
 
     # -- the end of a turn -----------------------------------------------------------------------------------------
@@ -879,6 +880,9 @@ _TAKE: Final[dict[type, Callable[[Daemon, Any], int]]] = {
     ne.KeepSkeleton: Daemon._pass_over,
     ne.InstallSnapshot: Daemon._pass_over,
     ne.DropSnapshot: Daemon._pass_over,
+    ne.SendEpochEnds: Daemon._pass_over,
+    ne.KeepEpochEnd: Daemon._pass_over,
+    ne.LearnNodes: Daemon._pass_over,
     Silence: Daemon._pass_over,
 }
 """From type of effect to what is done with it in the turn; a test compares it with `NodeEffect`."""
