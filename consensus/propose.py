@@ -187,7 +187,8 @@ def on_block_built(step: Step, event: BlockBuilt) -> None:
             state.pace.hold_until_ns = step.now + OWN_RETRY_MS * NS
         return
     header = parse_header(event.proposal.header)
-    if header is None or header.height != height or not bound(event.proposal, header):
+    here = state.members.epoch, height
+    if header is None or (header.epoch, header.height) != here or not bound(event.proposal, header):
         step.count("own_proposal_invalid")
         state.pace.hold_until_ns = step.now + OWN_RETRY_MS * NS
         return

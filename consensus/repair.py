@@ -170,9 +170,8 @@ def _send_slot(step: Step, peer: int, status: Status) -> None:
     certificate = slot.prepared or slot.relayed
     if certificate is not None and status.prepared_height < height:
         held = state.blocks.get(certificate.vote.block_id)
-        if held is None:
-            raise InvariantViolated(f"the block that is prepared at height {height} is not held")
-        step.send(peer, Prepared(certificate, held.proposal))
+        if held is not None:  # after a restart a certificate may be here without its block (swarm seed 249)
+            step.send(peer, Prepared(certificate, held.proposal))
     else:
         if slot.pre_prepare is not None and not _unsigned(slot) and not status.has_proposal:
             step.send(peer, slot.pre_prepare)
@@ -223,6 +222,5 @@ def ask_proposal(step: Step, height: int) -> None:
     if state.asked_height >= height:
         return
     state.asked_height = height
-    for signer in indexes(signers_mask(_origin(state, state.reproposals[height]))):
-        if signer != state.me:
-            send_status(step, signer)
+    for signer in indexes(signers_mask(_origin(state, state.reproposals[height])) & ~(1 << state.me)):
+        send_status(step, signer)

@@ -194,12 +194,14 @@ def _on_signatures(step: Step, event: SignaturesChecked) -> None:
 
 def _on_peer_up(step: Step, event: PeerUp) -> None:
     state = step.state
-    if 0 <= event.peer < state.members.n and event.peer != state.me:
-        state.peers[event.peer].connected = True
-        greet(step, event.peer)
-    elif event.peer >= state.members.n:
+    if event.peer >= state.members.n:
         state.guests[event.peer] = None
         send_status(step, event.peer)
+        return
+    if event.peer < 0 or event.peer == state.me:
+        raise InvariantViolated(f"a connection to peer {event.peer}, which is nobody else")
+    state.peers[event.peer].connected = True
+    greet(step, event.peer)
 
 
 def _on_peer_down(step: Step, event: PeerDown) -> None:

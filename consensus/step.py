@@ -29,6 +29,7 @@ from consensus.state import ReplicaState, fold
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
 from ledger.codec import encode
+from ledger.errors import InvariantViolated
 from ledger.params import Params
 
 NS: Final = 1_000_000
@@ -95,9 +96,10 @@ class Step:
         self.out.append(Count(metric=metric, value=value))
 
     def penalise(self, peer: int, reason: str) -> None:
-        """Charge the peer that handed in what no correct node sends (P18). Never ourselves."""
-        if peer != self.state.me and peer >= 0:
-            self.out.append(Penalise(peer=peer, reason=reason))
+        """Charge the peer that handed in what no correct node sends (P18). Never ourselves, never nobody."""
+        if peer == self.state.me or peer < 0:
+            raise InvariantViolated(f"{reason} is charged to {peer}, which is no other member")
+        self.out.append(Penalise(peer=peer, reason=reason))
 
     def halt(self, reason: HaltReason, detail: str) -> None:
         """Stop for good (P20); does not return."""

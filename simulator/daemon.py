@@ -11,12 +11,12 @@ only if something arrives before it.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from consensus.effects import Halt, Report, Silence
-from consensus.events import Member, ReplicaConfig
+from consensus.events import BlockBuilt, Member, ReplicaConfig
 from consensus.state import ReplicaState
 from consensus.validate import NUMBER_MAX, signing_digest_of
 from ledger.certificate import CommitCertificate
@@ -35,9 +35,11 @@ from simulator.cpu import CostTable, Server
 from simulator.disk import BlockStoreDisk, JournalBatch, JournalDisk, StoredBlock, commit_latency
 from simulator.execution import Executed, Execution
 from simulator.heap import EventHeap
+from simulator.late import LateAnswer, LateCore
 from simulator.net import Network, Parcel
 from simulator.oracle import KeyHandle, Oracle
 from simulator.rng import Rng
+from simulator.snapshots import Shelf, skeleton
 from simulator.trace import TraceHash
 
 TURN_EVENTS: Final = 32
@@ -65,6 +67,8 @@ Waiting = tuple[tuple[tuple[Transaction, int | None], ...], tuple[bytes, ...]]
 Wait = tuple[int, Any]
 Arrival = tuple[int, PeerMessage]
 """A message in the inbox, with what the core calls its sender."""
+IndexEntries = Callable[[MemoryState], Iterable[tuple[bytes, bytes]]]
+"""Returns the index entries of a whole state, which are derived and in no snapshot (H6)."""
 
 
 class Monitor(Protocol):
@@ -176,6 +180,10 @@ class Daemon:
         disk_rng: Rng,
         pipelined: bool,
         disorder: bool,
+        late_ns: int,
+        shelf: Shelf,
+        replay_blocks: int,
+        index_entries: IndexEntries,
     ) -> None:
         self.world = world
         self.slot = slot
@@ -188,7 +196,10 @@ class Daemon:
         """That of the key it votes with in the epoch its core lives in, else of its first one."""
         self.journal = JournalDisk(world.journal_encoded)
         self.store: BlockStoreDisk[MemoryState] = BlockStoreDisk(genesis, view)
+        self.shelf = shelf
         self._genesis = (genesis, view)
+        self._replay_blocks = replay_blocks
+        self._index_entries = index_entries
         self.core: NodeCore | None = None
         self.cpu = Server()
         self.verifier = Server()
@@ -212,12 +223,15 @@ class Daemon:
         self.blocks_set_back = False
         """Its block store was; it may not know the members that its journal speaks of."""
         self.last_digest = b""
+        self.snapshots = 0
+        """Snapshots that were installed."""
         self.incarnation = 0
         self.last_mono = 0
         self._began = False
         self._rng = disk_rng
         self._pipelined = pipelined
         self._disorder = disorder
+        self._late_ns = late_ns
         self._inbox: deque[tuple[type[Any], dict[str, Any]] | Arrival] = deque()
         self._in_turn = False
         """A turn has work to do at its end."""
@@ -288,9 +302,10 @@ class Daemon:
         self.index = self._peers[self.firm]
         if self.votes:
             self.signer = self._signers[config.epoch.members[self.index].consensus_key]
-        self.core = NodeCore(self.signer, NodeContext(read=lambda: self.store.view))
+        context = NodeContext(read=lambda: self.store.view, replay_blocks=self._replay_blocks)
+        self.core = LateCore(self.signer, context, self._built) if self._late_ns else NodeCore(self.signer, context)
         low = max(0, tip.ref.height - config.params.exec_lag)
-        recent = tuple(
+        recent = self.store.older + tuple(
             (tx_id, height, valid_until)
             for height, block in sorted(self.store.blocks.items())
             for tx_id, valid_until in world.validity.get(block.ref.block_id, ())
@@ -301,11 +316,16 @@ class Daemon:
             config=config,
             tip=tip.ref,
             tip_certificate=tip.certificate,
-            executed=tuple((height, self.store.roots[height]) for height in range(low, tip.ref.height + 1)),
+            executed=tuple(
+                (height, self.store.roots[height])
+                for height in range(low, tip.ref.height + 1)
+                if height in self.store.roots
+            ),
             records=self.journal.records(),
             bodies=self.journal.bodies(),
             recent=recent,
             voting=self.voting,
+            collected=self.shelf.collected,
             waiting=waiting[0],
             evidence=waiting[1],
         )
@@ -361,6 +381,7 @@ class Daemon:
         self.crash()
         self.journal = JournalDisk(self.world.journal_encoded)
         self.store = BlockStoreDisk(*self._genesis)
+        self.shelf.drop()
         self.voting = False
 
     def restore(self, part: str) -> None:
@@ -504,8 +525,22 @@ class Daemon:
         self._gated.append((effect.after, effect))
         return 0
 
-    def _gate_blocks(self, effect: ne.SendBlocks) -> int:
+    def _gate_answer(
+        self, effect: ne.SendBlocks | ne.SendSnapshot | ne.SendChunk | ne.SendSkeleton | ne.InstallSnapshot
+    ) -> int:
         self._gated.append((0, effect))
+        return 0
+
+    def _begin_snapshot(self, effect: ne.BeginSnapshot) -> int:
+        self.shelf.begin(effect)
+        return 0
+
+    def _keep_part(self, effect: ne.KeepChunk | ne.KeepSkeleton) -> int:
+        self.shelf.keep(effect)
+        return 0
+
+    def _drop_snapshot(self, _effect: ne.DropSnapshot) -> int:
+        self.shelf.drop()
         return 0
 
     def _cancel_timer(self, effect: ne.CancelTimer) -> int:
@@ -527,8 +562,7 @@ class Daemon:
         return 0
 
     def _pass_over(self, _effect: ne.NodeEffect) -> int:
-        """Figures and alarms for people; snapshots, which simulated nodes do not take, and the ends of epochs that lead to
-        them: a peer that asks for those hears nothing."""
+        """Figures and alarms for people, and the ends of epochs: simulated peers say nothing when asked for those."""
         return 0
 
     # -- the end of a turn -----------------------------------------------------------------------------------------
@@ -623,6 +657,19 @@ class Daemon:
     def _broadcast(self, effect: ne.BroadcastPeer) -> None:
         self.send(effect.message, None)
 
+    def _offer_snapshot(self, effect: ne.SendSnapshot) -> None:
+        self.send(self.shelf.offer(effect.above, self.store.blocks), effect.to)
+
+    def _send_chunk(self, effect: ne.SendChunk) -> None:
+        chunk = self.shelf.chunk(effect.height, effect.index)
+        self.send(chunk or self.shelf.offer(effect.height, self.store.blocks), effect.to)
+
+    def _send_skeleton(self, effect: ne.SendSkeleton) -> None:
+        self.send(skeleton(effect.first, effect.last, self.store.blocks), effect.to)
+
+    def _install_snapshot(self, _effect: ne.InstallSnapshot) -> None:
+        self._install()
+
     def _begin_end_of_epoch(self, _effect: ne.EndEpoch) -> None:
         self._ending = True
         self._end_epoch()
@@ -646,6 +693,18 @@ class Daemon:
         self._forget()
         self.world.monitor.stopped(self)
         self.start(waiting)
+
+    def _install(self) -> None:
+        """End the process, put the snapshot in the place of the block store, and start again (P107)."""
+        state = self.replica_state
+        if state is None:
+            return
+        self.crash()
+        store = self.shelf.install(state.config.params.max_validity_heights, self._index_entries)
+        if store is not None:
+            self.store = store
+            self.snapshots += 1
+        self.start()
 
     def send(self, message: PeerMessage, to: int | None) -> None:
         """Send to one member, or to all others; an attacker's wrapper may rewrite it."""
@@ -709,6 +768,7 @@ class Daemon:
             return
         result = executed.result
         self.store.executed(executed.view, result.exec_root, result.scheduled > 0)
+        self.shelf.executed(height, result, executed.view)
         self.world.monitor.executed(self, height, executed)
         self._enqueue(
             nv.BlockExecuted,
@@ -837,6 +897,11 @@ class Daemon:
         """Answers overtake each other where the run allows it (P158, scenario 83)."""
         return self._rng.below(DISORDER_NS) if self._disorder else 0
 
+    def _built(self, answer: BlockBuilt) -> None:
+        """The mempool has built a block, and says so some time after."""
+        due = self.world.heap.now + self._rng.below(self._late_ns)
+        self.world.heap.at(due, self._answer, (self.incarnation, LateAnswer, {"answer": answer}))
+
     def _set_timer(self, effect: ne.SetTimer) -> int:
         self._timers[effect.timer] = effect.generation
         fires = self.clock.time_of_mono(effect.deadline_ns)
@@ -862,7 +927,15 @@ _TAKE: Final[dict[type, Callable[[Daemon, Any], int]]] = {
     ne.StoreBlock: Daemon._gate,
     ne.Execute: Daemon._gate,
     ne.EndEpoch: Daemon._gate,
-    ne.SendBlocks: Daemon._gate_blocks,
+    ne.SendBlocks: Daemon._gate_answer,
+    ne.SendSnapshot: Daemon._gate_answer,
+    ne.SendChunk: Daemon._gate_answer,
+    ne.SendSkeleton: Daemon._gate_answer,
+    ne.InstallSnapshot: Daemon._gate_answer,
+    ne.BeginSnapshot: Daemon._begin_snapshot,
+    ne.KeepChunk: Daemon._keep_part,
+    ne.KeepSkeleton: Daemon._keep_part,
+    ne.DropSnapshot: Daemon._drop_snapshot,
     ne.VerifyVotes: Daemon._verify_votes,
     ne.VerifyTransactions: Daemon._verify_transactions,
     ne.SetTimer: Daemon._set_timer,
@@ -872,14 +945,6 @@ _TAKE: Final[dict[type, Callable[[Daemon, Any], int]]] = {
     Halt: Daemon._halt,
     ne.Penalty: Daemon._pass_over,
     ne.Tally: Daemon._pass_over,
-    ne.SendSnapshot: Daemon._pass_over,
-    ne.SendChunk: Daemon._pass_over,
-    ne.SendSkeleton: Daemon._pass_over,
-    ne.BeginSnapshot: Daemon._pass_over,
-    ne.KeepChunk: Daemon._pass_over,
-    ne.KeepSkeleton: Daemon._pass_over,
-    ne.InstallSnapshot: Daemon._pass_over,
-    ne.DropSnapshot: Daemon._pass_over,
     ne.SendEpochEnds: Daemon._pass_over,
     ne.KeepEpochEnd: Daemon._pass_over,
     ne.LearnNodes: Daemon._pass_over,
@@ -892,6 +957,10 @@ _PERFORM: Final[dict[type, Callable[[Daemon, Any], None]]] = {
     ne.StoreBlock: Daemon._store,
     ne.Execute: Daemon._execute,
     ne.SendBlocks: Daemon._serve,
+    ne.SendSnapshot: Daemon._offer_snapshot,
+    ne.SendChunk: Daemon._send_chunk,
+    ne.SendSkeleton: Daemon._send_skeleton,
+    ne.InstallSnapshot: Daemon._install_snapshot,
     ne.EndEpoch: Daemon._begin_end_of_epoch,
 }
 """From type of effect to what is done with it once the journal allows it."""

@@ -173,15 +173,17 @@ class StoreImage(Generic[V]):
 
 
 class BlockStoreDisk(Generic[V]):
-    """Blocks and state of one node. Memory runs ahead of the disk by at most one flush."""
+    """Blocks and state of one node, from genesis or from a snapshot on. Memory runs ahead of the disk by one flush."""
 
-    def __init__(self, genesis: StoredBlock, view: V) -> None:
-        self.blocks: dict[int, StoredBlock] = {0: genesis}
-        self.roots: dict[int, bytes] = {0: view.exec_root}
+    def __init__(self, first: StoredBlock, view: V) -> None:
+        self.blocks: dict[int, StoredBlock] = {first.ref.height: first}
+        self.roots: dict[int, bytes] = {first.ref.height: view.exec_root}
         self.scheduled = 0
         """The last height in which schedule entries ran (L56)."""
+        self.older: tuple[tuple[bytes, int, int], ...] = ()
+        """(transaction id, height, last height at which it is valid) of blocks that a snapshot stands for."""
         self.view = view
-        self._durable = StoreImage(0, view)
+        self._durable = StoreImage(first.ref.height, view)
         self._in_progress: StoreImage[V] | None = None
         self.saved: StoreImage[V] | None = None
 

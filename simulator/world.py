@@ -7,6 +7,7 @@ height and view, within the bound of LV1 and LV2. Attackers go on lying. The fir
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -18,8 +19,10 @@ from consensus.state import leader_of
 from ledger.block import BlockRef
 from ledger.certificate import faults as tolerated
 from ledger.certificate import quorum
+from ledger.state import MemoryState
 from node.core import effects as ne
 from node.core import events as nv
+from node.core.programs import Programs
 from simulator.byzantine import BEHAVIOURS, TWINS
 from simulator.checkers import CHECKERS, Checker, View
 from simulator.clock import MS, NodeClock
@@ -51,6 +54,7 @@ from simulator.scenario.schema import (
     WipeDisk,
 )  # fmt: skip
 from simulator.scenario.units import bandwidth_bits, duration_ns, ppm
+from simulator.snapshots import Shelf
 from simulator.trace import TraceHash
 from simulator.workloads import KINDS, Call, Clients, Trade
 
@@ -435,6 +439,7 @@ class World:
             ("height", expect.height, self.measures.height),
             ("epochs", expect.epochs, self.view.epoch_of(self.measures.height).epoch),
             ("halted", expect.halted, sum(daemon.halt is not None for daemon in self.daemons)),
+            ("snapshots", expect.snapshots, sum(daemon.snapshots for daemon in self.daemons)),
             ("verifications", expect.verifications, self.measures.verifications_per_block),
         ):
             if goal and not compare(value, goal, f"expect.{name}"):
@@ -519,7 +524,15 @@ class World:
             disk_rng=self.streams[f"disk/{name}"],
             pipelined=self.scenario.disk.pipelined,
             disorder=self.scenario.shell.disorder,
+            late_ns=duration_ns(self.scenario.shell.late_blocks, "shell.late_blocks"),
+            shelf=Shelf(self.scenario.disk.snapshot_every),
+            replay_blocks=self.scenario.disk.replay_blocks,
+            index_entries=self._index_entries,
         )
+
+    def _index_entries(self, state: MemoryState) -> Iterable[tuple[bytes, bytes]]:
+        runtime = self.league.runtime
+        return runtime.at(state, state.height).index_entries(state) if isinstance(runtime, Programs) else ()
 
     def _policy(self) -> LinkPolicy:
         network = self.scenario.network

@@ -23,6 +23,7 @@ from simulator.byzantine.forge import Forge
 from simulator.byzantine.garble import Garble
 from simulator.byzantine.graft import Graft
 from simulator.byzantine.lie_view_change import LieViewChange
+from simulator.byzantine.lying_snapshot import LyingSnapshot
 from simulator.byzantine.lying_sync import LyingSync
 from simulator.byzantine.mutate import Mutate
 from simulator.byzantine.open_anyway import OpenAnyway
@@ -44,7 +45,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
     for kind in (
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
-        Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway,
+        Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway, LyingSnapshot,
         Usurp, OtherChain, Backdate, Garble, Graft,
     )
 }  # fmt: skip

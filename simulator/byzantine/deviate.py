@@ -208,6 +208,15 @@ def _unknown_members(_liar: Deviate, _message: Status, state: ReplicaState) -> l
     return [Committed(msgspec.structs.replace(tip, vote=vote))]
 
 
+def _too_many_signatures(liar: Deviate, _message: Status, state: ReplicaState) -> list[PeerMessage]:
+    """P140: more signatures at once than are verified for one peer; none of them is good."""
+    members = state.members
+    mark = liar.sign(COMMIT, NOWHERE)
+    signers = bitmap(range(members.q), members.n)
+    votes = [Vote(members.epoch, state.view, state.height + 1, bytes(31) + bytes([number])) for number in range(120)]
+    return [Committed(CommitCertificate(vote, signers, (mark,) * members.q)) for vote in votes]
+
+
 def _ancient(liar: Deviate, _message: Status, state: ReplicaState) -> list[PeerMessage]:
     """P115: a true certificate of members that nobody keeps any more."""
     first = liar.first
@@ -292,6 +301,7 @@ LIES: Final[dict[type[Any], tuple[Lie, ...]]] = {
     ),
     Status: (
         _unknown_members,
+        _too_many_signatures,
         _ancient,
         _wrong_chair,
         _back_from_later,

@@ -284,11 +284,17 @@ class TimeTable(Strict, frozen=True, kw_only=True):
 class DiskTable(Strict, frozen=True, kw_only=True):
     pipelined: bool = False
     """Let the next turn begin while the journal commit of the last one runs; the daemon does not."""
+    snapshot_every: int = 0
+    """Blocks from one snapshot that a node serves to the next; 0: none (P107)."""
+    replay_blocks: int = 0
+    """Lag in blocks beyond which a node takes a snapshot instead of blocks; 0: never."""
 
 
 class ShellTable(Strict, frozen=True, kw_only=True):
     disorder: bool = False
-    """Answers of the verifiers overtake each other, and timers fire that were stopped or moved (P158)."""
+    """Answers of the verifiers overtake each other or come twice, and stopped or moved timers fire (P158)."""
+    late_blocks: str = "0s"
+    """The mempool answers a question for a new block up to this late (P158)."""
 
 
 class Liveness(Strict, frozen=True, kw_only=True):
@@ -310,6 +316,8 @@ class Expect(Strict, frozen=True, kw_only=True):
     """Number of the epoch that decides the last block."""
     halted: str = ""
     """Replicas that stopped for good."""
+    snapshots: str = ""
+    """Snapshots that were installed."""
     verifications: str = ""
     """Signatures of votes checked a block and member, rounded down."""
     charged: tuple[str, ...] = ()

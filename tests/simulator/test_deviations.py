@@ -41,7 +41,7 @@ def test_no_lie_leads_to_a_charge_against_the_honest() -> None:
 
 def test_every_lie_has_a_rule() -> None:
     lies = [lie for choices in LIES.values() for lie in choices]
-    assert len(lies) == 15
+    assert len(lies) == 16
     assert [lie for lie in lies if not (lie.__doc__ or "").startswith("P")] == []
 
 
@@ -56,6 +56,7 @@ def test_an_answer_that_never_comes_is_reported(field: str, word: str) -> None:
 @pytest.mark.parametrize(
     ("name", "seed", "company", "cause"),
     [
+        ("30-too-many-bases", 2, "corex", "two commit certificates at height"),
         ("30-too-many-twins", 1, "corex", "two commit certificates at height"),
         ("30-too-many-openings", 2, "corex", "two prepared certificates at height"),
         ("30-too-many-histories", 2, "corex", "repeats another block at height"),

@@ -318,7 +318,7 @@ def test_m15_the_hash_of_a_run_is_that_of_its_records_one_by_one(steps: list[tup
 
 def test_every_effect_of_a_node_has_its_place_in_the_simulated_shell() -> None:
     assert set(daemon._TAKE) == set(typing.get_args(NodeEffect))
-    gated = {kind for kind, rule in daemon._TAKE.items() if rule in (Daemon._gate, Daemon._gate_blocks)}
+    gated = {kind for kind, rule in daemon._TAKE.items() if rule in (Daemon._gate, Daemon._gate_answer)}
     assert set(daemon._PERFORM) == gated
     assert gated > daemon._BLOCKS
 

@@ -61,7 +61,9 @@ def test_scenario_71_a_newcomer_votes_from_its_first_epoch_on() -> None:
 @pytest.mark.parametrize("change", ["join:nobody", "marry:acme", "acme"])
 def test_a_change_that_there_is_not_is_refused(change: str) -> None:
     text = f'workload=[{{ kind = "members", changes = ["{change}"] }}]'
-    with pytest.raises(InvalidScenario, match="is none of join, claim, leave, expel, rest, return with a company"):
+    with pytest.raises(
+        InvalidScenario, match="is none of join, claim, leave, expel, rekey, rest, return with a company"
+    ):
         load("01-clean", [text])
 
 
