@@ -594,9 +594,12 @@ def next_due_ms(reader: Reader, runtime: Runtime, utc_offset_min: int) -> int:
         return 0
     examiner = runtime if isinstance(runtime, Examiner) else None
     for count in (1, SCHEDULE_SCAN_MAX):
-        for call in runtime.queued(reader, count):
+        calls = runtime.queued(reader, count)
+        for call in calls:
             if not stopped_by(reader, call.contract, examiner):
                 return day_begin_ms(call.args[1], utc_offset_min)
+        if len(calls) < count:
+            break
     return 0
 
 

@@ -149,6 +149,12 @@ class Linked:
                 for entry in table_entries(reader, interface, table) if schema.indexes else ():
                     yield entry, ENTRY
 
+    @property
+    def arms(self) -> bool:
+        """Tell whether the first block of this set arms a schedule, one that runs every day or month (L53)."""
+        schedules = [found for machine in self.program.machines.values() for found in machine.schedules.values()]
+        return any(item.kind != "row" for item, _ in schedules)
+
     # -- contracts by vote
 
     def uses(self, contract: str) -> tuple[str, ...]:
@@ -288,7 +294,12 @@ class Programs:
         return known.awaiting(builds) if builds else known
 
     def next_activation(self, reader: Reader, height: int) -> int:
-        """Return the first height after `height` at which others run, or 0 if none is planned."""
+        """Return the first height after `height` at which others run, or 0 if none is planned.
+
+        Contracts of genesis that run something every day begin in block 1, which arms it: an idle network makes it.
+        """
+        if height == 0 and self.at(reader, 1).arms:
+            return 1
         return next((step.active_from for step in self.steps(reader) if step.active_from > height), 0)
 
     def steps(self, reader: Reader) -> tuple[Step, ...]:
@@ -386,7 +397,7 @@ class Programs:
         return Linked(self, program, since, sources, self._builds(steps) if steps else ())
 
 
-def examined(code: Code, before: Code | None) -> Examined:
+def examined(code: Code, before: Code | None = None) -> Examined:
     """Return what the ledger records about a compiled contract, beside the version before it."""
     return Examined(
         name=code.name,

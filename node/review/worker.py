@@ -52,7 +52,7 @@ def judge(task: Task) -> Verdict:
         return Verdict(Fault(error.contract, "link", 0, 0, error.reason), ())
     found: list[Compiled] = []
     for name in sorted(task.steps[-1]):
-        one, replaces = examined(codes[name], None), codes[name].tree.replaces
+        one, replaces = examined(codes[name]), codes[name].tree.replaces
         found.append(Compiled(name, one.version, replaces, one.code_id, one.ir_hash, one.uses, one.worst_gas))
     return Verdict(None, tuple(found))
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from base64 import b64encode
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,10 +56,10 @@ query with_half(half: int) -> int:
 )
 
 
-def agree(cluster: Cluster, file: Path, *companies: str) -> None:
+def agree(cluster: Cluster, file: Path, *companies: str, contract: str = "notes") -> None:
     """Propose a contract by the first company and approve it by the others, as people do."""
     first, *others = companies
-    commands = [("propose", str(file), first), *(("approve", "notes", name) for name in others)]
+    commands = [("propose", str(file), first), *(("approve", contract, name) for name in others)]
     for verb, what, name in commands:
         wait = ("--wait",) if name == others[-1] else ()
         done = cluster.hansa("contract", verb, what, "--profile", f"demo-{name}", "--yes", *wait)
@@ -130,3 +132,72 @@ async def test_l59_a_restart_a_crash_and_a_snapshot_over_activations(cluster: Cl
     assert len(set(reached.values())) == 1
     for open_ in (client, other):
         await open_.__aexit__(None, None, None)
+
+
+ALARMS = """contract alarms version 1
+
+table Alarm key id: text(20):
+    owner: party, ready: bool, rung: bool, day: date
+
+event Rung: id: text(20), owner: party
+
+action put_up(id: text(20)) by role preparer of caller:
+    insert Alarm(id = id, owner = caller, ready = false, rung = false, day = today)
+
+action make_ready(id: text(20)) by role preparer of caller:
+    update Alarm[id] with ready = true
+
+schedule ring on Alarm.day where not row.rung:
+    require row.ready else not_ready "{row.id} is not ready"
+    update Alarm[row.id] with rung = true
+    emit Rung(id = row.id, owner = row.owner)
+"""
+
+
+def listed(cluster: Cluster, *command: str) -> Any:
+    done = cluster.hansa(*command, "--profile", "demo-lifeng", "-o", "json")
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr
+    return json.loads(done.stdout)
+
+
+async def until(found: Callable[[], bool], seconds: float = 20) -> None:
+    ends = time.monotonic() + seconds
+    while not found():
+        assert time.monotonic() < ends
+        await asyncio.sleep(0.3)
+
+
+@pytest.mark.control("L55", "L56", "L57")
+async def test_l55_what_ended_with_an_error_runs_again_by_vote_and_is_proven_offline(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    await settled(cluster, list(cluster.nodes))
+    file = tmp_path / "alarms.contract"
+    file.write_text(ALARMS, encoding="utf-8")
+    agree(cluster, file, "lifeng", "falkenberg", "qiming", contract="alarms")
+    client, actor = await actor_of(cluster, "lifeng")
+    await actor.do(Act("alarms", "put_up", (("preparer", "maker"),)), ("a1",), seconds=30)
+    await until(lambda: bool(listed(cluster, "contract", "parked")["items"]))  # by a block that nobody asked for
+    (item,) = listed(cluster, "contract", "parked", "alarms")["items"]
+    assert (item["schedule"], item["reason"], item["row"]["key"]) == ("ring", "not_ready", {"id": "a1"})
+    await actor.do(Act("alarms", "make_ready", (("preparer", "maker"),)), ("a1",), seconds=30)
+
+    done = cluster.hansa("contract", "rearm", "alarms", "ring", "--profile", "demo-lifeng", "--yes")
+    assert done.returncode == 0 and "will run again" in done.stdout, done.stdout + done.stderr
+    for name in ("falkenberg", "qiming"):
+        done = cluster.hansa("contract", "approve", "alarms", "--profile", f"demo-{name}", "--yes")
+        assert done.returncode == 0, done.stdout + done.stderr
+    await until(lambda: bool(listed(cluster, "contract", "events", "alarms")["items"]))
+    assert listed(cluster, "contract", "parked")["items"] == []
+
+    proof, genesis = tmp_path / "a1.proof", cluster.nodes["lifeng"].home / "genesis.hansa"
+    await until(lambda: listed(cluster, "state", "get", "alarms.Alarm/a1")["value"]["rung"])
+    assert listed(cluster, "state", "get", "alarms.Alarm/a1", "--save", str(proof))["kind"] == "alarms.Alarm"
+    done = cluster.hansa("verify", str(proof), "--genesis", str(genesis), "-o", "json")
+    told = json.loads(done.stdout)
+    assert (done.returncode, told["what"], told["value"]["rung"]) == (0, "alarms.Alarm", True)
+    pack = tmp_path / "lifeng.hansapack"
+    assert cluster.hansa("audit", "export", str(pack), "--profile", "demo-lifeng").returncode == 0
+    done = cluster.hansa("audit", "verify", str(pack), "--genesis", str(genesis), "-o", "json")
+    assert done.returncode == 0 and json.loads(done.stdout)["verified"], done.stdout + done.stderr
+    await client.__aexit__(None, None, None)

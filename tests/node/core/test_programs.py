@@ -428,6 +428,16 @@ def test_l54_what_runs_every_day_is_armed_when_it_begins_and_runs_once_for_misse
     assert chain.scheduled == []
 
 
+@pytest.mark.control("L53", "L56")
+def test_l56_contracts_of_genesis_that_run_every_day_want_a_first_block() -> None:
+    chain = Chain.found(("bills", BILLS))
+    assert chain.programs.next_activation(chain.league.state, 0) == 1
+    chain.block()
+    assert chain.programs.next_activation(chain.league.state, 1) == 0 and next_due(chain) > chain.league.time_ms
+    quiet = Chain.found(("bills", BILLS[: BILLS.index(b"schedule nightly")]))
+    assert quiet.programs.next_activation(quiet.league.state, 0) == 0
+
+
 def next_due(chain: Chain) -> int:
     """The time that the last block named, which a start over its state names as well."""
     league = chain.league
