@@ -7,7 +7,7 @@ returned. A block pays its charges and runs its statements; everything that can 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from contracts import ir
 from contracts.containers import entry_part, pay_for_key
@@ -20,6 +20,7 @@ from contracts.gas import (
     QUESTION,
     QUESTIONS_PER_DEMAND,
     READ,
+    READ_BYTES,
     SCAN_KEY,
     WRITE_BYTES,
     map_turns,
@@ -39,6 +40,14 @@ Write = Callable[[Run, bytes, Any, Any], None]
 """(run, state key, row before or None, row after or None)"""
 
 
+class Part(NamedTuple):
+    """A straight statement in its run: `slot` takes the value, unless 0; `fail` runs when the value is false."""
+
+    slot: int
+    value: Value
+    fail: Step | None
+
+
 Watch = Callable[[Unit, ir.Statement, Frame], None]
 """Called before a statement runs, in tools only."""
 
@@ -53,7 +62,8 @@ class Machine:
         self.places = {routine.name: at for at, routine in enumerate(unit.module.routines)}
         self.checks: dict[int, list[Callable[[Run, Touched], None]]] = {}
         """Tests of one written row, by table (L49)."""
-        self.sums: list[Callable[[Run, Sequence[Touched]], None]] = []
+        self.sums: list[tuple[frozenset[int], Callable[[Run, Sequence[Touched]], None]]] = []
+        """Tests of all written rows, and the tables that each speaks of."""
         self.schedules: dict[str, tuple[ir.Schedule, Callable[[Frame], None]]] = {}
 
 
@@ -76,7 +86,7 @@ def build(
         if isinstance(item, ir.EachInvariant):
             machine.checks.setdefault(item.table, []).append(statements.each(item))
         else:
-            machine.sums.append(statements.total(item))
+            machine.sums.append((frozenset(table for _, table, _ in item.terms), statements.total(item)))
     if isinstance(module, ir.Extended):
         machine.schedules = {item.name: (item, statements.schedule(item)) for item in module.schedules}
     return machine
@@ -90,21 +100,24 @@ def settle_invariants(machines: Mapping[str, Machine], run: Run) -> None:
             machine = machines[touched.unit.name]
             for test in machine.checks.get(touched.table, ()):
                 test(run, touched)
-            for total in machine.sums:
-                total(run, (touched,))
+            for tables, total in machine.sums:
+                if touched.table in tables:
+                    total(run, (touched,))
         return
     by_contract: dict[str, list[tuple[int, bytes, Touched]]] = {}
     for key, touched in written.items():
         by_contract.setdefault(touched.unit.name, []).append((touched.table, key, touched))
     for name in sorted(by_contract):
         machine = machines[name]
-        rows = sorted(by_contract[name], key=lambda item: item[:2])
+        rows = sorted(by_contract[name])  # no two have one key, so rows themselves are never compared
         for table, _, touched in rows:
             for test in machine.checks.get(table, ()):
                 test(run, touched)
         every = [touched for _, _, touched in rows]
-        for total in machine.sums:
-            total(run, every)
+        written_tables = {table: True for table, _, _ in rows}
+        for tables, total in machine.sums:
+            if not tables.isdisjoint(written_tables):
+                total(run, every)
 
 
 class StatementClosures:
@@ -220,10 +233,16 @@ class StatementClosures:
         units, line = (0, 0) if charge is None else (charge.units, charge.line)
         unit = self.unit
         ending: Step | None = None
+        result: Value | None = None
         straight = list(statements)
         if straight and isinstance(straight[-1], ir.If | ir.For | ir.Loop | ir.Return):
-            ending = self.statement(straight.pop())
-        steps = [self.statement(item) for item in straight if not isinstance(item, ir.Pass)]
+            last = straight.pop()
+            result = self.result(last)
+            if result is None:
+                ending = self.statement(last)
+        steps = [self.part(item) for item in straight if not isinstance(item, ir.Pass)]
+        if result is not None:
+            return self._run_with_result(units, line, steps, result)
         if not steps and ending is not None:
             end = ending
 
@@ -235,8 +254,8 @@ class StatementClosures:
                 return end(f)
 
             return run_ending
-        if len(steps) == 1 and ending is None:
-            only = steps[0]
+        if len(steps) == 1 and ending is None and steps[0].slot == 0 and steps[0].fail is None:
+            only = steps[0].value
 
             def run_one(f: Frame) -> None:
                 run: Run = f[0]
@@ -252,11 +271,62 @@ class StatementClosures:
             run.gas -= units
             if run.gas < 0:
                 raise unit.spent(run, line)
-            for step in steps:
-                step(f)
+            for slot, value, fail in steps:
+                if slot:
+                    f[slot] = value(f)
+                elif fail is None:
+                    value(f)
+                elif not value(f):
+                    fail(f)
             return None if ending is None else ending(f)
 
         return run_block
+
+    def _run_with_result(self, units: int, line: int, steps: Sequence[Part], result: Value) -> Step:
+        """Return a run that ends with `return` and a value; the usual query has nothing else."""
+        unit = self.unit
+        if not steps:
+
+            def run_result(f: Frame) -> bool:
+                run: Run = f[0]
+                run.gas -= units
+                if run.gas < 0:
+                    raise unit.spent(run, line)
+                f[1] = result(f)
+                return True
+
+            return run_result
+
+        def run_block(f: Frame) -> bool:
+            run: Run = f[0]
+            run.gas -= units
+            if run.gas < 0:
+                raise unit.spent(run, line)
+            for slot, value, fail in steps:
+                if slot:
+                    f[slot] = value(f)
+                elif fail is None:
+                    value(f)
+                elif not value(f):
+                    fail(f)
+            f[1] = result(f)
+            return True
+
+        return run_block
+
+    def part(self, item: ir.Statement) -> Part:
+        """Return a straight statement as its run carries it out: assignments and tests without a call of their own."""
+        match item:
+            case ir.Assign():
+                return Part(item.slot, self.value(item.value), None)
+            case ir.Require():
+                return Part(0, self.value(item.condition), self._refusal(item))
+            case _:
+                return Part(0, self.statement(item), None)
+
+    def result(self, last: ir.Statement, /) -> Value | None:
+        """Return the value of a `return` that its run carries out itself."""
+        return self.value(last.value) if isinstance(last, ir.Return) and last.value is not None else None
 
     def statement(self, item: ir.Statement) -> Step:
         match item:
@@ -311,19 +381,21 @@ class StatementClosures:
         return return_
 
     def _require(self, item: ir.Require) -> Step:
-        condition, text = self.value(item.condition), self.value(item.text)
-        unit, line, reason, charge = self.unit, item.line, item.reason, item.charge
+        condition, refuse = self.value(item.condition), self._refusal(item)
+        return lambda f: None if condition(f) else refuse(f)
 
-        def require(f: Frame) -> None:
-            if condition(f):
-                return
+    def _refusal(self, item: ir.Require) -> Step:
+        """Return what ends the call when the condition of a `require` does not hold."""
+        text, unit, line, reason, charge = self.value(item.text), self.unit, item.line, item.reason, item.charge
+
+        def refuse(f: Frame) -> None:
             run: Run = f[0]
             run.gas -= charge
             if run.gas < 0:
                 raise unit.spent(run, line)
             raise unit.abort("require_failed", line, text(f), reason)
 
-        return require
+        return refuse
 
     def _if(self, item: ir.If) -> Step:
         otherwise = self.block(item.otherwise) if item.otherwise else None
@@ -453,10 +525,18 @@ class StatementClosures:
 
     # -- tables
 
-    def _writer(self, table: int, line: int) -> Write:
-        """Return the function that writes or removes one row: pays, counts, keeps its index entries (H6)."""
+    def _writer(self, table: int, line: int, fields: Sequence[int] | None = None) -> Write:
+        """Return the function that writes or removes one row: pays, counts, keeps its index entries (H6).
+
+        `fields` are those that can differ from the row before; entries that have none of them stay as they are.
+        """
         unit, shape = self.unit, self.unit.formats[table]
-        indexes = shape.index_keys
+        indexes = tuple(
+            make
+            for make, columns in zip(shape.index_keys, shape.index_columns, strict=True)
+            if fields is None or any(at in columns for at in fields)
+        )
+        fixed, kept = shape.read_memory, not shape.measures
         watched = table in unit.watched
         armed = [(item.name, item.field + 1, item.days) for item in unit.armed.get(table, ())]
         key_from = len(shape.prefix)
@@ -475,33 +555,8 @@ class StatementClosures:
                 if run.gas < 0 or run.row_bytes_left < 0:
                     raise unit.spent(run, line)
 
-        def keep(run: Run, key: bytes, before: Any, now: Any) -> None:
-            """Bring along what follows a row: schedules, and what the invariants compare."""
-            if armed:
-                follow(run, key, before, now)
-            if watched:
-                touched = run.touched.get(key)
-                if touched is None:
-                    run.touched[key] = Touched(unit, table, before, now)
-                else:
-                    touched.now = now
-
-        def write(run: Run, key: bytes, before: Any, now: Any) -> None:
-            data = b"" if now is None else encode(now)
-            size = len(key) + len(data)
-            units = len(data) // WRITE_BYTES
-            if not indexes:
-                run.gas -= units
-                run.rows_left -= 1
-                run.row_bytes_left -= size
-                if run.gas < 0 or run.rows_left < 0 or run.row_bytes_left < 0:
-                    raise unit.spent(run, line)
-                if now is None:
-                    run.host.delete(key)
-                else:
-                    run.host.put(key, data)
-                keep(run, key, before, now)
-                return
+        def entries(before: Any, now: Any) -> tuple[list[bytes], list[bytes]]:
+            """Return the index entries that go and those that come."""
             gone: list[bytes] = []
             new: list[bytes] = []
             for make in indexes:
@@ -513,11 +568,21 @@ class StatementClosures:
                     gone.append(old_entry)
                 if new_entry is not None:
                     new.append(new_entry)
+            return gone, new
+
+        def write(run: Run, key: bytes, before: Any, now: Any) -> None:
+            data = b"" if now is None else encode(now)
+            length = len(data)
+            size = len(key) + length
+            units = length // WRITE_BYTES
+            gone, new = entries(before, now) if indexes else ((), ())
             for entry in gone:
                 size += len(entry)
+                units += INDEX_ENTRY
             for entry in new:
                 size += len(entry)
-            run.gas -= units + INDEX_ENTRY * (len(gone) + len(new))
+                units += INDEX_ENTRY
+            run.gas -= units
             run.rows_left -= 1
             run.row_bytes_left -= size
             if run.gas < 0 or run.rows_left < 0 or run.row_bytes_left < 0:
@@ -525,20 +590,32 @@ class StatementClosures:
             host = run.host
             if now is None:
                 host.delete(key)
+                run.rows.pop(key, None)
             else:
                 host.put(key, data)
+                if kept:
+                    run.rows[key] = (now, length // READ_BYTES, fixed + 4 * length)
+                else:  # a list or record as it was built is not the one that decoding makes
+                    run.rows.pop(key, None)
             for entry in gone:
                 host.delete(entry)
             for entry in new:
                 host.put(entry, ENTRY)
-            keep(run, key, before, now)
+            if armed:
+                follow(run, key, before, now)
+            if watched:
+                touched = run.touched.get(key)
+                if touched is None:
+                    run.touched[key] = Touched(unit, table, before, now)
+                else:
+                    touched.now = now
 
         return write
 
     def _insert(self, item: ir.Insert) -> Step:
         shape = self.unit.formats[item.table]
         filling = self.shapes.fill([(at + 1, value) for at, value in item.values])
-        blank, slots, rest = filling.template(shape.size), filling.slots, filling.rest
+        blank, slots, fields, rest = filling.template(shape.size), *filling[1:]
         blank[0] = shape.layout
         write, read = self._writer(item.table, item.line), reader(self.unit, item.table, item.line)
         row_key, unit, line, replace = shape.row_key, self.unit, item.line, item.replace
@@ -550,6 +627,8 @@ class StatementClosures:
             row = blank.copy()
             for at, slot in slots:
                 row[at] = f[slot]
+            for at, slot, field in fields:
+                row[at] = f[slot][field]
             for at, value in rest:
                 row[at] = value(f)
             run: Run = f[0]
@@ -566,21 +645,29 @@ class StatementClosures:
 
     def _update(self, item: ir.Update) -> Step:
         key_of = self.shapes.key(item.table, item.keys)
-        sets = [(at + 1, self.value(value)) for at, value in item.sets]
-        write, read = self._writer(item.table, item.line), reader(self.unit, item.table, item.line)
+        filling = self.shapes.fill([(at + 1, value) for at, value in item.sets])
+        consts, slots, fields, rest = filling
+        write = self._writer(item.table, item.line, [at for at, _ in item.sets])
+        read = reader(self.unit, item.table, item.line)
         unit, line = self.unit, item.line
         name = self.unit.module.tables[item.table].name
 
         def update(f: Frame) -> None:
             key = key_of(f)
-            values = [(at, value(f)) for at, value in sets]
+            values = [(at, value(f)) for at, value in rest] if rest else ()
             run: Run = f[0]
             before = read(run, key)
             if before is None:
                 raise unit.abort("missing_row", line, f"there is no such row in {name}")
             row = list(before)
-            for at, value in values:
-                row[at] = value
+            for at, constant in consts:
+                row[at] = constant
+            for at, slot in slots:
+                row[at] = f[slot]
+            for at, slot, field in fields:
+                row[at] = f[slot][field]
+            for at, found in values:
+                row[at] = found
             write(run, key, before, row)
 
         return update
@@ -678,13 +765,15 @@ class StatementClosures:
         unit, line = self.unit, item.line
         decl = unit.module.events[item.event]
         filling = self.shapes.fill(item.values)
-        blank, slots, rest = filling.template(len(decl.fields)), filling.slots, filling.rest
+        blank, slots, places, rest = filling.template(len(decl.fields)), *filling[1:]
         contract, name = unit.name, decl.name
 
         def emit(f: Frame) -> None:
             fields = blank.copy()
             for at, slot in slots:
                 fields[at] = f[slot]
+            for at, slot, place in places:
+                fields[at] = f[slot][place]
             for at, value in rest:
                 fields[at] = value(f)
             run: Run = f[0]
@@ -761,11 +850,14 @@ class StatementClosures:
                 if run.gas < 0:
                     raise unit.spent(run, line)
                 for sign, at in mine:
-                    for factor, row in ((sign, touched.now), (-sign, touched.before)):
+                    before, now = touched.before, touched.now
+                    if before is not None and now is not None and before[at] == now[at]:
+                        continue
+                    for factor, row in ((sign, now), (-sign, before)):
                         if row is not None:
                             code, amount = row[at] if money else ("", row[at])
                             change[code] = change.get(code, 0) + factor * amount
-            if any(change.values()):
+            if change and any(change.values()):
                 raise unit.abort("invariant_failed", line, "the sum changes, and it must not", name)
 
         return test
@@ -786,6 +878,12 @@ class WatchedClosures(StatementClosures):
             return step(f)
 
         return watched
+
+    def part(self, item: ir.Statement) -> Part:
+        return Part(0, self.statement(item), None)
+
+    def result(self, _: ir.Statement, /) -> Value | None:
+        return None
 
     def _run(self, charge: ir.Charge | None, statements: Sequence[ir.Statement]) -> Step:
         """Keep `pass` too, so that a line with nothing to do counts as reached."""
@@ -823,7 +921,7 @@ def _assign(
                 run.gas -= QUESTION
                 if run.gas < 0:
                     raise unit.spent(run, line)
-                others = apart + tuple(signers[at].user for at in chosen)
+                others = apart + tuple([signers[at].user for at in chosen]) if chosen else apart
                 answer = host.decide(candidate, role, company, others)
                 if answer.startswith("ok"):
                     accepted = True

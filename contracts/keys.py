@@ -15,7 +15,7 @@ from contracts.errors import ContractFault
 from contracts.ir import TableDecl
 from contracts.limits import KEY_BYTES, ROW_BYTES
 from contracts.types import KEY_KINDS, Many, key_bytes, memory_bytes, wire_bytes
-from contracts.values import KeyPart, Names, after_prefix, key_part, measure, skip_key_part, stored_type
+from contracts.values import KeyPart, Names, after_prefix, key_part, measure, skip_key_part, stored_type, text_frame
 from ledger.codec import encode
 
 ENTRY: Final = encode(None)
@@ -58,6 +58,8 @@ class RowFormat:
         ]
         self.field_parts: tuple[KeyPart, ...] = tuple(parts)
         self.key_parts: tuple[KeyPart, ...] = tuple(parts[: decl.keys])
+        self.text_frame = text_frame(self.prefix, [kind.kind for _, kind in decl.fields[: decl.keys]])
+        """What stands around the key parts of a row when all are texts, else empty."""
         self.row_key = self._row_key()
         """From a row tuple to its full state key."""
         self.keys = decl.keys
@@ -119,6 +121,15 @@ class RowFormat:
     def _row_key(self) -> Callable[[Sequence[Any]], bytes]:
         """Return what makes the key of a row; one and two key fields, the usual numbers, need no list."""
         prefix, parts = self.prefix, self.key_parts
+        if len(self.text_frame) == 2:
+            head, end = self.text_frame
+            return lambda row: f"{head}{row[1]}{end}".encode()
+        if len(self.text_frame) == 3:
+            head, middle, end = self.text_frame
+            return lambda row: f"{head}{row[1]}{middle}{row[2]}{end}".encode()
+        if len(self.text_frame) == 4:
+            head, one, two, end = self.text_frame
+            return lambda row: f"{head}{row[1]}{one}{row[2]}{two}{row[3]}{end}".encode()
         if len(parts) == 1:
             only = parts[0]
             return lambda row: prefix + only(row[1])

@@ -16,7 +16,7 @@ from contracts.interface import Interface
 from contracts.keys import RowFormat
 from contracts.limits import TX_EVENT_BYTES, TX_EVENTS, TX_MEMORY_BYTES, TX_ROW_BYTES, TX_ROWS
 from contracts.values import Names, date_text
-from ledger.crypto.hashing import H, Tag
+from ledger.crypto.hashing import Tag, hash_encoded
 from ledger.money import CurrencyTable
 from ledger.receipt import ContractEvent
 
@@ -30,8 +30,12 @@ Step = Callable[[Frame], Any]
 
 _BASE32: Final = "abcdefghijklmnopqrstuvwxyz234567"
 _BASE32_PAIRS: Final = tuple(first + second for first in _BASE32 for second in _BASE32)
-_SHIFTS: Final = tuple(range(120, -1, -10))
-"""Thirteen pairs of base32 characters, ten bits each."""
+"""Two base32 characters for each value of ten bits; an id has thirteen such pairs."""
+_FIFTY_BITS: Final = 2**50 - 1
+
+
+Known = tuple[Any, int, int]
+"""A decoded row, and what every reading of it costs beside `READ`: units of gas and bytes of memory (H3)."""
 
 
 class Run:
@@ -39,7 +43,7 @@ class Run:
 
     __slots__ = (
         "_today", "caller", "counter", "event_bytes_left", "events", "events_left", "gas", "height", "host", "memory",
-        "row_bytes_left", "rows_left", "scheduled", "sender", "touched",
+        "row_bytes_left", "rows", "rows_left", "scheduled", "sender", "touched",
     )  # fmt: skip
 
     def __init__(self, host: Host, gas: int, scheduled: bool = False) -> None:
@@ -52,6 +56,9 @@ class Run:
         self.events_left = TX_EVENTS
         self.event_bytes_left = TX_EVENT_BYTES
         self.events: list[ContractEvent] = []
+        self.rows: dict[bytes, Known] = {}
+        """Rows that this run has read or written, by state key, as they now are; the budgets of memory and of written
+        bytes bound them, because every row in here was counted there."""
         self.touched: dict[bytes, Touched] = {}
         self.counter = 0
         signers = host.signers
@@ -69,9 +76,18 @@ class Run:
     def new_id(self, prefix: str) -> str:
         """Return a fresh id of this transaction (finance F4): prefix, `-`, 26 base32 characters."""
         self.counter += 1
-        digest = H(Tag.OBJECT_ID, self.host.tx_id, self.counter.to_bytes(4, "big"))
+        tx_id = self.host.tx_id
+        # H(Tag.OBJECT_ID, tx_id, counter): both parts with their lengths, hashed in one piece
+        body = len(tx_id).to_bytes(4, "big") + tx_id + b"\0\0\0\4" + self.counter.to_bytes(4, "big")
+        digest = hash_encoded(Tag.OBJECT_ID, body)
         bits = int.from_bytes(digest[:17], "big") >> 6
-        return prefix + "-" + "".join([_BASE32_PAIRS[bits >> shift & 1023] for shift in _SHIFTS])
+        pairs, first, middle, last = _BASE32_PAIRS, bits >> 80, bits >> 30 & _FIFTY_BITS, bits & 0x3FFFFFFF
+        return (
+            f"{prefix}-{pairs[first >> 40]}{pairs[first >> 30 & 1023]}{pairs[first >> 20 & 1023]}"
+            f"{pairs[first >> 10 & 1023]}{pairs[first & 1023]}{pairs[middle >> 40]}{pairs[middle >> 30 & 1023]}"
+            f"{pairs[middle >> 20 & 1023]}{pairs[middle >> 10 & 1023]}{pairs[middle & 1023]}"
+            f"{pairs[last >> 20]}{pairs[last >> 10 & 1023]}{pairs[last & 1023]}"
+        )
 
 
 class Touched:

@@ -40,7 +40,7 @@ from contracts.schedules import Entry, due_entries, next_day
 from contracts.shapes import Callee, Shapes, reader
 from contracts.syntax import tree
 from contracts.syntax.parse import parse
-from contracts.types import NOTHING, Type, parts_of
+from contracts.types import NOTHING, SCALARS, Type, memory_bytes, parts_of
 from contracts.upgrade import Older
 from contracts.values import WRONG, Measure, Names, Reading, argument_reader, measure
 from ledger.codec import encode
@@ -436,9 +436,12 @@ class _Entry:
         self.callee = callee
         kinds = [kind for _, kind in routine.params]
         names = code.interface.names()
-        self.readers: list[tuple[Reading, Measure]] = [
-            (argument_reader(kind, names, code.currencies), measure(kind, names)) for _, kind in routine.params
+        self.readers: list[Reading] = [argument_reader(kind, names, code.currencies) for kind in kinds]
+        self.fixed_memory = sum(memory_bytes(kind) for kind in kinds if kind.kind in SCALARS)
+        self.measured: list[tuple[int, Measure]] = [
+            (at, measure(kind, names)) for at, kind in enumerate(kinds) if kind.kind not in SCALARS
         ]
+        """(place, counted memory) of the arguments whose size is not that of their type."""
         self.blanks = [None] * (routine.slots - ir.FIRST_SLOT - len(kinds))
         self.shown = _outside(routine.result)
 
@@ -447,19 +450,19 @@ class _Entry:
         if len(args) != len(self.readers):
             raise self._bad(f"{len(self.readers)} arguments are expected, {len(args)} are given")
         values: list[Any] = []
-        memory = 0
-        for value, (read, count) in zip(args, self.readers, strict=True):
+        for read, value in zip(self.readers, args, strict=True):
             found = read(value)
             if found is WRONG:
                 name, kind = self.routine.params[len(values)]
                 raise self._bad(f"`{name}` is not a value of type {kind}")
-            memory += count(found)
             values.append(found)
         size = len(encode(values))
         if size > TX_ARGUMENT_BYTES:
             raise self._bad(f"the arguments have more than {TX_ARGUMENT_BYTES} bytes")
         run.gas -= CALL_OUT + size // ARGUMENT_BYTES
-        run.memory -= memory
+        run.memory -= self.fixed_memory
+        for at, count in self.measured:
+            run.memory -= count(values[at])
         if run.gas < 0:
             raise Aborted("out_of_gas", "", self.code.name, self.code.version, self.routine.line, "")
         return [run, None, *values, *self.blanks]

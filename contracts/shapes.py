@@ -46,10 +46,11 @@ class Callee:
 
 
 class Filling(NamedTuple):
-    """(place, constant), (place, slot) and (place, closure) of a row, an event or a frame."""
+    """(place, constant), (place, slot), (place, slot, field) and (place, closure) of a row, an event or a frame."""
 
     consts: list[tuple[int, Any]]
     slots: list[tuple[int, int]]
+    fields: list[tuple[int, int, int]]
     rest: list[tuple[int, Value]]
 
     def template(self, size: int) -> list[Any]:
@@ -189,14 +190,22 @@ class Shapes:
         return _PAIRS[kind_a + kind_b](op, a, b)
 
     def fill(self, items: Sequence[tuple[int, ir.Expr]]) -> Filling:
-        """Sort values for a list of places: constants, slots, and the rest in the order written.
+        """Sort values for a list of places: constants, slots, fields of slots, and the rest in the order written.
 
-        Constants and slots cannot abort and nothing changes them meanwhile, so their order does not matter (L18).
+        The first three cannot abort and nothing changes them meanwhile, so their order does not matter (L18).
         """
-        consts = [(at, expr.value) for at, expr in items if isinstance(expr, ir.Const)]
-        slots = [(at, expr.at) for at, expr in items if isinstance(expr, ir.Slot)]
-        rest = [(at, self.value(expr)) for at, expr in items if not isinstance(expr, ir.Const | ir.Slot)]
-        return Filling(consts, slots, rest)
+        filling = Filling([], [], [], [])
+        for place, expr in items:
+            kind, at = _shape(expr)
+            if kind == "c":
+                filling.consts.append((place, at))
+            elif kind == "s":
+                filling.slots.append((place, at))
+            elif kind == "f":
+                filling.fields.append((place, *at))
+            else:
+                filling.rest.append((place, self.value(expr)))
+        return filling
 
     # -- leaves
 
@@ -217,7 +226,13 @@ class Shapes:
         return lambda f: row(f)[at]
 
     def _part(self, expr: ir.Part) -> Value:
-        of, at = self.value(expr.of), expr.at
+        (kind, place), at = _shape(expr.of), expr.at
+        if kind == "s":
+            return lambda f: f[place][at]
+        if kind == "f":
+            slot, field = place
+            return lambda f: f[slot][field][at]
+        of = self.value(expr.of)
         return lambda f: of(f)[at]
 
     def _special(self, expr: ir.Special) -> Value:
@@ -290,6 +305,21 @@ class Shapes:
 
         return subtract
 
+    def _money_sum_in_range(self, line: int, fit_line: int, sign: str) -> Operation:
+        """Return the sum or difference of two amounts with the test of its range."""
+        unit, factor = self.unit, 1 if sign == "+" else -1
+
+        def total(a: tuple[str, int], b: tuple[str, int]) -> tuple[str, int]:
+            code = a[0]
+            if code != b[0]:
+                raise unit.mismatch(line, code, b[0])
+            minor = a[1] + factor * b[1]
+            if -INT_MAX <= minor <= INT_MAX:
+                return (code, minor)
+            raise unit.abort("overflow", fit_line, "the amount is outside the range of money")
+
+        return total
+
     def _sum(self, expr: ir.Sum) -> Value:
         if expr.type.kind == "money":
             ops = [self._money_sum(expr.line, sign) for sign, _ in expr.rest]
@@ -346,6 +376,9 @@ class Shapes:
                 raise unit.abort("overflow", line, f"the result is outside the range of {kind.kind}")
 
             return fit_int
+        if kind.kind == "money" and isinstance(expr.value, ir.Sum) and len(expr.value.rest) == 1:
+            ((sign, other),) = expr.value.rest
+            return self.pair(self._money_sum_in_range(expr.value.line, line, sign), expr.value.first, other)
         if kind.kind == "money":
 
             def fit_money(f: Frame) -> tuple[str, int]:
@@ -378,10 +411,17 @@ class Shapes:
         return shift
 
     def _zero_of(self, expr: ir.ZeroOf) -> Value:
-        inner = self.value(expr.of)
         if expr.of.type == CURRENCY:
+            inner = self.value(expr.of)
             return lambda f: (inner(f), 0)
-        return lambda f: (inner(f)[0], 0)
+        kind, at = _shape(expr.of)
+        if kind == "s":
+            return lambda f: (f[at][0], 0)
+        if kind == "f":
+            slot, field = at
+            return lambda f: (f[slot][field][0], 0)
+        money = self.value(expr.of)
+        return lambda f: (money(f)[0], 0)
 
     # -- comparison
 
@@ -401,10 +441,33 @@ class Shapes:
 
         return money
 
+    def _money_comparison(self, op: str, line: int) -> Operation:
+        """Return the three most frequent comparisons of amounts, each as one function."""
+        unit = self.unit
+
+        def equal(a: tuple[str, int], b: tuple[str, int]) -> bool:
+            if a[0] != b[0]:
+                raise unit.mismatch(line, a[0], b[0])
+            return a[1] == b[1]
+
+        def at_most(a: tuple[str, int], b: tuple[str, int]) -> bool:
+            if a[0] != b[0]:
+                raise unit.mismatch(line, a[0], b[0])
+            return a[1] <= b[1]
+
+        def at_least(a: tuple[str, int], b: tuple[str, int]) -> bool:
+            if a[0] != b[0]:
+                raise unit.mismatch(line, a[0], b[0])
+            return a[1] >= b[1]
+
+        return {"==": equal, "<=": at_most, ">=": at_least}[op]
+
     def _compare(self, expr: ir.Compare) -> Value:
         kind = expr.left.type
         if "option" in (kind.kind, expr.right.type.kind):
             return self._compare_options(expr)
+        if kind.kind == "money" and expr.op in ("==", "<=", ">="):
+            return self.pair(self._money_comparison(expr.op, expr.line), expr.left, expr.right)
         sizes = (kind.size, expr.right.type.size)
         op = self._comparison(kind.kind, expr.op, expr.line, sizes)
         if op is not None:
@@ -440,6 +503,9 @@ class Shapes:
         shape, at = _shape(expr.money)
         if shape == "s":
             return lambda f: op(f[at][1], 0)
+        if shape == "f":
+            slot, field = at
+            return lambda f: op(f[slot][field][1], 0)
         money = self.value(expr.money)
         return lambda f: op(money(f)[1], 0)
 
@@ -467,6 +533,8 @@ class Shapes:
         """Return the closure that computes the state key of a row."""
         shape = self.unit.formats[table]
         prefix = shape.prefix
+        if 2 <= len(shape.text_frame) <= 4:
+            return self._text_key(shape.text_frame, keys)
         if len(keys) == 1:
             part = shape.key_parts[0]
             kind, at = _shape(keys[0])
@@ -481,15 +549,69 @@ class Shapes:
         if len(parts) == 2:
             (part_a, a), (part_b, b) = parts
             return lambda f: prefix + part_a(a(f)) + part_b(b(f))
+        if len(parts) == 3:
+            (part_a, a), (part_b, b), (part_c, c) = parts
+            return lambda f: prefix + part_a(a(f)) + part_b(b(f)) + part_c(c(f))
         return lambda f: prefix + b"".join([part(item(f)) for part, item in parts])
+
+    def _text_key(self, frame: Sequence[str], keys: Sequence[ir.Expr]) -> Value:
+        """Return the closure of a key of one to three parts, all texts: written as one text, encoded once."""
+        (kind, at), head, end = _shape(keys[0]), frame[0], frame[-1]
+        if len(keys) == 1:
+            if kind == "s":
+                return lambda f: f"{head}{f[at]}{end}".encode()
+            if kind == "f":
+                slot, field = at
+                return lambda f: f"{head}{f[slot][field]}{end}".encode()
+            only = self.value(keys[0])
+            return lambda f: f"{head}{only(f)}{end}".encode()
+        (kind_b, b), one = _shape(keys[1]), frame[1]
+        if len(keys) == 3:
+            first, second, third = (self.value(key) for key in keys)
+            two = frame[2]
+            return lambda f: f"{head}{first(f)}{one}{second(f)}{two}{third(f)}{end}".encode()
+        if kind + kind_b == "ss":
+            return lambda f: f"{head}{f[at]}{one}{f[b]}{end}".encode()
+        if kind + kind_b == "ff":
+            (slot, field), (slot_b, field_b) = at, b
+            return lambda f: f"{head}{f[slot][field]}{one}{f[slot_b][field_b]}{end}".encode()
+        first, second = self.value(keys[0]), self.value(keys[1])
+        return lambda f: f"{head}{first(f)}{one}{second(f)}{end}".encode()
 
     def _exists(self, expr: ir.Exists) -> Value:
         key = self.key(expr.table, expr.keys)
-        return lambda f: f[0].host.get(key(f)) is not None
+
+        def exists(f: Frame) -> bool:
+            run: Run = f[0]
+            place = key(f)
+            return place in run.rows or run.host.get(place) is not None
+
+        return exists
 
     def _read_row(self, expr: ir.ReadRow) -> Value:
         key, read = self.key(expr.table, expr.keys), reader(self.unit, expr.table, expr.line)
         unit, line, table = self.unit, expr.line, self.unit.module.tables[expr.table].name
+
+        shape = self.unit.formats[expr.table]
+        if not (shape.measures or shape.older):
+
+            def read_plain(f: Frame) -> Any:
+                run: Run = f[0]
+                place = key(f)
+                known = run.rows.get(place)
+                if known is None:
+                    row = read(run, place)
+                    if row is None:
+                        raise unit.abort("missing_row", line, f"there is no such row in {table}")
+                    return row
+                row, units, memory = known
+                run.gas -= units
+                run.memory -= memory
+                if run.gas < 0 or run.memory < 0:
+                    raise unit.spent(run, line)
+                return row
+
+            return read_plain
 
         def read_row(f: Frame) -> Any:
             row = read(f[0], key(f))
@@ -542,13 +664,38 @@ class Shapes:
     def _invoke(self, expr: ir.Invoke) -> Value:
         callee = self.local[expr.routine]
         filling = self.fill([(at + ir.FIRST_SLOT, arg) for at, arg in zip(expr.order, expr.args, strict=True)])
-        blank, slots, rest = filling.template(callee.slots), filling.slots, filling.rest
+        blank, slots, fields, rest = filling.template(callee.slots), *filling[1:]
+
+        if not slots and not fields and len(rest) == 1:
+            ((only, argument),) = rest
+
+            def invoke_one(f: Frame) -> Any:
+                frame = blank.copy()
+                frame[0] = f[0]
+                frame[only] = argument(f)
+                callee.enter(frame)
+                return frame[1]
+
+            return invoke_one
+        if len(slots) == 1 and not fields and not rest:
+            ((place, source),) = slots
+
+            def invoke_slot(f: Frame) -> Any:
+                frame = blank.copy()
+                frame[0] = f[0]
+                frame[place] = f[source]
+                callee.enter(frame)
+                return frame[1]
+
+            return invoke_slot
 
         def invoke(f: Frame) -> Any:
             frame = blank.copy()
             frame[0] = f[0]
             for at, slot in slots:
                 frame[at] = f[slot]
+            for at, slot, field in fields:
+                frame[at] = f[slot][field]
             for at, value in rest:
                 frame[at] = value(f)
             callee.enter(frame)
@@ -560,7 +707,7 @@ class Shapes:
         callee = self.outside[expr.contract, expr.method]
         places = [at + ir.FIRST_SLOT for at in expr.order]
         filling = self.fill(list(zip(places, expr.args, strict=True)))
-        blank, slots, rest = filling.template(callee.slots), filling.slots, filling.rest
+        blank, slots, fields, rest = filling.template(callee.slots), *filling[1:]
         kinds = [arg.type for arg in expr.args]
         fixed = argument_bytes(kinds)
         texts = [at for at, kind in zip(places, kinds, strict=True) if kind.kind == "text"]
@@ -569,6 +716,22 @@ class Shapes:
             (at, measure(kind, names)) for at, kind in zip(places, kinds, strict=True) if isinstance(kind, Many)
         ]
         unit, line = self.unit, expr.line
+        if not texts and not measured and len(slots) == 1 and not fields and not rest:
+            ((place, source),) = slots
+            units = fixed // ARGUMENT_BYTES
+
+            def call_out_slot(f: Frame) -> Any:
+                run: Run = f[0]
+                frame = blank.copy()
+                frame[0] = run
+                frame[place] = f[source]
+                run.gas -= units
+                if run.gas < 0:
+                    raise unit.spent(run, line)
+                callee.enter(frame)
+                return frame[1]
+
+            return call_out_slot
 
         def call_out(f: Frame) -> Any:
             run: Run = f[0]
@@ -576,6 +739,8 @@ class Shapes:
             frame[0] = run
             for at, slot in slots:
                 frame[at] = f[slot]
+            for at, slot, field in fields:
+                frame[at] = f[slot][field]
             for at, value in rest:
                 frame[at] = value(f)
             size = fixed
@@ -689,19 +854,26 @@ def pay_for_texts(unit: Unit, run: Run, line: int, a: str, b: str) -> None:
 
 
 def reader(unit: Unit, table: int, line: int) -> Callable[[Run, bytes], Any]:
-    """Return the function that reads a row by its key and pays for its size directly after (H3)."""
+    """Return the function that reads a row by its key and pays for its size directly after (H3).
+
+    Decoded rows stay with the run; reading one again costs the same gas and memory as the first time, so that nothing
+    that people see depends on it.
+    """
     shape = unit.formats[table]
     decode, fixed, measures = shape.decode, shape.read_memory, shape.measures
     if measures or shape.older:
         older, lifted = bool(shape.older), shape.lifted
 
         def read_measured(run: Run, key: bytes) -> Any:
-            data = run.host.get(key)
-            if data is None:
-                return None
-            row = decode(data)
-            run.gas -= len(data) // READ_BYTES
-            run.memory -= fixed + 4 * len(data)
+            known = run.rows.get(key)
+            if known is None:
+                data = run.host.get(key)
+                if data is None:
+                    return None
+                known = run.rows[key] = (decode(data), len(data) // READ_BYTES, fixed + 4 * len(data))
+            row, units, memory = known
+            run.gas -= units
+            run.memory -= memory
             if older:
                 row = lifted(run, row)
             run.memory -= sum([count(row[at]) for at, count in measures])
@@ -712,14 +884,25 @@ def reader(unit: Unit, table: int, line: int) -> Callable[[Run, bytes], Any]:
         return read_measured
 
     def read(run: Run, key: bytes) -> Any:
+        known = run.rows.get(key)
+        if known is not None:
+            row, units, memory = known
+            run.gas -= units
+            run.memory -= memory
+            if run.gas < 0 or run.memory < 0:
+                raise unit.spent(run, line)
+            return row
         data = run.host.get(key)
         if data is None:
             return None
-        run.gas -= len(data) // READ_BYTES
-        run.memory -= fixed + 4 * len(data)
+        units, memory = len(data) // READ_BYTES, fixed + 4 * len(data)
+        run.gas -= units
+        run.memory -= memory
         if run.gas < 0 or run.memory < 0:
             raise unit.spent(run, line)
-        return decode(data)
+        row = decode(data)
+        run.rows[key] = (row, units, memory)
+        return row
 
     return read
 

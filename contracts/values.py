@@ -38,11 +38,6 @@ Money = tuple[str, int]
 """(currency code, minor units)."""
 
 
-def _plain(value: str) -> bool:
-    """Tell whether every code point may stand in a text; printable ASCII, the usual case, is decided at once."""
-    return (value.isascii() and value.isprintable()) or _FORBIDDEN.search(value) is None
-
-
 def text_problem(value: str) -> str:
     """Return "" when every code point may stand in a text, else which one may not."""
     found = _FORBIDDEN.search(value)
@@ -75,19 +70,16 @@ def date_text(number: int) -> str:
     >>> date_text(0), date_text(739679), date_text(DAY_LAST)
     ('0001-01-01', '2026-03-05', '9999-12-31')
     """
-    cycles, rest = divmod(number, 146_097)
-    centuries = min(rest // 36_524, 3)
-    rest -= centuries * 36_524
-    fours, rest = divmod(rest, 1_461)
-    years = min(rest // 365, 3)
-    rest -= years * 365
-    year = cycles * 400 + centuries * 100 + fours * 4 + years + 1
-    leap = year % 4 == 0 and (year % 100 != 0 or year % 400 == 0)
-    month = 12
-    while rest < _BEFORE_MONTH[month - 1] + (leap and month > 2):
-        month -= 1
-    day = rest - _BEFORE_MONTH[month - 1] - (leap and month > 2) + 1
-    return f"{year:04d}-{month:02d}-{day:02d}"
+    # Years are counted from March, so that the day a leap year adds is the last one: no table, no loop.
+    cycles, rest = divmod(number + 306, 146_097)
+    year = (rest - rest // 1_460 + rest // 36_524 - rest // 146_096) // 365
+    rest -= 365 * year + year // 4 - year // 100
+    month = (5 * rest + 2) // 153
+    day = rest - (153 * month + 2) // 5 + 1
+    year += cycles * 400
+    if month > 9:
+        return f"{year + 1:04d}-{month - 9:02d}-{day:02d}"
+    return f"{year:04d}-{month + 3:02d}-{day:02d}"
 
 
 def day_of(iso: str) -> int:
@@ -124,7 +116,12 @@ def argument_reader(kind: Type, names: Names, currencies: CurrencyTable) -> Read
         return lambda v: v if type(v) is bool else WRONG
     if kind.kind == "text":
         size = kind.size
-        return lambda v: v if type(v) is str and len(v) <= size and _plain(v) else WRONG
+        # printable ASCII, the usual case, is decided without another call
+        return lambda v: (
+            v
+            if type(v) is str and len(v) <= size and ((v.isascii() and v.isprintable()) or _FORBIDDEN.search(v) is None)
+            else WRONG
+        )
     if kind.kind == "money":
         return lambda v: _read_money(v, currencies)
     if kind.kind == "currency":
@@ -210,6 +207,8 @@ def measure(kind: Type, names: Names) -> Measure:
 # -- key bytes (H5) ----------------------------------------------------------------------------------------------
 
 _TAGS: Final = {"int": 1, "bool": 2, "text": 3, "date": 4, "currency": 5, "party": 6, "user": 7, "enum": 8}
+TEXT_ENDS: Final = {"text": "\0", "party": "\0", "user": "\0", "currency": ""}
+"""What follows the text in the key bytes of the kinds that are tag and text."""
 _INT_BIAS: Final = 2**63
 _FALSE: Final = bytes([2, 0])
 _TRUE: Final = bytes([2, 1])
@@ -232,6 +231,19 @@ def key_part(kind: Type, enums: Mapping[tuple[str, str], Sequence[str]]) -> KeyP
         places = {name: tag + at.to_bytes(2, "big") for at, name in enumerate(enums[kind.contract, kind.name])}
         return lambda v: places[v]
     return lambda v: tag + v.encode("utf-8") + b"\x00"
+
+
+def text_frame(prefix: bytes, kinds: Sequence[str]) -> tuple[str, ...]:
+    """Return what stands before, between and after the parts of a key that are all texts; empty if some is not.
+
+    Such a key is written as one text and encoded once, to the same bytes as part by part.
+    """
+    if not kinds or any(kind not in TEXT_ENDS for kind in kinds):
+        return ()
+    tags = [chr(_TAGS[kind]) for kind in kinds]
+    ends = [TEXT_ENDS[kind] for kind in kinds]
+    between = [end + tag for end, tag in zip(ends[:-1], tags[1:], strict=True)]
+    return (prefix.decode("ascii") + tags[0], *between, ends[-1])
 
 
 def skip_key_part(kind: str, data: bytes, at: int) -> int:

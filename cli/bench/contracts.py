@@ -60,6 +60,13 @@ STORE_KEYS: Final = {name: {1: bytes([at + 1]) * 32} for at, name in enumerate((
 """Keys that seal the store of one run; it holds nothing secret and is removed at the end."""
 MAP_BYTES: Final = 64 * 1024 * 1024
 
+AIMS: Final = {
+    "call_to_verify_ratio": 0.3, "in_memory_ratio": 0.2, "ns_per_gas_spread": 5.0, "full_gas_ms": 20.0,
+    "compile_ms": 500.0,
+}  # fmt: skip
+"""What a run should reach at most (E19, G3): dearest call on the store's view and in memory, spread of gas, dearest
+whole gas limit, largest source."""
+
 ROWS_MIX: Final = "rows"
 MIXES: Final = (
     ("plain", "s += 1"),
@@ -125,6 +132,17 @@ class ContractResult:
         times = [spent for name, spent in self.gas_ns.items() if name != ROWS_MIX]
         return max(times) / min(times)
 
+    @property
+    def worst(self) -> dict[str, float]:
+        """What this run found for each of `AIMS`."""
+        return {
+            "call_to_verify_ratio": max(item.store_us for item in self.calls) / self.verify_us,
+            "in_memory_ratio": max(item.memory_us for item in self.calls) / self.verify_us,
+            "ns_per_gas_spread": self.spread,
+            "full_gas_ms": max(self.full_gas_ms.values()),
+            "compile_ms": self.compile_ms[max(self.compile_ms)],
+        }
+
     def as_json(self) -> dict[str, Any]:
         """Return the one JSON object of `hansa bench --contracts -o json`."""
         v = self.verify_us
@@ -150,6 +168,10 @@ class ContractResult:
             "compile_ms": {str(size): round(spent, 1) for size, spent in self.compile_ms.items()},
             "memory_kb": {name: round(size, 1) for name, size in self.memory_kb.items()},
             "full_gas_ms": {name: round(spent, 2) for name, spent in self.full_gas_ms.items()},
+            "aims": {
+                name: {"at_most": AIMS[name], "found": round(found, 3), "met": found <= AIMS[name]}
+                for name, found in self.worst.items()
+            },
             "machine": self.machine,
         }
 
@@ -172,6 +194,9 @@ def table(result: ContractResult) -> list[tuple[str, str]]:
     ]
     rows += [(f"compile {size:,} bytes", f"{spent:.0f} ms") for size, spent in result.compile_ms.items()]
     rows += [(f"memory of {name}", f"{size:,.0f} KB") for name, size in result.memory_kb.items()]
+    for name, found in result.worst.items():
+        met = "met" if found <= AIMS[name] else "missed"
+        rows.append((f"aim: {name.replace('_', ' ')}", f"{met}: {found:.2f}, at most {AIMS[name]:g}"))
     rows.append(("machine", result.machine))
     return rows
 
