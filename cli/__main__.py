@@ -23,10 +23,12 @@ _GROUPS: Final = {
     "bench": ("cli.commands.bench", "Measure a four-company network on this machine."),
     "cluster": ("cli.commands.cluster", "Run several companies on this machine."),
     "company": ("cli.commands.company", "Companies of the network."),
+    "config": ("cli.commands.config", "The configuration of this company's node."),
     "contract": ("cli.commands.contract", "Write, check, test and vote for contracts."),
     "demo": ("cli.commands.demo", "Four companies, real invoices, the whole story."),
     "block": ("cli.commands.block", "Look at a block, and check or save its certificate."),
     "doctor": ("cli.commands.doctor", "Look for what could be wrong on this machine."),
+    "event": ("cli.commands.event", "What contracts announced about this company."),
     "genesis": ("cli.commands.genesis", "Found a network together."),
     "init": ("cli.commands.init", "Make the home of a company: keys, journal, configuration."),
     "invoice": ("cli.commands.invoice", "Invoices from import to settlement."),
@@ -36,6 +38,8 @@ _GROUPS: Final = {
     "login": ("cli.commands.login", "Remember a node and a token; open the pages."),
     "node": ("cli.commands.node", "Run this company's node and look at it."),
     "payment": ("cli.commands.payment", "Payments from proposal to confirmation."),
+    "profile": ("cli.commands.profile", "Remembered nodes, and which one is current."),
+    "search": ("cli.commands.search", "Find documents, transactions, blocks and companies."),
     "sim": ("cli.commands.sim", "Run the network simulator."),
     "state": ("cli.commands.state", "Read the ledger's state with proof."),
     "token": ("cli.commands.token", "Tokens for the node's API."),
@@ -124,7 +128,10 @@ def run(arguments: list[str]) -> int:
 def _usage(error: click.ClickException) -> CommandFailed:
     """Return click's refusal of a command line as ours: what is wrong, and where help stands."""
     command = error.ctx.command_path if isinstance(error, click.UsageError) and error.ctx else "hansa"
-    return CommandFailed(Exit.USAGE, error.format_message(), f"{command} --help")
+    text = error.format_message()
+    if isinstance(error, click.NoSuchOption) and error.option_name[1:2].isdigit():
+        text = f"{error.option_name!r} begins like an option; amounts and numbers are not negative here"
+    return CommandFailed(Exit.USAGE, text, f"{command} --help")
 
 
 def _disk(error: OSError) -> CommandFailed:

@@ -111,8 +111,11 @@ class Actor:
 
     async def sign_and_send(self, file: txfile.TxFile, signings: Sequence[tuple[Wallet, Signing]]) -> str:
         """Sign with every person of `signings`, submit, and return the transaction id."""
-        for wallet, signing in signings:
-            txfile.sign(file, signing.person.user_id, wallet.key(signing.person))
+        sign(file, signings)
+        return await self.send(file)
+
+    async def send(self, file: txfile.TxFile) -> str:
+        """Submit a signed transaction and return its id."""
         answer = await self.client.submit(txfile.envelope(file))
         return str(answer["id"])
 
@@ -135,6 +138,12 @@ class Actor:
         """Wait for a transaction and judge its outcome."""
         found = await self.client.wait(tx_id, until=until, seconds=seconds)
         return await judge(self.client, found)
+
+
+def sign(file: txfile.TxFile, signings: Sequence[tuple[Wallet, Signing]]) -> None:
+    """Sign with every person of `signings`."""
+    for wallet, signing in signings:
+        txfile.sign(file, signing.person.user_id, wallet.key(signing.person))
 
 
 async def judge(client: Client, found: dict[str, Any]) -> dict[str, Any]:
@@ -184,6 +193,8 @@ def refusal_next(abort: dict[str, Any]) -> str:
 _NEXT: Final = {
     "RK1": "ask the seller for a higher limit (hansa limit set), or pay open invoices first",
     "F30": "this document number is used already: check whether the invoice was issued before (hansa invoice list)",
+    "currency_mismatch": "name the amount in the currency of the document: hansa invoice show",
+    "no_amount": "name an amount above zero",
     "F34": "choose a code that the command's --help lists",
     "AU6": "name the company that is the settlement bank: hansa company list shows it",
     "deny.scope": "people of another company do this: hansa invoice list shows who moves next, --profile acts for them",

@@ -36,6 +36,7 @@ ACTS: Final = {
     "dispute": Act("invoices", "dispute", _CHECKER),
     "drop_dispute": Act("invoices", "reject_dispute", _CHECKER),
     "credit": Act("invoices", "credit", _MAKER_CHECKER),
+    "write_off": Act("invoices", "write_off", _MAKER_CHECKER),
     "apply_credit": Act("invoices", "apply_credit", _MAKER),
     "set_limit": Act("credit_risk", "set_limit", (("risk_officer", "maker"), ("approver", "checker"))),
     "propose": Act("payments", "propose", _MAKER_CHECKER),

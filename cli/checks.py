@@ -369,6 +369,8 @@ def _ports(subject: Subject) -> Iterator[Finding]:
     if subject.running:
         if subject.status is not None:
             yield Finding(check="ports", level=OK, text=f"the node answers at {config.api.listen}")
+        elif not subject.api_problem:
+            yield Finding(check="ports", level=OK, text=f"the node runs; it was not asked at {config.api.listen}")
         else:
             yield Finding(
                 check="ports", level=FAULT, text=f"the node runs and does not answer: {subject.api_problem}",

@@ -11,10 +11,11 @@ import json
 import re
 import ssl
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from math import ceil
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
@@ -27,6 +28,10 @@ WAIT_PART_S: Final = 25
 """Seconds of one waiting request; a node holds no longer than 30 (U26), so a longer wait is several of them."""
 RETRIES: Final = 4
 """Attempts after a retryable answer; with doubling pauses they last about four seconds."""
+SILENCE_S: Final = 40
+"""Seconds without a byte after which a stream counts as broken: more than two of the node's heartbeats (U38)."""
+RESUME_S: Final = 2
+"""Seconds before a broken stream is asked for again; the node says the same in `retry`."""
 
 _PARAMETER: Final = re.compile(r"(?<![^\s(])\?([a-z][a-z_]*)\b")
 _NEXT: Final = {
@@ -41,17 +46,27 @@ _NEXT: Final = {
     "bad_nonce": "compose it again: this number is used already, by this or another transaction",
     "expired": "compose it again: hansa tx call",
     "duplicate": "it is in the ledger already: hansa tx show ID",
+    "height_pruned": "ask for a height that is held, or another node; the books take any date with --as-of",
     "internal": "look at the log of the node, and report the request id",
 }
 """What to do where a problem names no step of its own: code -> sentence for somebody at a terminal (U16)."""
-_OWN_WORDS: Final = ("unauthenticated",)
-"""Codes whose step the node tells to programs: it speaks of headers. Not if the company itself is shut out."""
+_OWN_WORDS: Final = ("unauthenticated", "height_pruned")
+"""Codes whose step the node tells to programs: it speaks of headers and parameters. Not if the company itself is shut
+out."""
 
 
 class Client:
-    """One node's API. Use as an asynchronous context."""
+    """One node's API. Use as an asynchronous context. `told` hears of every request and how it ended."""
 
-    def __init__(self, url: str, token: str, *, ca_file: str = "", timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(
+        self,
+        url: str,
+        token: str,
+        *,
+        ca_file: str = "",
+        timeout_s: float = TIMEOUT_S,
+        told: Callable[[str], None] | None = None,
+    ) -> None:
         from yarl import URL
 
         try:
@@ -65,6 +80,7 @@ class Client:
             ) from None
         self._token = token
         self._timeout_s = timeout_s
+        self._told = told
         self._ssl = _trusting(ca_file) if ca_file else True
         self._session: aiohttp.ClientSession | None = None
 
@@ -90,6 +106,39 @@ class Client:
         """Return the JSON lines of a read as the items of one document."""
         text = await self._call("GET", path, params=params, text=True)
         return {"schema": "hansa.events/1", "items": [json.loads(line) for line in text["text"].splitlines() if line]}
+
+    async def follow(self, path: str, params: Mapping[str, str]) -> AsyncIterator[dict[str, Any]]:
+        """Yield server-sent events as they come (U36, U37). A stream that breaks off is resumed after the last event;
+        it ends when the right to read does."""
+        import aiohttp
+        from yarl import URL
+
+        if self._session is None:
+            raise RuntimeError("the client is used outside its context")
+        headers = {"Accept": "text/event-stream"}
+        while True:
+            patience = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENCE_S)
+            try:
+                async with self._session.get(
+                    self._base.join(URL(path)), params=params, headers=headers, ssl=self._ssl, timeout=patience
+                ) as answer:
+                    if answer.status >= 400:
+                        raise _failure(answer.status, _decode(await answer.read()))
+                    kind = ""
+                    async for line in answer.content:
+                        name, _, value = line.decode("utf-8", "replace").rstrip("\n").partition(": ")
+                        if name == "id":
+                            headers["Last-Event-ID"] = value
+                        elif name == "event":
+                            kind = value
+                        elif name == "data" and kind == "closed":
+                            raise CommandFailed(Exit.NOT_ALLOWED, f"the node ended the stream: {value}", "hansa whoami")
+                        elif name == "data":
+                            yield _decode(value.encode())
+            except (aiohttp.ClientError, TimeoutError) as error:
+                if self._told is not None:
+                    self._told(f"{path}: {_reason(error)}; asking again")
+            await asyncio.sleep(RESUME_S)
 
     async def post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         """Send a JSON body."""
@@ -124,6 +173,11 @@ class Client:
         """Wait for several transactions."""
         return list(await asyncio.gather(*(self.wait(tx_id, seconds=seconds) for tx_id in tx_ids)))
 
+    def _tell(self, asked: str, began: float, ended: str) -> None:
+        """Tell one attempt. Neither token nor body is in it: terminals are copied into tickets (U7)."""
+        if self._told is not None:
+            self._told(f"{asked}: {ended}, {(time.monotonic() - began) * 1000:.0f} ms")
+
     async def _call(
         self,
         method: str,
@@ -142,14 +196,19 @@ class Client:
             raise RuntimeError("the client is used outside its context")
         headers = {"Content-Type": kind} if kind else {}
         pause_s = 0.25
+        asked = f"{method} /{path}" + (f"?{urlencode(params)}" if params else "")
         for attempt in range(RETRIES + 1):
+            began = time.monotonic()
             try:
                 async with self._session.request(
                     method, self._base.join(URL(path)), params=params, data=data, headers=headers, ssl=self._ssl
                 ) as answer:
                     body = await answer.read()
                     status = answer.status
+                    height = answer.headers.get("X-Ledger-Height")
+                self._tell(asked, began, f"{status}, {len(body)} bytes" + (f", height {height}" if height else ""))
             except (aiohttp.ClientError, TimeoutError) as error:
+                self._tell(asked, began, _reason(error))
                 again = isinstance(error, aiohttp.ClientConnectionError) and not isinstance(error, TimeoutError)
                 if retry and method == "GET" and attempt < RETRIES and again:
                     await asyncio.sleep(pause_s)

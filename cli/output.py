@@ -2,6 +2,7 @@
 
 stdout is data, stderr is everything else. A table on a terminal has aligned columns; on a pipe it is plain text
 separated by tabs; JSON carries a schema name and is never localised. JSON lines and CSV carry the items of a list.
+`--columns` and `--filter` choose among what a node has answered (U12): they ask for nothing else.
 """
 
 from __future__ import annotations
@@ -13,12 +14,30 @@ import re
 import sys
 import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import click
 
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
+
 FORMS: Final = ("table", "json", "jsonl", "csv")
+SHAPE_KEY: Final = "hansa.shape"
+"""Where the context of a command keeps its `Shape`."""
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What of a list is shown: `columns` by name, in this order, or all; `filters` as (name, value), all must fit.
+
+    A name is a field of the items as `-o csv` names it, the head of such fields (`total` for `total.amount` and
+    `total.currency`), or, in a table, a heading in any case.
+    """
+
+    columns: tuple[str, ...] = ()
+    filters: tuple[tuple[str, str], ...] = ()
 
 
 def emit(
@@ -33,6 +52,12 @@ def emit(
     JSON lines and CSV are made of `records`, one a line; they are the items of the document if left out.
     """
     items: Sequence[Mapping[str, Any]] = document.get("items", [document]) if records is None else records
+    context = click.get_current_context(silent=True)
+    shape = context.meta.get(SHAPE_KEY) if context is not None else None
+    if isinstance(shape, Shape) and (shape.columns or shape.filters):
+        shape = replace(shape, columns=()) if output == "ids" else shape
+        items, rows, header = shaped(shape, items, rows, header, headings=output in ("table", "ids"))
+        document = {**document, "items": items}
     if output == "json":
         click.echo(json.dumps(document, ensure_ascii=False))
     elif output == "jsonl":
@@ -45,6 +70,76 @@ def emit(
             click.echo(name)
     else:
         table(rows, header)
+
+
+def shaped(
+    shape: Shape,
+    items: Sequence[Mapping[str, Any]],
+    rows: Sequence[Sequence[str]],
+    header: Sequence[str],
+    *,
+    headings: bool,
+) -> tuple[list[Mapping[str, Any]], list[list[str]], list[str]]:
+    """Return (items, rows, header) of the lines that fit, with the chosen columns: of rows when they have `headings`,
+    of items otherwise.
+
+    `rows` are parallel to `items`; further rows are totals, which a filter drops: they would belong to other lines.
+    Refuses a name that no item has, with those there are.
+
+    >>> shaped(Shape(columns=("due",), filters=(("STATUS", "open"),)),
+    ...        [{"due": "2026-04-01"}, {"due": "2026-05-01"}],
+    ...        [["a", "open"], ["b", "paid"]], ["ID", "STATUS"], headings=True)
+    ([{'due': '2026-04-01'}], [['2026-04-01']], ['DUE'])
+    """
+    marks = {name.rstrip(">").casefold(): name for name in header} if headings else {}
+    places = {name: place for place, name in enumerate(marks)}
+    flats = [flat(item) for item in items]
+    known = list(dict.fromkeys([*places, *(name for found in flats for name in _with_heads(found))]))
+    for name in (*shape.columns, *(name for name, _ in shape.filters)):
+        if items and name not in known and name.casefold() not in places:
+            raise CommandFailed(Exit.USAGE, f"there is no column {name!r} here", f"choose of {', '.join(known)}")
+
+    def cell(line: int, name: str) -> str:
+        place = places.get(name.casefold())
+        if place is not None:
+            return rows[line][place]
+        return _cell(flats[line], name) if line < len(flats) else ""
+
+    lines = range(len(rows) if headings and not shape.filters else len(items))
+    kept = [line for line in lines if all(_same(cell(line, name), value) for name, value in shape.filters)]
+    some = [items[line] for line in kept if line < len(items)]
+    if headings:
+        chosen = shape.columns or tuple(marks)
+        named = [marks.get(name.casefold(), name.upper()) for name in chosen]
+        return some, [[cell(line, name) for name in chosen] for line in kept], named
+    picked = [{name: _part(item, name) for name in shape.columns} for item in some] if shape.columns else some
+    return list(picked), [], []
+
+
+def _with_heads(fields: Mapping[str, str]) -> list[str]:
+    """Return names of fields, each after the heads it has: `total`, `total.amount`."""
+    parts = [name.split(".") for name in fields]
+    return [".".join(part[:end]) for part in parts for end in range(1, len(part) + 1)]
+
+
+def _cell(fields: Mapping[str, str], name: str) -> str:
+    """Return a field of a flat record as text; of a head its fields, an amount as `1234.50 EUR`."""
+    if name in fields:
+        return fields[name]
+    return " ".join(value for field, value in fields.items() if field.startswith(f"{name}."))
+
+
+def _same(shown: str, wanted: str) -> bool:
+    """Tell whether a cell is what was asked for; thousands that a table groups need not be grouped in a question."""
+    return wanted in (shown, shown.replace(",", ""))
+
+
+def _part(item: Mapping[str, Any], name: str) -> Any:
+    """Return the field of an item that a dotted name stands for."""
+    value: Any = item
+    for part in name.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
 
 
 def one(document: Mapping[str, Any], output: str, pairs: Sequence[tuple[str, str]], name: str) -> None:

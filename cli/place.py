@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
+from dataclasses import replace
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,11 +16,15 @@ from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 
 if TYPE_CHECKING:
+    from cli.profile import Session
     from node.config import LoadedConfig
 
 NODE_FILE: Final = "node.toml"
 PAGE_MAX: Final = 200
 """Lines that a node gives at once (U30)."""
+WATCH_MIN_S: Final = 0.5
+"""The shortest pause between two looks, in seconds: more would only empty the caller's token bucket (S52)."""
+WATCH_MAX_S: Final = 3600
 
 home_option: Callable[[Any], Any] = click.option(
     "--home", type=click.Path(file_okay=False), help="Company home; HANSA_HOME or the profile's if left out."
@@ -30,6 +37,84 @@ output_option: Callable[[Any], Any] = click.option(
 def as_of_option(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add `--as-of`, checked before anybody is asked."""
     return click.option("--as-of", metavar="DATE", callback=_date, help="Date; today if left out.")(function)
+
+
+def height_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--at-height` to a read (U12, U25)."""
+    return click.option(
+        "--at-height", type=click.IntRange(0), metavar="HEIGHT", help="State after this block; the newest if left out."
+    )(function)
+
+
+def height_param(height: int | None) -> dict[str, str]:
+    """Return the query parameter of `--at-height`, or none."""
+    return {} if height is None else {"at_height": str(height)}
+
+
+def list_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--columns` and `--filter` to a command that prints a list, and `--watch` (U12)."""
+    function = watch_option(function)
+    function = click.option(
+        "--filter",
+        multiple=True,
+        metavar="COLUMN=VALUE",
+        expose_value=False,
+        callback=_filters,
+        help="Only lines of this page with this value; repeat it for more.",
+    )(function)
+    return click.option(
+        "--columns",
+        metavar="A,B",
+        expose_value=False,
+        callback=_columns,
+        help="Only these columns: headings, or fields as -o csv names them.",
+    )(function)
+
+
+def watch_option(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add `--watch` to a read: it stands directly above the function, and the read is done again and again (U12)."""
+
+    @click.option(
+        "--watch",
+        type=click.FloatRange(WATCH_MIN_S, WATCH_MAX_S),
+        metavar="SECONDS",
+        help="Print it again after so many seconds, until Ctrl-C.",
+    )
+    @wraps(function)
+    def wrapped(session: Session, watch: float | None, **rest: Any) -> Any:
+        while watch is not None:
+            click.clear()
+            try:
+                function(session, **rest)
+            except CommandFailed as failure:
+                if failure.code is not Exit.UNAVAILABLE:
+                    raise
+                click.echo(failure.text, err=True)  # a node that starts again is what somebody watches for
+            time.sleep(watch)
+        return function(session, **rest)
+
+    return wrapped
+
+
+def _columns(context: click.Context, parameter: click.Parameter, value: str | None) -> None:  # noqa: ARG001
+    names = tuple(name.strip() for name in (value or "").split(","))
+    if value is not None and not all(names):
+        raise click.BadParameter(f"{value!r} has an empty name; write it like id,due,total")
+    _shape(context, columns=names if value is not None else ())
+
+
+def _filters(context: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> None:  # noqa: ARG001
+    pairs = [value.partition("=") for value in values]
+    for name, sign, _ in pairs:
+        if not name or not sign:
+            raise click.BadParameter(f"{name + sign!r} is no condition; write it like status=overdue")
+    _shape(context, filters=tuple((name.strip(), value.strip()) for name, _, value in pairs))
+
+
+def _shape(context: click.Context, **chosen: Any) -> None:
+    from cli.output import SHAPE_KEY, Shape
+
+    context.meta[SHAPE_KEY] = replace(context.meta.get(SHAPE_KEY, Shape()), **chosen)
 
 
 def page_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from cli import output
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
@@ -51,6 +52,8 @@ class Session:
     profile: Profile
     output: str
     timeout_s: float
+    verbose: bool = False
+    """Whether each request to the node is told on stderr."""
 
     @property
     def talks(self) -> bool:
@@ -64,7 +67,11 @@ class Session:
                 Exit.USAGE, "no node is chosen", "hansa demo, or hansa login --api URL --token TOKEN, or --api"
             )
         return Client(
-            self.profile.api, self.profile.token, ca_file=self.profile.ca_file, timeout_s=max(60.0, self.timeout_s + 5)
+            self.profile.api,
+            self.profile.token,
+            ca_file=self.profile.ca_file,
+            timeout_s=max(60.0, self.timeout_s + 5),
+            told=output.say if self.verbose else None,
         )
 
     def wallet(self) -> Wallet:
@@ -169,8 +176,11 @@ def choose(name: str | None, api: str | None, token: str | None, home: str | Non
 def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that every command has, and hand the command a `Session` first."""
 
-    @click.option("-o", "--output", type=click.Choice(FORMS), default="table", help="Form of the result.")
+    @click.option("-o", "--output", "form", type=click.Choice(FORMS), default="table", help="Form of the result.")
     @click.option("-q", "--quiet", is_flag=True, help="Print ids only, one a line, and no remarks.")
+    @click.option(
+        "-v", "--verbose", is_flag=True, help="Tell on stderr which node is asked what, and how long it took."
+    )
     @click.option("--profile", "profile_name", help="Remembered node to use.")
     @click.option("--api", help="Address of a node's API.")
     @click.option("--token", help="API token; better in HANSA_TOKEN or a profile than on the command line.")
@@ -185,8 +195,9 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
     )
     @wraps(function)
     def wrapped(
-        output: str,
+        form: str,
         quiet: bool,
+        verbose: bool,
         profile_name: str | None,
         api: str | None,
         token: str | None,
@@ -194,8 +205,14 @@ def command_options(function: Callable[..., Any]) -> Callable[..., Any]:
         timeout_s: float,
         **rest: Any,
     ) -> Any:
-        form = "ids" if quiet else output
-        session = Session(profile=choose(profile_name, api, token, home), output=form, timeout_s=timeout_s)
+        session = Session(
+            profile=choose(profile_name, api, token, home),
+            output="ids" if quiet else form,
+            timeout_s=timeout_s,
+            verbose=verbose,
+        )
+        if verbose:
+            output.say(f"profile {session.profile.name or '-'}, node {session.profile.api or '-'}")
         return function(session, **rest)
 
     return wrapped

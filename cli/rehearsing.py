@@ -9,7 +9,7 @@ from typing import Any, Final
 import click
 
 from cli import companies, output
-from cli.acting import Actor
+from cli.acting import Actor, refusal_next, refusal_text
 from cli.amounts import show_amount
 from cli.calls import Act
 from cli.client import Client
@@ -73,6 +73,24 @@ async def sources(client: Client, found: Mapping[str, Any]) -> dict[str, list[st
     return {name: text.split("\n") for name, text in texts.items()}
 
 
+async def with_sources(client: Client, body: TxBody, *, tell: bool) -> dict[str, Any]:
+    """Return what the call would do now, with the sources of its contracts when a person reads it (U27)."""
+    found = await rehearse(client, body, None, trace=False)
+    return {**found, "sources": await sources(client, found) if tell else {}}
+
+
+def conclude(found: dict[str, Any], form: str) -> None:
+    """Print the dry run of a write (U13); one that would be refused ends with the exit code of the refusal (U18)."""
+    texts = found.pop("sources")
+    if form == "table":
+        tell(found, texts)
+        output.say("nothing is signed, sent or kept")
+    else:
+        output.one(found, form, [], found["outcome"])
+    if found["abort"]:
+        raise CommandFailed(Exit.REJECTED, refusal_text(found["abort"]), refusal_next(found["abort"]))
+
+
 def tell(found: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> None:
     """Print a rehearsal for a person."""
     abort = found["abort"]
@@ -85,7 +103,7 @@ def tell(found: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> None:
         place = f"{abort['contract']} v{abort['version']}, line {abort['line']}"
         pairs.append(("refused", f"{abort['reason'] or abort['code']} ({place}): {abort['text'] or abort['code']}"))
     if found["result"] is not None:
-        pairs.append(("result", _value(found["result"])))
+        pairs.append(("result", value_text(found["result"])))
     if found["hidden"]:
         pairs.append(("hidden", "it read rows that this company may not see, so values are left out"))
     output.fields(pairs)
@@ -96,7 +114,7 @@ def tell(found: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> None:
         verb = "inserts" if before is None else "deletes" if after is None else "updates"
         click.echo(f"{verb} {_row(after or before, before if after else None)}")
     for event in found["events"]:
-        told = ", ".join(f"{name} {_value(value)}" for name, value in event["fields"].items())
+        told = ", ".join(f"{name} {value_text(value)}" for name, value in event["fields"].items())
         click.echo(f"emits   {event['contract']}.{event['name']}: {told}")
     for posting in found["postings"]:
         for line in posting["lines"]:
@@ -137,14 +155,15 @@ def _row(row: Mapping[str, Any], before: Mapping[str, Any] | None = None) -> str
         return f"{name} (of others)"
     old = (before or {}).get("fields") or {}
     shown = [
-        f"{field} {_value(old[field])} -> {_value(value)}" if field in old else f"{field} {_value(value)}"
+        f"{field} {value_text(old[field])} -> {value_text(value)}" if field in old else f"{field} {value_text(value)}"
         for field, value in row["fields"].items()
         if field not in old or old[field] != value
     ]
     return f"{name}: {', '.join(shown)}"
 
 
-def _value(value: Any) -> str:
+def value_text(value: Any) -> str:
+    """Return a field of a row or event for a person: amounts as the ledger shows them, companies by name."""
     if isinstance(value, Mapping) and "amount" in value:
         return show_amount(value, {})
     if isinstance(value, Mapping) and "name" in value:

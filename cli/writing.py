@@ -9,13 +9,15 @@ from typing import Any
 
 import click
 
-from cli import output, txfile
-from cli.acting import Actor
+from cli import once, output, rehearsing, txfile
+from cli.acting import Actor, sign
 from cli.amounts import show_amount
 from cli.calls import ACTS, Act
 from cli.client import Client
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
 from cli.profile import Session, command_options, run
-from cli.wallet import Wallet
+from cli.wallet import Signing, Wallet
 from ledger.transaction import SignerRef
 
 wait_option: Callable[[Any], Any] = click.option(
@@ -43,6 +45,33 @@ def write_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return options
 
 
+def act_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of business acts: those of `write_options`, and what only calls of contracts can do (U13)."""
+
+    @click.option("--dry-run", is_flag=True, help="Sign nothing: print what it would change, post and cost.")
+    @click.option(
+        "--idempotency-key",
+        metavar="KEY",
+        help="Do it once for this key of yours: a repeated command tells what became of the first.",
+    )
+    @write_options
+    @wraps(function)
+    def wrapped(writing: Writing, dry_run: bool, idempotency_key: str | None, **rest: Any) -> Any:
+        if dry_run and writing.generate_only:
+            raise CommandFailed(Exit.USAGE, "--dry-run and --generate-only exclude each other", "leave one of them out")
+        if idempotency_key is not None and (writing.generate_only or dry_run):
+            raise CommandFailed(
+                Exit.USAGE,
+                "--idempotency-key is for what is sent at once",
+                "leave it out: a transaction file may be handed in as often as you like",
+            )
+        writing.dry_run, writing.key = dry_run, idempotency_key
+        return function(writing, **rest)
+
+    options: Callable[..., Any] = wrapped
+    return options
+
+
 class Writing:
     """One writing command under way."""
 
@@ -51,6 +80,9 @@ class Writing:
         self.people = people
         self.until = until
         self.generate_only = generate_only
+        self.dry_run = False
+        self.key: str | None = None
+        """The idempotency key of the caller, if there is one."""
 
     @property
     def home(self) -> Path:
@@ -83,6 +115,8 @@ class Writing:
             args = await given if isinstance(given, Awaitable) else given
             absent = await elsewhere(actor) if elsewhere else ()
             file, signings = await actor.compose(wanted, args, prefer=self.people, others=others, elsewhere=absent)
+            if self.dry_run:
+                return await rehearsing.with_sources(client, file.content, tell=self.session.talks)
             if self.generate_only:
                 txfile.write(Path(self.generate_only), file)
                 return {"id": file.tx_id.hex(), "state": "unsigned", "file": self.generate_only}
@@ -90,12 +124,15 @@ class Writing:
             if self.session.talks:
                 profile = self.session.profile.name or "-"
                 output.say(f"signing {wanted.contract}.{wanted.method} as {who}; profile {profile}")
-            tx_id = await actor.sign_and_send(file, signings)
+            tx_id = await self._send(actor, file, signings)
             if self.until == "submitted":
                 return {"id": tx_id, "state": "pending"}
             return await actor.finish(tx_id, until=self.until, seconds=self.session.timeout_s)
 
         found = run(work, self.session, named)
+        if self.dry_run:
+            rehearsing.conclude(found, self.session.output)
+            return
         document = {"schema": "hansa.act/1", "act": act if isinstance(act, str) else act.method, "transaction": found}
         if not self.session.talks:
             output.one(document, self.session.output, [], result_of(found) or str(found["id"]))
@@ -107,6 +144,26 @@ class Writing:
             output.say(f"submitted; next: hansa tx wait {found['id']}")
         else:
             click.echo(f"{said(found)} (height {found['height']}, transaction {found['id']})")
+
+    async def _send(self, actor: Actor, file: txfile.TxFile, signings: Sequence[tuple[Wallet, Signing]]) -> str:
+        """Sign and submit, or submit again what was signed under the same idempotency key; return the id."""
+        if self.key is None:
+            return await actor.sign_and_send(file, signings)
+        before = once.kept(self.home, self.key, file)
+        if before is None:
+            sign(file, signings)
+            return await actor.send(once.keep(self.home, self.key, file))
+        output.say(f"this key was used: {before.tx_id.hex()} is handed in again, and counts once")
+        try:
+            return await actor.send(before)
+        except CommandFailed as failure:
+            if (failure.problem or {}).get("code") != "expired":
+                raise
+            raise CommandFailed(
+                Exit.CONFLICT,
+                f"the transaction of this key, {before.tx_id.hex()}, expired and can never commit",
+                "do it again with another --idempotency-key",
+            ) from None
 
 
 def result_of(found: dict[str, Any]) -> str:

@@ -309,10 +309,11 @@ class Service:
             detail=f"its validity ended at height {tx.valid_until_height}" if expired else "",
         )
 
-    def state_proof(self, key: bytes) -> CertifiedProof | None:
-        height = self._store.certified_height
+    def state_proof(self, key: bytes, height: int | None = None) -> CertifiedProof | None:
+        if height is None:
+            height = self._store.certified_height
         view = self._store.at(height)
-        if height < 1 or view is None:
+        if not 1 <= height <= self._store.certified_height or view is None:
             return None
         return self._proof(height, state=(state_claim(view, key),), receipt=())
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import click
 
@@ -18,8 +19,43 @@ def command() -> None:
     """Look at blocks.
 
     \b
+    hansa block list
     hansa block show latest
     """
+
+
+@command.command("list")
+@place.page_options
+@command_options
+@place.list_options
+def list_(session: Session, limit: int, cursor: str | None) -> None:
+    """List blocks, newest first.
+
+    \b
+    hansa block list --limit 10
+    hansa block list --filter view=1
+    """
+    params = {"limit": str(limit), **({"cursor": cursor} if cursor else {})}
+
+    async def work(client: Client) -> dict[str, Any]:
+        return await client.get("v1/blocks", params)
+
+    found = run(work, session)
+    rows = [
+        [
+            str(item["height"]),
+            item["time"] or "-",
+            str(item["view"]),
+            item["proposer"]["name"] if item["proposer"] else "-",
+            str(item["tx_count"]),
+            f"{item['signed_by']} of {item['members']}",
+            item["id"],
+        ]
+        for item in found["items"]
+    ]
+    output.emit(found, session.output, rows, ["HEIGHT>", "TIME", "VIEW>", "PROPOSER", "TX>", "SIGNED", "ID"])
+    if session.talks:
+        output.foot(found, [], len(rows))
 
 
 @command.command()
@@ -40,9 +76,9 @@ def show(session: Session, which: str, genesis: str | None, save: str | None) ->
     from ledger.codec import encode
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get(f"v1/blocks/{which}")
+        return await client.get(f"v1/blocks/{quote(which, safe='')}")
 
-    found = run(work, session)
+    found = run(work, session, ("block", which, "hansa block list shows the newest"))
     proof = trust.block_proof(found)
     path = trust.find_genesis(genesis, session.profile.home)
     words = "not checked: name a genesis file that you trust with --genesis"

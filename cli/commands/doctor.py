@@ -65,7 +65,6 @@ def _subject(session: Session, *, offline: bool) -> Subject:
     url, token, ca_file = _node(session, home)
     subject = Subject(home=home, status=None, network=None)
     if offline or not url:
-        subject.api_problem = "it was not asked"
         return subject
 
     async def ask() -> None:

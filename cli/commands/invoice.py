@@ -20,7 +20,7 @@ from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.importing import Imported, import_files
 from cli.profile import Session, command_options, run
-from cli.writing import Writing, amount_of, result_of, write_options
+from cli.writing import Writing, act_options, amount_of, result_of
 from ledger.transaction import SignerRef
 
 _OBJECT_ID: Final = re.compile(r"[a-z]{3}-[a-z0-9]{1,40}", re.ASCII)
@@ -106,19 +106,30 @@ def import_(session: Session, files: tuple[str, ...], lenient: bool, terms_days:
 @click.option("--document", help="Document state: issued, received, accepted, rejected, …")
 @click.option("--partner", metavar="COMPANY", help="The other side: its id or exact name.")
 @place.as_of_option
+@place.height_option
 @place.page_options
 @command_options
+@place.list_options
 def list_(
-    session: Session, limit: int, cursor: str | None, partner: str | None, as_of: str | None, **filters: str | None
+    session: Session,
+    limit: int,
+    cursor: str | None,
+    partner: str | None,
+    as_of: str | None,
+    at_height: int | None,
+    **filters: str | None,
 ) -> None:
     """List invoices of this company, by due date.
 
     \b
     hansa invoice list --status overdue
     hansa invoice list --side sold -o csv
+    hansa invoice list --columns id,due,open --filter buyer.name="Bolt SAS"
+    hansa invoice list --status overdue --watch 10
     """
     params = {name: value for name, value in filters.items() if value} | {"limit": str(limit)}
     params |= {name: value for name, value in (("cursor", cursor), ("as_of", as_of)) if value}
+    params |= place.height_param(at_height)
 
     async def work(client: Client) -> dict[str, Any]:
         if partner:
@@ -148,16 +159,20 @@ def list_(
 @command.command()
 @click.argument("invoice_id", metavar="ID")
 @place.as_of_option
+@place.height_option
 @command_options
-def show(session: Session, invoice_id: str, as_of: str | None) -> None:
+@place.watch_option
+def show(session: Session, invoice_id: str, as_of: str | None, at_height: int | None) -> None:
     """Show one invoice with its timeline.
 
     \b
     hansa invoice show inv-…
+    hansa invoice show inv-… --at-height 12
     """
+    params = ({"as_of": as_of} if as_of else {}) | place.height_param(at_height)
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get(f"v1/invoices/{quote(invoice_id, safe='')}", {"as_of": as_of} if as_of else {})
+        return await client.get(f"v1/invoices/{quote(invoice_id, safe='')}", params)
 
     document = run(work, session, _named(invoice_id))
     pairs = [("invoice", document["id"]), ("from", document["seller"]["name"]), ("to", document["buyer"]["name"])]
@@ -179,7 +194,7 @@ def show(session: Session, invoice_id: str, as_of: str | None) -> None:
 def _simple(verb: str, act: str, text: str, done: str) -> None:
     @command.command(verb, help=f"{text}\n\n\b\nhansa invoice {verb} inv-…")
     @click.argument("invoice_id", metavar="ID")
-    @write_options
+    @act_options
     def carry(writing: Writing, invoice_id: str) -> None:
         writing.carry_out(act, lambda _: [invoice_id], lambda _: f"{invoice_id} is {done}")
 
@@ -194,7 +209,7 @@ _simple("withdraw", "withdraw", "Take it back before the buyer received it (sell
 @command.command()
 @click.argument("invoice_id", metavar="ID")
 @_reason
-@write_options
+@act_options
 def reject(writing: Writing, invoice_id: str, reason: str) -> None:
     """Reject it (buyer's approver): the document is dead, the trade need not be.
 
@@ -208,7 +223,7 @@ def reject(writing: Writing, invoice_id: str, reason: str) -> None:
 @click.argument("invoice_id", metavar="ID")
 @_reason
 @click.option("--request", "wanted", default="PIN", show_default=True, help="NOA PIN NIN CNF CNP CNA OTH")
-@write_options
+@act_options
 def query_(writing: Writing, invoice_id: str, reason: str, wanted: str) -> None:
     """Ask the seller about it (buyer).
 
@@ -222,7 +237,7 @@ def query_(writing: Writing, invoice_id: str, reason: str, wanted: str) -> None:
 @click.argument("invoice_id", metavar="ID")
 @click.argument("amount")
 @_reason
-@write_options
+@act_options
 def dispute(writing: Writing, invoice_id: str, amount: str, reason: str) -> None:
     """Dispute a part of it (buyer's approver); the rest stays payable.
 
@@ -236,9 +251,27 @@ def dispute(writing: Writing, invoice_id: str, amount: str, reason: str) -> None
     )
 
 
+@command.command("write-off")
+@click.argument("invoice_id", metavar="ID")
+@click.argument("amount")
+@_reason
+@act_options
+def write_off(writing: Writing, invoice_id: str, amount: str, reason: str) -> None:
+    """Give up a part of what is open (seller, two people): it leaves the receivables and becomes an expense.
+
+    \b
+    hansa invoice write-off inv-… "0.02 EUR" --reason OTH
+    """
+    writing.carry_out(
+        "write_off",
+        lambda actor: [invoice_id, amounts.parse_amount(amount, actor.currencies), reason],
+        lambda found: f"{amount_of(found)} of {invoice_id} is written off ({reason})",
+    )
+
+
 @command.command("drop-dispute")
 @click.argument("dispute_id", metavar="DISPUTE")
-@write_options
+@act_options
 def drop_dispute(writing: Writing, dispute_id: str) -> None:
     """Give a dispute up (buyer's approver); the amount is payable again. A credit note is the other way to end it.
 
@@ -252,7 +285,7 @@ def drop_dispute(writing: Writing, dispute_id: str) -> None:
 @click.argument("credit_id", metavar="CREDIT")
 @click.argument("invoice_id", metavar="ID")
 @click.argument("amount")
-@write_options
+@act_options
 def credit(writing: Writing, credit_id: str, invoice_id: str, amount: str) -> None:
     """Use an open credit note on an invoice (seller). Credit notes themselves are imported like invoices.
 
@@ -270,7 +303,7 @@ def credit(writing: Writing, credit_id: str, invoice_id: str, amount: str) -> No
 @click.argument("invoice_id", metavar="ID")
 @click.argument("amount")
 @click.option("--bank", metavar="COMPANY", help="Settlement bank: id or exact name. [default: the only one]")
-@write_options
+@act_options
 def pay(writing: Writing, invoice_id: str, amount: str, bank: str | None) -> None:
     """Propose a payment for it (buyer, two people); the treasurer releases it: hansa payment release.
 
@@ -305,7 +338,7 @@ def pay(writing: Writing, invoice_id: str, amount: str, bank: str | None) -> Non
     metavar="USER-ID",
     help="Who signs for the other company on its own machine: its preparer, then its approver (hansa user list).",
 )
-@write_options
+@act_options
 def set_off(
     writing: Writing, first: str, second: str, amount: str, other_home: str | None, other_people: tuple[str, ...]
 ) -> None:
@@ -325,7 +358,7 @@ def set_off(
             "a set-off needs the people of both companies",
             "name --other-home when they sign here, or --other-person twice with --generate-only",
         )
-    if other_people and (len(other_people) != len(roles) or not writing.generate_only):
+    if other_people and (len(other_people) != len(roles) or not (writing.generate_only or writing.dry_run)):
         raise CommandFailed(
             Exit.USAGE,
             f"{len(other_people)} persons of the other company are named, and they do not sign here",

@@ -9,6 +9,8 @@ import click
 
 from cli import amounts, output, place
 from cli.client import Client
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
 from cli.language import text
 from cli.profile import Session, command_options, run
 
@@ -35,6 +37,12 @@ def _read(
     genesis: str = "",
 ) -> dict[str, Any]:
     chosen = {name: value for name, value in params.items() if value}
+    if check is not None and "at_height" in chosen:
+        raise CommandFailed(
+            Exit.USAGE,
+            "--verify computes at the last certified height, so --at-height cannot name another",
+            "leave one of them out; --as-of gives the books of any date",
+        )
 
     async def work(client: Client) -> dict[str, Any]:
         if check is None:
@@ -84,15 +92,18 @@ _genesis = click.option("--genesis", default="", help="Genesis file to trust; th
 @place.as_of_option
 @_verify
 @_genesis
+@place.height_option
 @command_options
-def balance(session: Session, as_of: str | None, verify: bool, genesis: str) -> None:
+@place.list_options
+def balance(session: Session, as_of: str | None, verify: bool, genesis: str, at_height: int | None) -> None:
     """Print the balance of every account; debit is positive.
 
     \b
     hansa ledger balance --as-of 2026-03-31
+    hansa ledger balance --columns account,balance
     """
     check = _balances_hold if verify else None
-    document = _read(session, "v1/ledger/balances", {"as_of": as_of}, check, genesis)
+    document = _read(session, "v1/ledger/balances", {"as_of": as_of, **place.height_param(at_height)}, check, genesis)
     rows = [
         [item["account"], text(item["name"]), amounts.show_amount(item["balance"], {})] for item in document["items"]
     ]
@@ -104,15 +115,19 @@ def balance(session: Session, as_of: str | None, verify: bool, genesis: str) -> 
 @place.as_of_option
 @_verify
 @_genesis
+@place.height_option
 @command_options
-def trial_balance(session: Session, as_of: str | None, verify: bool, genesis: str) -> None:
+@place.list_options
+def trial_balance(session: Session, as_of: str | None, verify: bool, genesis: str, at_height: int | None) -> None:
     """Print debits and credits of every account; they must be equal.
 
     \b
     hansa ledger trial-balance --verify
     """
     check = _balances_hold if verify else None
-    document = _read(session, "v1/ledger/trial-balance", {"as_of": as_of}, check, genesis)
+    document = _read(
+        session, "v1/ledger/trial-balance", {"as_of": as_of, **place.height_param(at_height)}, check, genesis
+    )
     rows = [
         [
             item["account"],
@@ -140,15 +155,19 @@ def trial_balance(session: Session, as_of: str | None, verify: bool, genesis: st
 @place.as_of_option
 @_verify
 @_genesis
+@place.height_option
 @command_options
-def ageing(session: Session, side: str, as_of: str | None, verify: bool, genesis: str) -> None:
+@place.list_options
+def ageing(session: Session, side: str, as_of: str | None, verify: bool, genesis: str, at_height: int | None) -> None:
     """Print open items by days overdue.
 
     \b
     hansa ledger ageing --side payable --as-of 2026-03-31
     """
     check = _ageing_holds if verify else None
-    document = _read(session, "v1/ledger/ageing", {"side": side, "as_of": as_of}, check, genesis)
+    document = _read(
+        session, "v1/ledger/ageing", {"side": side, "as_of": as_of, **place.height_param(at_height)}, check, genesis
+    )
     names = [f"{name} days" if name[-1:].isdigit() else name.replace("_", " ") for name in document["buckets"]]
     rows, records = [], []
     for item in document["items"]:
@@ -164,15 +183,18 @@ def ageing(session: Session, side: str, as_of: str | None, verify: bool, genesis
 
 @command.command()
 @place.as_of_option
+@place.height_option
 @place.page_options
 @command_options
-def journal(session: Session, as_of: str | None, limit: int, cursor: str | None) -> None:
+@place.list_options
+def journal(session: Session, as_of: str | None, limit: int, cursor: str | None, at_height: int | None) -> None:
     """Print journal entries with their vouchers, in order.
 
     \b
     hansa ledger journal -o csv
     """
-    document = _read(session, "v1/ledger/journal", {"as_of": as_of, "limit": str(limit), "cursor": cursor})
+    params = {"as_of": as_of, "limit": str(limit), "cursor": cursor, **place.height_param(at_height)}
+    document = _read(session, "v1/ledger/journal", params)
     rows, records = [], []
     for item in document["items"]:
         head = {name: item[name] for name in ("voucher", "date", "text")}
@@ -191,6 +213,40 @@ def journal(session: Session, as_of: str | None, limit: int, cursor: str | None)
     output.emit(document, session.output, rows, ["VOUCHER", "DATE", "ACCOUNT", "NAME", "DEBIT>", "CREDIT>"], records)
     if session.talks:
         output.foot(document, [f"as of {document['as_of'] or 'today'}"], len(document["items"]))
+
+
+@command.command("open-items")
+@click.option(
+    "--side",
+    type=click.Choice(["receivable", "payable"]),
+    default="receivable",
+    show_default=True,
+    help="What is owed to us, or by us.",
+)
+@place.as_of_option
+@place.height_option
+@command_options
+@place.list_options
+def open_items(session: Session, side: str, as_of: str | None, at_height: int | None) -> None:
+    """Print what is open, item by item, with the days each is overdue.
+
+    \b
+    hansa ledger open-items --side payable
+    hansa ledger open-items --filter due=2026-03-31
+    """
+    document = _read(session, "v1/ledger/open-items", {"side": side, "as_of": as_of, **place.height_param(at_height)})
+    rows = [
+        [
+            item["id"],
+            item["partner"]["name"],
+            item["due"],
+            str(item["days_overdue"]),
+            amounts.show_amount(item["open"], {}),
+        ]
+        for item in document["items"]
+    ]
+    output.emit(document, session.output, rows, ["ID", "PARTNER", "DUE", "DAYS OVERDUE>", "OPEN>"])
+    _foot(session, document)
 
 
 def _foot(session: Session, document: dict[str, Any]) -> None:

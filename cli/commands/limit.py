@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from cli import amounts, companies, output
+from cli import amounts, companies, output, place
 from cli.acting import Actor
 from cli.client import Client
 from cli.profile import Session, command_options, run
-from cli.writing import Writing, amount_of, write_options
+from cli.writing import Writing, act_options, amount_of
 
 
 @click.group("limit")
@@ -24,8 +24,10 @@ def command() -> None:
 
 
 @command.command("list")
+@place.height_option
 @command_options
-def list_(session: Session) -> None:
+@place.list_options
+def list_(session: Session, at_height: int | None) -> None:
     """List agreed limits with the exposure on accepted invoices.
 
     \b
@@ -33,7 +35,7 @@ def list_(session: Session) -> None:
     """
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get("v1/limits")
+        return await client.get("v1/limits", place.height_param(at_height))
 
     document = run(work, session)
     rows = [
@@ -61,7 +63,7 @@ def list_(session: Session) -> None:
 @click.argument("borrower", metavar="COMPANY")
 @click.argument("amount")
 @click.option("--review-by", required=True, help="Date after which the limit no longer counts.")
-@write_options
+@act_options
 def set_(writing: Writing, borrower: str, amount: str, review_by: str) -> None:
     """Grant or change how much COMPANY may owe (risk officer and approver of the lender); id or exact name.
 

@@ -12,7 +12,7 @@ import click
 from cli import amounts, output, place
 from cli.client import Client
 from cli.profile import Session, command_options, run
-from cli.writing import Writing, event_of, write_options
+from cli.writing import Writing, act_options, event_of
 
 
 @click.group("payment")
@@ -31,9 +31,13 @@ def command() -> None:
     "--side", type=click.Choice(["paid", "received", "bank"]), help="Only what we pay, get, or settle as bank."
 )
 @click.option("--phase", type=click.Choice(["proposed", "released", "confirmed", "failed"]), help="How far it is.")
+@place.height_option
 @place.page_options
 @command_options
-def list_(session: Session, side: str | None, phase: str | None, limit: int, cursor: str | None) -> None:
+@place.list_options
+def list_(
+    session: Session, side: str | None, phase: str | None, limit: int, cursor: str | None, at_height: int | None
+) -> None:
     """List payments of this company.
 
     \b
@@ -41,6 +45,7 @@ def list_(session: Session, side: str | None, phase: str | None, limit: int, cur
     """
     given = (("side", side), ("phase", phase), ("cursor", cursor))
     params = {name: value for name, value in given if value} | {"limit": str(limit), "count": "1"}
+    params |= place.height_param(at_height)
 
     async def work(client: Client) -> dict[str, Any]:
         return await client.get("v1/payments", params)
@@ -64,8 +69,10 @@ def list_(session: Session, side: str | None, phase: str | None, limit: int, cur
 
 @command.command()
 @click.argument("payment_id", metavar="ID")
+@place.height_option
 @command_options
-def show(session: Session, payment_id: str) -> None:
+@place.watch_option
+def show(session: Session, payment_id: str, at_height: int | None) -> None:
     """Show one payment with its lines.
 
     \b
@@ -73,7 +80,7 @@ def show(session: Session, payment_id: str) -> None:
     """
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get(f"v1/payments/{quote(payment_id, safe='')}")
+        return await client.get(f"v1/payments/{quote(payment_id, safe='')}", place.height_param(at_height))
 
     document = run(work, session, ("payment", payment_id, "hansa payment list shows what there is"))
     pairs = [
@@ -91,7 +98,7 @@ def show(session: Session, payment_id: str) -> None:
 
 @command.command()
 @click.argument("payment_id", metavar="ID")
-@write_options
+@act_options
 def release(writing: Writing, payment_id: str) -> None:
     """Release a proposed payment to the bank (the payer's treasurer).
 
@@ -105,7 +112,7 @@ def release(writing: Writing, payment_id: str) -> None:
 @click.argument("payment_id", metavar="ID")
 @click.option("--value-on", required=True, help="Value date of the bank.")
 @click.option("--evidence", required=True, type=click.Path(exists=True, dir_okay=False), help="Statement line or file.")
-@write_options
+@act_options
 def confirm(writing: Writing, payment_id: str, value_on: str, evidence: str) -> None:
     """Confirm that the money was paid (the settlement bank, two people); invoices are settled.
 
@@ -124,7 +131,7 @@ def confirm(writing: Writing, payment_id: str, value_on: str, evidence: str) -> 
 @command.command()
 @click.argument("payment_id", metavar="ID")
 @click.option("--reason", default="OTH", show_default=True, metavar="CODE", help="Reason code, as in invoice reject.")
-@write_options
+@act_options
 def fail(writing: Writing, payment_id: str, reason: str) -> None:
     """End a payment that will not come (payer or bank); reservations are released.
 

@@ -125,6 +125,8 @@ def explore(
         wanted = parse_seeds(seeds)
     except ValueError:
         raise CommandFailed(Exit.USAGE, f"{seeds!r} are no seeds", "write them like 0..200, or one number") from None
+    if not wanted:  # a search of nothing finds nothing, and would pass
+        raise CommandFailed(Exit.USAGE, f"{seeds!r} holds no seed: the last is not run", "write it like 0..200")
     try:
         scenario_of(scenario, wanted.start, overrides)
     except InvalidScenario as error:

@@ -28,8 +28,10 @@ def command() -> None:
 @click.argument("key")
 @click.option("--genesis", type=click.Path(dir_okay=False), help="Genesis file to trust; the home's if left out.")
 @click.option("--save", type=click.Path(dir_okay=False), help="Write the proof to a file for hansa verify.")
+@place.height_option
 @command_options
-def get(session: Session, key: str, genesis: str | None, save: str | None) -> None:
+@place.watch_option
+def get(session: Session, key: str, genesis: str | None, save: str | None, at_height: int | None) -> None:
     """Print what stands at KEY, or that nothing does, proven against the genesis file.
 
     KEY is a row (invoices.Invoice/inv-…), company/ID, node/ID, user/ID, nonce/ID, contract/NAME, params, currencies,
@@ -38,6 +40,7 @@ def get(session: Session, key: str, genesis: str | None, save: str | None) -> No
     \b
     hansa state get params
     hansa state get contract/invoices --save invoices.proof
+    hansa state get params --at-height 12
     """
     from cli import statekeys, trust
     from ledger.proof import proven_value
@@ -48,18 +51,26 @@ def get(session: Session, key: str, genesis: str | None, save: str | None) -> No
         contracts = await trust.contracts_of(client) if statekeys.names_row(key) else []
         knowing = trust.with_contracts(trusted, {"contracts": contracts})
         wanted = statekeys.parse_key(key, knowing)
-        return knowing, wanted, await client.get(f"v1/state/{wanted.hex()}", {"proof": "1"}), contracts
+        asked = {"proof": "1", **place.height_param(at_height)}
+        return knowing, wanted, await client.get(f"v1/state/{wanted.hex()}", asked), contracts
 
     trusted, wanted, answer, contracts = run(work, session)
     data = trust.proof_bytes(answer.get("proof"))
+    asked = "so far" if at_height is None else f"after height {at_height}"
     if data is None:
         raise CommandFailed(
             Exit.UNAVAILABLE,
-            "the node has no proof yet: no block certifies its state so far",
+            f"the node has no proof yet: no block certifies its state {asked}",
             "try again after the next block; hansa node why tells when that is",
         )
     trusted = trust.with_epochs(trusted, answer["proof"])
     checked = trust.check(trusted, data, wanted)
+    if at_height is not None and checked.height != at_height:
+        raise CommandFailed(
+            Exit.FINDINGS,
+            f"height {at_height} was asked for, and the proof of the node is about {checked.height}",
+            "ask another node",
+        )
     if save:
         document = trust.proof_document("state", wanted, data, answer["proof"].get("epochs", ()), contracts)
         place.write_file(Path(save), json.dumps(document).encode() + b"\n")

@@ -85,6 +85,7 @@ def create(
 @command.command("list")
 @_offline
 @command_options
+@place.list_options
 def list_(session: Session, offline: bool) -> None:
     """List the company's tokens, without secrets.
 

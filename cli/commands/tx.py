@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from cli import companies, output, place, txfile
+from cli import companies, output, place, rehearsing, txfile
 from cli.acting import Actor, judge, refusal_text
 from cli.amounts import parse_argument, show_amount
 from cli.calls import ACTS, Act
@@ -56,6 +56,7 @@ def command() -> None:
     "--with-home", "homes", multiple=True, type=click.Path(file_okay=False), help="Other company that signs too."
 )
 @click.option("--generate-only", type=click.Path(dir_okay=False), help="Write the unsigned transaction to a file.")
+@click.option("--dry-run", is_flag=True, help="Sign nothing: print what it would change, post and cost.")
 @wait_option
 @command_options
 def call(
@@ -67,6 +68,7 @@ def call(
     people: tuple[str, ...],
     homes: tuple[str, ...],
     generate_only: str | None,
+    dry_run: bool,
     until: str,
 ) -> None:
     """Call METHOD of CONTRACT with arguments by position or name, typed as the contract declares them.
@@ -75,7 +77,10 @@ def call(
 
     \b
     hansa tx call invoices receive id=inv-… --generate-only receive.tx
+    hansa tx call invoices receive inv-… --dry-run
     """
+    if dry_run and generate_only:
+        raise CommandFailed(Exit.USAGE, "--dry-run and --generate-only exclude each other", "leave one of them out")
 
     async def work(client: Client) -> dict[str, Any]:
         actor = Actor(client, session.wallet())
@@ -86,6 +91,8 @@ def call(
         values = read_arguments(schema["params"], arguments, actor.currencies, known)
         act = Act(contract, method, signers(roles, contract, method, schema["authority"]))
         file, signings = await actor.compose(act, values, prefer=people, others=[Wallet(Path(home)) for home in homes])
+        if dry_run:
+            return await rehearsing.with_sources(client, file.content, tell=session.talks)
         if generate_only:
             txfile.write(Path(generate_only), file)
             return {"id": file.tx_id.hex(), "state": "unsigned", "file": generate_only}
@@ -98,7 +105,9 @@ def call(
         return await actor.finish(tx_id, until=until, seconds=session.timeout_s)
 
     found = run(work, session)
-    if found["state"] == "unsigned" and session.output == "table":
+    if dry_run:
+        rehearsing.conclude(found, session.output)
+    elif found["state"] == "unsigned" and session.output == "table":
         click.echo(str(generate_only))
         output.say(f"Next: hansa tx sign {generate_only} --as PERSON, then hansa tx submit {generate_only}")
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from cli import output
+from cli import output, place
 from cli.client import Client
 from cli.profile import Session, command_options, run
 
@@ -21,8 +21,10 @@ def command() -> None:
 
 
 @command.command("list")
+@place.height_option
 @command_options
-def list_(session: Session) -> None:
+@place.list_options
+def list_(session: Session, at_height: int | None) -> None:
     """List the people of this company with their ids, roles and status, as the ledger has them.
 
     Another company needs the ids for what both sign: hansa invoice set-off --other-person.
@@ -33,7 +35,7 @@ def list_(session: Session) -> None:
     """
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get("v1/users")
+        return await client.get("v1/users", place.height_param(at_height))
 
     found = run(work, session)
     rows = [

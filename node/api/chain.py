@@ -426,7 +426,7 @@ async def state(call: Call) -> Answer:
             content["row"] = shapes.typed(schema.fields, row.values, call.service.currencies, call.service.names)
         content["value"] = value.hex()
     if call.query.flag("proof"):
-        proof = call.service.state_proof(key)
+        proof = call.service.state_proof(key, call.query.integer("at_height"))
         content["proof"] = None if proof is None else proof_content(proof, call.service)
     return Answer(content=content)
 

@@ -485,8 +485,9 @@ class NodeService(Protocol):
         """Highest height that is executed and durable: events up to it may be told to clients (U37)."""
         ...
 
-    def state_proof(self, key: bytes) -> CertifiedProof | None:
-        """Prove the value or the absence of a raw state key at the newest certified height; None if there is none."""
+    def state_proof(self, key: bytes, height: int | None = None) -> CertifiedProof | None:
+        """Prove the value or the absence of a raw state key at a height, or at the newest certified one; None when
+        that height is not certified or no longer held."""
         ...
 
     def receipt_proof(self, tx_id: bytes) -> CertifiedProof | None:

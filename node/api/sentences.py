@@ -371,7 +371,7 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
     "problem.it closed the link": ("it closed the link", "对方关闭了链路"),
     "problem.it closed the connection": ("it closed the connection", "对方关闭了连接"),
     "problem.it refused us": ("it refused us", "对方拒绝了本节点"),
-    "problem.cut by a fault": ("cut by a fault that was asked for", "被注入的故障切断"),
+    "problem.cut by a fault": ("cut by a fault", "被注入的故障切断"),
     "problem.replaced by a newer link": ("replaced by a newer link", "已被较新的链路取代"),
     "problem.its host name does not resolve": ("its host name does not resolve", "无法解析其主机名"),
     "problem.its address is unknown; set it with peers.addresses": (
@@ -390,6 +390,11 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "its TLS key is not registered any more",
         "其 TLS 密钥已不再登记",
     ),
+    "problem.its node has no place on the network any more": (
+        "its node has no place on the network any more",
+        "其节点已不属于本网络",
+    ),
+    "problem.this node stops": ("this node stops", "本节点正在停止"),
     "age.seconds": ("{count} s", "{count} 秒"),
     "age.minutes": ("{count} min", "{count} 分钟"),
     "age.hours": ("{count} h", "{count} 小时"),
@@ -688,6 +693,7 @@ def _member_line(member: MemberStatus, status: ConsensusStatus, names: Mapping[s
 
 
 def _problem(text: str, lang: str) -> str:
+    """Return why a link is down. What names a node or an error of TLS stays as the transport says it."""
     key = f"problem.{text}"
     if key in _T:
         return say(key, lang)

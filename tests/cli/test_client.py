@@ -12,6 +12,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+import cli.client as client_module
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
@@ -24,11 +25,13 @@ class Node:
     def __init__(self) -> None:
         self.answers: list[tuple[int, Any]] = []
         self.asked: list[str] = []
+        self.resumed: list[str] = []
         self.silent = False
         self.server: TestServer
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(f"{request.method} {request.path_qs}")
+        self.resumed.append(request.headers.get("Last-Event-ID", ""))
         if self.silent:
             await asyncio.sleep(30)
         status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -151,3 +154,42 @@ def test_a_certificate_that_is_none_is_named(tmp_path: Path) -> None:
         with pytest.raises(CommandFailed) as refused:
             Client("https://127.0.0.1:1", "", ca_file=str(path))
         assert refused.value.code is Exit.USAGE and str(path) in refused.value.text
+
+
+def frame(cursor: str) -> bytes:
+    return f'id: {cursor}\nevent: invoices.Issued\ndata: {{"id": "{cursor}"}}\n\n'.encode()
+
+
+async def test_u37_a_stream_that_breaks_off_is_taken_up_after_the_last_event(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "RESUME_S", 0)
+    node.answers = [
+        (200, b"retry: 2000\n\n" + frame("1.0.0") + b": 1\n\n" + frame("2.0.0")),
+        (200, frame("3.0.0") + b"event: closed\ndata: access ended\n\n"),
+    ]
+    seen = []
+    async with Client(node.url, "token") as client:
+        with pytest.raises(CommandFailed, match="access ended") as ended:
+            async for event in client.follow("v1/events", {"types": "invoices"}):
+                seen.append(event["id"])
+    assert (seen, node.resumed) == (["1.0.0", "2.0.0", "3.0.0"], ["", "2.0.0"])
+    assert ended.value.code is Exit.NOT_ALLOWED, "the right to read ended, so asking again is no use (U39)"
+
+
+async def test_u37_a_cursor_that_is_too_old_is_refused_and_not_tried_again(node: Node) -> None:
+    node.answers = [(410, Problem("cursor_expired", "Events are held from height 9 on.").document())]
+    async with Client(node.url, "token") as client:
+        with pytest.raises(CommandFailed, match="from height 9"):
+            async for _ in client.follow("v1/events", {"from": "1.0.0"}):
+                raise AssertionError("nothing may come")
+    assert len(node.asked) == 1
+
+
+async def test_u7_what_is_told_of_a_request_holds_neither_token_nor_body(node: Node) -> None:
+    told: list[str] = []
+    node.answers = [(503, Problem("not_ready", "wait").document()), (200, {"schema": "hansa.x/1"})]
+    async with Client(node.url, "hansa_me_secret", told=told.append) as client:
+        await client.post("v1/rehearsals", {"body": "c2VjcmV0"})
+    assert [line.split(",")[0] for line in told] == ["POST /v1/rehearsals: 503", "POST /v1/rehearsals: 200"]
+    assert "secret" not in "".join(told) and "c2Vj" not in "".join(told)

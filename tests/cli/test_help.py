@@ -14,6 +14,7 @@ import click
 import pytest
 
 from cli.__main__ import _GROUPS, hansa
+from node.api.routes import OPERATIONS
 from tests.cli.conftest import Done, leaves
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,6 +40,8 @@ TREE = (
     "token create", "token list", "token revoke", "company list", "user list",
     "invoice import", "invoice list", "invoice show", "invoice receive", "invoice accept", "invoice reject",
     "invoice dispute", "invoice drop-dispute", "invoice credit", "invoice pay", "invoice set-off", "invoice export",
+    "invoice write-off", "block list", "event list", "event tail", "search", "ledger open-items",
+    "config show", "config explain", "config check", "profile list", "profile use", "profile forget",
     "payment list", "payment show", "payment release", "payment confirm", "payment fail", "limit list", "limit set",
     "ledger balance", "ledger trial-balance", "ledger ageing", "ledger journal", "audit export", "audit verify",
     "contract list", "contract show", "contract check", "contract test", "sim run",
@@ -57,6 +60,16 @@ def test_u20_the_tree_is_whole() -> None:
     assert [name for name in TREE if name not in LEAVES] == []
 
 
+def test_u1_every_operation_of_the_api_has_a_command_that_stands() -> None:
+    named = {operation.name: operation.command.split()[1:] for operation in OPERATIONS}
+    gone = {
+        name: " ".join(words)
+        for name, words in named.items()
+        if " ".join(word for word in words if not word.startswith("-")) not in LEAVES
+    }
+    assert gone == {}
+
+
 @pytest.mark.parametrize("name", LEAVES)
 def test_u16_every_command_has_a_sentence_and_an_example_of_itself(name: str) -> None:
     leaf = LEAVES[name]
@@ -69,6 +82,12 @@ def test_u16_every_command_has_a_sentence_and_an_example_of_itself(name: str) ->
         used = [word.split("=")[0] for word in words if word.startswith("--")]
         known = {flag for option in leaf.params for flag in (*option.opts, *option.secondary_opts)}
         assert [flag for flag in used if flag not in known] == [], line
+
+
+@pytest.mark.parametrize("name", LEAVES)
+def test_no_option_is_there_twice(name: str) -> None:
+    flags = [flag for option in LEAVES[name].params for flag in (*option.opts, *option.secondary_opts)]
+    assert sorted(flags) == sorted(set(flags))
 
 
 @pytest.mark.parametrize("name", LEAVES)

@@ -9,9 +9,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import click
 import pytest
 
 from cli import output
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
 from tests.cli.conftest import Done
 
 MONEY = {"amount": "-1234.50", "currency": "EUR"}
@@ -108,3 +111,40 @@ def test_json_is_never_localised(command: Callable[..., Done], monkeypatch: pyte
     monkeypatch.setenv("HANSA_LANG", "zh-CN")
     assert command("version", "-o", "json").out == english
     assert json.loads(english)["python"] == ".".join(map(str, sys.version_info[:3]))
+
+
+def chosen(form: str, capsys: pytest.CaptureFixture[str], columns: str = "", **filters: str) -> str:
+    shape = output.Shape(columns=tuple(columns.split(",")) if columns else (), filters=tuple(filters.items()))
+    with click.Context(click.Command("list")) as context:
+        context.meta[output.SHAPE_KEY] = shape
+        output.emit(DOCUMENT, form, [*ROWS, ["total", "-1,234.50 EUR"]], HEADER)
+    return capsys.readouterr().out
+
+
+def test_u12_columns_are_headings_or_fields_in_the_order_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert chosen("table", capsys, "total,frozen,Id") == (
+        "-1,234.50 EUR\tfalse\ta\n0 JPY\ttrue\tb\n-1,234.50 EUR\t\ttotal\n"
+    )
+    assert json.loads(chosen("json", capsys, "total.amount,id")) == {
+        **DOCUMENT,
+        "items": [{"total.amount": "-1234.50", "id": "a"}, {"total.amount": "0.00", "id": "b"}],
+    }
+    assert chosen("csv", capsys, "id,total") == ("id,total.amount,total.currency\na,-1234.50,EUR\nb,0.00,JPY\n")
+    assert json.loads(chosen("jsonl", capsys, "total").splitlines()[0]) == {"total": MONEY}
+
+
+def test_u12_a_filter_keeps_lines_and_drops_totals_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert chosen("table", capsys, frozen="true") == "b\t0 JPY\n"
+    assert chosen("table", capsys, total="-1234.50 EUR") == "a\t-1,234.50 EUR\n", "thousands need no commas"
+    assert chosen("ids", capsys, "total", frozen="false") == "a\n", "ids stay ids"
+    assert json.loads(chosen("json", capsys, frozen="true"))["items"] == DOCUMENT["items"][1:]
+    assert chosen("jsonl", capsys, frozen="true", id="a") == ""
+
+
+@pytest.mark.parametrize("form", ["table", "json", "csv"])
+def test_u16_an_unknown_column_is_named_with_those_there_are(form: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(CommandFailed, match="there is no column 'due' here") as failed:
+        chosen(form, capsys, "id,due")
+    assert failed.value.code is Exit.USAGE and "total.currency" in failed.value.next_step
+    with pytest.raises(CommandFailed):
+        chosen(form, capsys, due="2026-01-01")

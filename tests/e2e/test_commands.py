@@ -246,6 +246,113 @@ def test_a_dispute_a_credit_note_and_a_set_off_change_what_is_open(trade: Trade,
     assert buyer.refused("invoice", "reject", trade.parts)[0] == Exit.REJECTED, "accepted is accepted"
 
 
+def test_u13_a_dry_run_shows_changes_postings_and_refusals_and_does_nothing(trade: Trade, tmp_path: Path) -> None:
+    seller = trade["falkenberg"]
+    before = seller.invoice(trade.spares)
+    sums = seller.do("invoice", "write-off", trade.spares, "0.40 EUR", "--dry-run")
+    assert (sums["schema"], sums["outcome"], sums["abort"]) == ("hansa.rehearsal/1", "ok", None)
+    assert sums["gas_used"] <= sums["gas_limit"] and sums["writes"] and sums["postings"]
+    lines = seller.try_("invoice", "write-off", trade.spares, "0.40 EUR", "--dry-run").out.splitlines()
+    assert any(line.startswith("posts") and "0.40 EUR" in line for line in lines)
+    done = seller.try_("invoice", "write-off", trade.spares, "9999999.00 EUR", "--dry-run", "-o", "json")
+    assert done.code == Exit.REJECTED and done.json["outcome"] == "failed", "it would be refused"
+    assert done.problem["next"] and "F23" in done.problem["detail"]
+    call = ("tx", "call", "invoices", "write_off", trade.spares, "0.40 EUR", "OTH", "--dry-run")
+    plain = seller.do(*call)
+    assert [(found["outcome"], found["gas_used"], len(found["writes"])) for found in (plain, sums)] == [
+        ("ok", sums["gas_used"], len(sums["writes"]))
+    ] * 2, "the same call in its plain form"
+    after = seller.invoice(trade.spares)
+    assert {name: after[name] for name in after if name != "height"} == {
+        name: before[name] for name in before if name != "height"
+    }
+    file = str(tmp_path / "x.tx")
+    code, _ = seller.refused("invoice", "receive", trade.spares, "--dry-run", "--generate-only", file)
+    assert code == Exit.USAGE and not Path(file).exists()
+
+
+def test_u29_a_write_under_a_key_counts_once_however_often_it_is_repeated(trade: Trade) -> None:
+    seller = trade["falkenberg"]
+    whole = seller.open(trade.spares)
+    act = ("invoice", "write-off", trade.spares, "0.40 EUR", "--idempotency-key", "write-off 17")
+    first, again = seller.do(*act), seller.do(*act)
+    assert first["transaction"]["id"] == again["transaction"]["id"]
+    assert seller.open(trade.spares) != whole
+    assert seller.invoice(trade.spares)["written_off"]["amount"] == "0.40", "once"
+    code, problem = seller.refused(*act[:3], "0.50 EUR", *act[4:])
+    assert code == Exit.CONFLICT and first["transaction"]["id"] in problem["next"]
+
+
+def test_u12_the_past_is_asked_by_height_as_long_as_the_node_holds_it(trade: Trade) -> None:
+    seller = trade["falkenberg"]
+    head = seller.do("invoice", "list")["height"]
+    done = seller.do("invoice", "write-off", trade.spares, "0.10 EUR")
+    assert done["transaction"]["height"] > head
+    now = seller.invoice(trade.spares)
+    past = seller.do("invoice", "show", trade.spares, "--at-height", str(head))
+    assert (past["height"], past["written_off"]["amount"]) == (head, "0.40")
+    assert now["written_off"]["amount"] == "0.50"
+    old, new = (
+        {(item["account"], item["balance"]["currency"]): item["balance"]["amount"] for item in found["items"]}
+        for found in (
+            seller.do("ledger", "balance", "--at-height", str(head)),
+            seller.do("ledger", "balance"),
+        )
+    )
+    moved = {key: (old.get(key, "0.00"), new[key]) for key in new if old.get(key, "0.00") != new[key]}
+    assert len(moved) == 2 and all(currency == "EUR" for _, currency in moved), "receivables and an expense"
+    key = f"invoices.Invoice/{trade.spares}"
+    proven = seller.do("state", "get", key, "--at-height", str(head))
+    assert proven["proof"]["height"] == head and proven["value"]["written_off"]["amount"] == "0.40"
+    listed = seller.try_("invoice", "list", "--at-height", str(head), "--filter", f"id={trade.spares}").out
+    assert past["open"]["amount"] in listed.replace(",", "")
+    code, problem = seller.refused("ledger", "trial-balance", "--at-height", "999999")
+    assert code == Exit.CONFLICT and "State is held for heights" in problem["detail"] and "--as-of" in problem["next"]
+    assert seller.refused("ledger", "balance", "--verify", "--at-height", str(head))[0] == Exit.USAGE
+
+
+def test_u12_lists_show_the_columns_and_lines_that_were_asked_for(trade: Trade) -> None:
+    seller = trade["falkenberg"]
+    done = seller.try_("invoice", "list", "--columns", "id,due,open", "--filter", f"id={trade.parts}")
+    (line,) = done.out.splitlines()
+    assert line.split("\t")[0] == trade.parts and line.endswith(" EUR") and line.count("\t") == 2
+    code, problem = seller.refused("invoice", "list", "--columns", "id,colour")
+    assert code == Exit.USAGE and "'colour'" in problem["detail"]
+    assert seller.refused("invoice", "list", "--filter", "id")[0] == Exit.USAGE
+    items = seller.do("ledger", "open-items", "--side", "receivable")["items"]
+    assert {item["id"] for item in items} >= {trade.parts, trade.spares}
+    blocks = seller.do("block", "list", "--limit", "2")
+    assert [item["height"] for item in blocks["items"]] == [blocks["height"], blocks["height"] - 1]
+
+
+def test_u31_search_finds_a_document_by_number_and_amount_and_says_when_there_is_none(trade: Trade) -> None:
+    seller = trade["falkenberg"]
+    total = seller.invoice(trade.parts)["total"]["amount"]
+    for text in (trade.parts, total):
+        assert trade.parts in seller.try_("search", text, "-q").out.splitlines()
+    done = seller.try_("search", "no such thing anywhere", "-o", "json")
+    assert done.code == Exit.NOT_FOUND and done.json["items"] == [] and done.problem["next"]
+
+
+def test_u36_events_are_listed_and_followed_from_a_cursor_without_loss_or_repetition(trade: Trade) -> None:
+    seller = trade["falkenberg"]
+    items = seller.do("event", "list", "--type", "invoices")["items"]
+    assert {item["type"].partition(".")[0] for item in items} == {"invoices"}
+    cursors = seller.try_("event", "list", "--type", "invoices", "-q").out.split()
+    assert cursors == [item["id"] for item in items] and len(set(cursors)) == len(cursors)
+    tail = seller.try_("event", "tail", "--type", "invoices", "--from", cursors[0], "--limit", "3", "-o", "jsonl")
+    assert tail.code == 0 and [json.loads(line)["id"] for line in tail.out.splitlines()] == cursors[1:4]
+    only = seller.do("event", "list", "--type", "invoices.WrittenOff", "--company", "Falkenberg Beispielteile GmbH")
+    assert only["items"] and {item["fields"]["id"] for item in only["items"]} == {trade.spares}
+    assert seller.refused("event", "list", "--from", "nonsense")[0] != 0
+
+
+def test_u9_verbose_tells_what_was_asked_and_never_the_token(trade: Trade) -> None:
+    done = trade["falkenberg"].try_("invoice", "list", "-v")
+    assert re.search(r"^GET /v1/invoices\?.*: 200, \d+ bytes, height \d+, \d+ ms$", done.err, re.M)
+    assert "hansa_" not in done.err and "Bearer" not in done.err, "U7"
+
+
 def test_s90_an_exported_document_is_the_one_on_the_ledger_and_imports_no_second_time(
     trade: Trade, tmp_path: Path
 ) -> None:

@@ -188,6 +188,26 @@ async def test_u25_a_state_proof_verifies_offline(world: Any, client: Any) -> No
     assert verify_result(gone, keys(world), world.chain) == "" and proven_value(gone) is None
 
 
+async def test_u25_a_proof_of_an_earlier_height_is_about_that_height(world: Any, client: Any) -> None:
+    invoice = world.issue(0, 1, 1000)
+    height, world.kept_heights = world.height, 10
+    world.make_block()
+    world.act([(1, "preparer")], "invoices", "receive", invoice)
+    world.make_block()
+    world.make_block()
+    shown = await (await client.get(f"/v1/invoices/{invoice}", headers=headers(world))).json()
+    path = f"/v1/state/{shown['state_key']}"
+    then = await (await client.get(f"{path}?proof=1&at_height={height}", headers=headers(world))).json()
+    now = await (await client.get(f"{path}?proof=1", headers=headers(world))).json()
+    assert (then["proof"]["height"], then["row"]["document"]) == (height, "issued")
+    assert now["row"]["document"] == "received"
+    proof = result_codec.decode(b64decode(then["proof"]["bytes"]))
+    assert verify_result(proof, keys(world), world.chain) == "" and proof.height == height
+    assert (proven_value(proof) or b"").hex() == then["value"] != now["value"]
+    newest = await (await client.get(f"{path}?proof=1&at_height={world.height}", headers=headers(world))).json()
+    assert newest["proof"] is None, "no block certifies it yet"
+
+
 async def test_u14_a_receipt_proof_verifies_offline(world: Any, client: Any) -> None:
     world.issue(0, 1, 1000)
     tx_id = world.blocks[-1].transactions[0].tx_id.hex()

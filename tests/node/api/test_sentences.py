@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import re
 import string
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+import node.transport
 from ledger.certificate import faults, quorum
 from node.api.ports import ConsensusStatus, MemberStatus
 from node.api.sentences import (
@@ -128,6 +131,19 @@ def status(**changes: Any) -> ConsensusStatus:
         evidence=(), phase="idle",
     )  # fmt: skip
     return replace(base, **changes)
+
+
+def test_u57_every_reason_for_which_a_link_ends_is_known_in_both_languages() -> None:
+    source = "".join((Path(node.transport.__file__).with_name(name)).read_text() for name in ("link.py", "peers.py"))
+    reasons = {
+        *re.findall(r'\.close\("([^"]+)"\)', source),
+        *re.findall(r'return "(its [^"]+|it [^"]+|timed out|connection refused)"', source),
+        *re.findall(r'"(it refused us|it closed the link|not connected yet)"', source),
+    }
+    assert {"timed out", "it refused us", "this node stops"} <= reasons, "the texts are found in the source"
+    for reason in sorted(reasons):
+        english, chinese = templates(f"problem.{reason}")
+        assert english == reason and not re.search("[a-z]{3}", chinese), reason
 
 
 def test_u21_the_example_of_the_design() -> None:

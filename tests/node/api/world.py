@@ -624,9 +624,9 @@ class World:
     def event_height(self) -> int:
         return max(0, self.height - self.durable_lag)
 
-    def state_proof(self, key: bytes) -> CertifiedProof | None:
-        height = self.height - 1
-        if height < 1:
+    def state_proof(self, key: bytes, height: int | None = None) -> CertifiedProof | None:
+        height = self.height - 1 if height is None else height
+        if not 1 <= height < self.height:
             return None
         return self._proof(
             height, ResultProof(state=(state_claim(self.states[height], key),), receipt=(), **self._parts(height))

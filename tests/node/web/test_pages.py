@@ -225,6 +225,9 @@ async def test_problem_pages_name_the_next_step(trade: Any, visit: Any) -> None:
     checked(text, "en")
     as_data = await client.get("/invoices/inv-unknown", headers={"Accept": "application/json"})
     assert as_data.content_type == "application/problem+json"
+    accepted = {"Accept": "text/html", "Accept-Language": "zh-CN"}
+    chinese = await (await client.get("/invoices/inv-unknown", headers=accepted)).text()
+    assert "此地址没有贵公司可以查看的内容" in chinese and "Nothing here" not in chinese, "U57"
 
 
 async def test_a_stall_is_said_on_every_page(trade: Any, visit: Any) -> None:
