@@ -25,6 +25,7 @@ PAGE_MAX: Final = 200
 WATCH_MIN_S: Final = 0.5
 """The shortest pause between two looks, in seconds: more would only empty the caller's token bucket (S52)."""
 WATCH_MAX_S: Final = 3600
+"""The longest one, in seconds: rarer looks are the affair of cron."""
 
 home_option: Callable[[Any], Any] = click.option(
     "--home", type=click.Path(file_okay=False), help="Company home; HANSA_HOME or the profile's if left out."
