@@ -46,6 +46,7 @@ class Run:
 
 
 NARROW: Final = (
+    Run("12-votes-told-by-others", reaches=("normal: tally.asked >> message.sender & 1",)),
     Run("23-crash-after-entry", reaches=("recovery: certificate.vote.view != state.view or slot_or_none",)),
     Run("23-unheard-while-changing", reaches=("viewchange: else state.mode is Mode.CHANGING and state.cleared",)),
     Run("25-journal-halted", overrides=("duration=3s",), reaches=("recovery: first.mode not in",)),
@@ -90,9 +91,21 @@ NARROW: Final = (
     ),
     Run("30-too-many-twins", reaches=("commit: in learn: known.vote.block_id != block_id",)),
     Run(
+        "30-twin-prepared-elsewhere",
+        3,
+        ("duration=4s",),
+        ("normal: not slot.prepares.verified(block_id) >> primary_of",),
+    ),
+    Run("33-other-half-lacks-bodies", overrides=("duration=3s",), reaches=("bodies: else slot.block_id == block_id",)),
+    Run(
         "36-old-opening",
         overrides=("duration=5s",),
         reaches=("viewchange: else recent.certificate.vote.view < message.view",),
+    ),
+    Run(
+        "38-prepared-without-block",
+        overrides=("duration=3s",),
+        reaches=("repair: in _send_slot: else held is not None",),
     ),
     Run("47-late-entry", overrides=("duration=3s",), reaches=("viewchange: message.vote.height <= state.height",)),
     Run("52-others-lack-it", overrides=("duration=4s",), reaches=("repair: in _send_origin: else held is not None",)),
@@ -121,13 +134,26 @@ NARROW: Final = (
         reaches=("commit: epoch < members.epoch and", "validate: base < members.first_height - 1"),
     ),
     Run("57-deviate-turns", reaches=("validate: not header.height - rules.window",)),
+    Run(
+        "61-slow-clock-leads",
+        overrides=("duration=5s",),
+        reaches=("propose: in propose: step.now < state.pace.hold_until_ns",),
+    ),
     Run("71-guest-claims", overrides=("duration=1s",), reaches=("repair: else number(message.committed_height)",)),
     Run("74-snapshot", overrides=("duration=5s",), reaches=("recovery: event.tip.height > committed",)),
-    Run("82-slow-store", 2, reaches=("recovery: one is None or one.pre_prepare is None",), prunes=True),
+    Run("82-slow-store", 4, reaches=("recovery: one is None or one.pre_prepare is None",), prunes=True),
     Run("83-event-order", overrides=("duration=3s",), reaches=("replica: job is None",)),
+    Run("83-late-and-overtaken", 3, reaches=("commit: state.build is not None and state.build.height <= height",)),
     Run("83-late-blocks", overrides=("duration=4s",), reaches=("propose: build is None or build.request",)),
     Run("84-silent-link", reaches=("viewchange: state.suspecting and state.silent_primary",)),
     Run("90-contracts-far-off", reaches=("propose: contracts > state.tip.height + AWAITED_MAX",)),
+    Run(
+        "91-early-clock",
+        reaches=(
+            "timers: else state.silent_primary or kind == WORK",
+            "propose: state.executed >= state.tip.height and (",
+        ),
+    ),
     Run("06-rolling-isolation", 1, ("consensus.window=3",), ("recovery: at is None or",), prunes=True),
 )
 """Runs for branches that many others pass by: a rule for a rare moment, with the scenario made for it."""
