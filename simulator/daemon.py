@@ -29,10 +29,20 @@ from node.core import effects as ne
 from node.core import events as nv
 from node.core.epochs import epoch_spec
 from node.core.machine import OBSERVER, NodeContext, NodeCore
-from node.core.messages import FRAME_LIMIT_BYTES, Blocks, CertifiedBlock, Held, PeerMessage, peer_codec
+from node.core.messages import (
+    ENDS_MAX,
+    FRAME_LIMIT_BYTES,
+    Blocks,
+    CertifiedBlock,
+    EpochEnds,
+    Held,
+    PeerMessage,
+    peer_codec,
+)
 from simulator.clock import NodeClock
 from simulator.cpu import CostTable, Server
 from simulator.disk import BlockStoreDisk, JournalBatch, JournalDisk, StoredBlock, commit_latency
+from simulator.ends import Ends
 from simulator.execution import Executed, Execution
 from simulator.heap import EventHeap
 from simulator.late import LateAnswer, LateCore
@@ -182,6 +192,7 @@ class Daemon:
         disorder: bool,
         late_ns: int,
         shelf: Shelf,
+        ends: Ends,
         replay_blocks: int,
         index_entries: IndexEntries,
     ) -> None:
@@ -197,6 +208,7 @@ class Daemon:
         self.journal = JournalDisk(world.journal_encoded)
         self.store: BlockStoreDisk[MemoryState] = BlockStoreDisk(genesis, view)
         self.shelf = shelf
+        self.ends = ends
         self._genesis = (genesis, view)
         self._replay_blocks = replay_blocks
         self._index_entries = index_entries
@@ -305,6 +317,7 @@ class Daemon:
         context = NodeContext(read=lambda: self.store.view, replay_blocks=self._replay_blocks)
         self.core = LateCore(self.signer, context, self._built) if self._late_ns else NodeCore(self.signer, context)
         low = max(0, tip.ref.height - config.params.exec_lag)
+        reached = self.ends.follow(self.store.view, self.store.blocks)
         recent = self.store.older + tuple(
             (tx_id, height, valid_until)
             for height, block in sorted(self.store.blocks.items())
@@ -326,6 +339,7 @@ class Daemon:
             recent=recent,
             voting=self.voting,
             collected=self.shelf.collected,
+            reached=None if reached.epoch == config.epoch.epoch else reached,
             waiting=waiting[0],
             evidence=waiting[1],
         )
@@ -382,6 +396,7 @@ class Daemon:
         self.journal = JournalDisk(self.world.journal_encoded)
         self.store = BlockStoreDisk(*self._genesis)
         self.shelf.drop()
+        self.ends.lose()
         self.voting = False
 
     def restore(self, part: str) -> None:
@@ -526,7 +541,13 @@ class Daemon:
         return 0
 
     def _gate_answer(
-        self, effect: ne.SendBlocks | ne.SendSnapshot | ne.SendChunk | ne.SendSkeleton | ne.InstallSnapshot
+        self,
+        effect: ne.SendBlocks
+        | ne.SendSnapshot
+        | ne.SendChunk
+        | ne.SendSkeleton
+        | ne.SendEpochEnds
+        | ne.InstallSnapshot,
     ) -> int:
         self._gated.append((0, effect))
         return 0
@@ -541,6 +562,11 @@ class Daemon:
 
     def _drop_snapshot(self, _effect: ne.DropSnapshot) -> int:
         self.shelf.drop()
+        return 0
+
+    def _keep_end(self, effect: ne.KeepEpochEnd) -> int:
+        """At once: the next signatures of this step may be those of its members."""
+        self.ends.keep(effect)
         return 0
 
     def _cancel_timer(self, effect: ne.CancelTimer) -> int:
@@ -562,7 +588,7 @@ class Daemon:
         return 0
 
     def _pass_over(self, _effect: ne.NodeEffect) -> int:
-        """Figures and alarms for people, and the ends of epochs: simulated peers say nothing when asked for those."""
+        """Figures and alarms for people, and where nodes are: in a simulated network every path is known."""
         return 0
 
     # -- the end of a turn -----------------------------------------------------------------------------------------
@@ -666,6 +692,11 @@ class Daemon:
 
     def _send_skeleton(self, effect: ne.SendSkeleton) -> None:
         self.send(skeleton(effect.first, effect.last, self.store.blocks), effect.to)
+
+    def _send_ends(self, effect: ne.SendEpochEnds) -> None:
+        ends = self.ends.after(effect.first)
+        nodes = self.shelf.nodes(self.store.blocks) if len(ends) < ENDS_MAX else ()
+        self.send(EpochEnds(effect.first, ends, nodes), effect.to)
 
     def _install_snapshot(self, _effect: ne.InstallSnapshot) -> None:
         self._install()
@@ -863,9 +894,9 @@ class Daemon:
         known = self._electorates.get(epoch)
         if known is None:
             record = read_epoch(self.store.view, epoch) if 0 <= epoch < NUMBER_MAX else None
-            if record is None:
-                return ()
-            known = self._electorates[epoch] = epoch_spec(record).members
+            known = self.ends.members(epoch) if record is None else epoch_spec(record).members
+            if known:
+                self._electorates[epoch] = known
         return known
 
     def _verify_transactions(self, effect: ne.VerifyTransactions) -> int:
@@ -945,8 +976,8 @@ _TAKE: Final[dict[type, Callable[[Daemon, Any], int]]] = {
     Halt: Daemon._halt,
     ne.Penalty: Daemon._pass_over,
     ne.Tally: Daemon._pass_over,
-    ne.SendEpochEnds: Daemon._pass_over,
-    ne.KeepEpochEnd: Daemon._pass_over,
+    ne.SendEpochEnds: Daemon._gate_answer,
+    ne.KeepEpochEnd: Daemon._keep_end,
     ne.LearnNodes: Daemon._pass_over,
     Silence: Daemon._pass_over,
 }
@@ -960,6 +991,7 @@ _PERFORM: Final[dict[type, Callable[[Daemon, Any], None]]] = {
     ne.SendSnapshot: Daemon._offer_snapshot,
     ne.SendChunk: Daemon._send_chunk,
     ne.SendSkeleton: Daemon._send_skeleton,
+    ne.SendEpochEnds: Daemon._send_ends,
     ne.InstallSnapshot: Daemon._install_snapshot,
     ne.EndEpoch: Daemon._begin_end_of_epoch,
 }

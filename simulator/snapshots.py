@@ -13,6 +13,9 @@ from typing import Final
 from ledger.block import BlockRef, block_id, header_codec
 from ledger.block import exec_root as exec_root_of
 from ledger.merkle import build, key_hash, prefix_of, prove_range
+from ledger.proof import ResultProof, state_claim
+from ledger.registry.lookup import node_key
+from ledger.registry.lookup import nodes as registered
 from ledger.state import MemoryState
 from ledger.transition import INDEX_PREFIX, BlockResult
 from node.core import effects as ne
@@ -102,6 +105,31 @@ class Shelf:
         prefix = prefix_of(index, DEPTH)
         rows = tuple(row for row in self._rows(height) if key_hash(row[0])[0] >> 4 == prefix[0])
         return Chunk(height, index, rows, prove_range(view.tree_node, prefix))
+
+    def nodes(self, blocks: Mapping[int, StoredBlock]) -> tuple[ResultProof, ...]:
+        """Return a proof for each node record of the newest snapshot that is certified; none without one (P117).
+
+        A daemon proves those of its newest certified state: here the states of snapshots are the only ones kept.
+        """
+        manifests = self.offer(0, blocks).manifests
+        if not manifests:
+            return ()
+        (one,) = manifests
+        view = self._views[one.height]
+        return tuple(
+            ResultProof(
+                height=one.height,
+                state=(state_claim(view, node_key(node.node_id)),),
+                receipt=(),
+                previous_exec_root=one.previous_exec_root,
+                state_root=one.state_root,
+                receipts_root=one.receipts_root,
+                links=one.links,
+                header=one.proof_header,
+                certificate=one.proof_certificate,
+            )
+            for node in registered(view)
+        )
 
     def _rows(self, height: int) -> Rows:
         """Return the rows of the state tree, sorted by place; index entries are derived and stand outside it."""

@@ -19,6 +19,7 @@ from consensus.state import leader_of
 from ledger.block import BlockRef
 from ledger.certificate import faults as tolerated
 from ledger.certificate import quorum
+from ledger.governance.follow import trust_genesis
 from ledger.state import MemoryState
 from node.core import effects as ne
 from node.core import events as nv
@@ -28,6 +29,7 @@ from simulator.checkers import CHECKERS, Checker, View
 from simulator.clock import MS, NodeClock
 from simulator.cpu import DEFAULT_COSTS, CostTable
 from simulator.daemon import Daemon, Digests, Signer, Surroundings
+from simulator.ends import Ends
 from simulator.errors import InvalidScenario, Stopped, Violation
 from simulator.execution import Executed, Execution
 from simulator.faults import Faults
@@ -526,6 +528,7 @@ class World:
             disorder=self.scenario.shell.disorder,
             late_ns=duration_ns(self.scenario.shell.late_blocks, "shell.late_blocks"),
             shelf=Shelf(self.scenario.disk.snapshot_every),
+            ends=Ends(trust_genesis(self.league.document), self.oracle.verify),
             replay_blocks=self.scenario.disk.replay_blocks,
             index_entries=self._index_entries,
         )

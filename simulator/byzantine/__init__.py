@@ -23,6 +23,7 @@ from simulator.byzantine.forge import Forge
 from simulator.byzantine.garble import Garble
 from simulator.byzantine.graft import Graft
 from simulator.byzantine.lie_view_change import LieViewChange
+from simulator.byzantine.lying_ends import LyingEnds
 from simulator.byzantine.lying_snapshot import LyingSnapshot
 from simulator.byzantine.lying_sync import LyingSync
 from simulator.byzantine.mutate import Mutate
@@ -45,7 +46,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
     for kind in (
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
-        Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway, LyingSnapshot,
+        Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway, LyingSnapshot, LyingEnds,
         Usurp, OtherChain, Backdate, Garble, Graft,
     )
 }  # fmt: skip

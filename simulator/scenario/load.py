@@ -25,9 +25,10 @@ PLACES = ("primary", "backup", "third", "fourth")
 """Names for the company that proposes when the action begins, and for those after it in the rotation."""
 TWIN = "-twin"
 """Suffix of the name of the second process of a company that runs twins."""
-CHANGES = ("join", "claim", "leave", "expel", "rekey", "rest", "return")
+CHANGES = ("join", "claim", "leave", "expel", "rekey", "rest", "return", "policy")
 """What the workload `members` does: `claim` is a newcomer that says `ready` before its node has any block, `rekey` a
-member that votes with another key from the next epoch on."""
+member that votes with another key from the next epoch on, `policy` the vote, which a member proposes, that companies
+proven to have broken the rules rest from then on (P125)."""
 ACTIONS = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(Action)))
 """Names that `do` may have."""
 

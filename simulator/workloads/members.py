@@ -1,4 +1,5 @@
 """Companies join, leave, are expelled, change keys, rest and return, one after the other: each is an epoch (P112, S22).
+They also vote that whoever is proven to have broken the rules rests (P125), which alone changes no member.
 
 The scenario gives the order. Each call is made again until its receipt shows that it took effect, by another company if
 there are several to ask: a call that comes too early, because an epoch is still to begin, is refused on the ledger.
@@ -20,7 +21,16 @@ from ledger.governance.keys import (
     ready_digest,
     rotate_digest,
 )
-from ledger.governance.records import AddCompany, Expel, FirstUser, JoinRequest, Leave, RotateConsensus, Rotation
+from ledger.governance.records import (
+    AddCompany,
+    Expel,
+    FaultPolicy,
+    FirstUser,
+    JoinRequest,
+    Leave,
+    RotateConsensus,
+    Rotation,
+)
 from ledger.receipt import STATUS_OK, Receipt
 from ledger.registry.records import RootPolicy, TlsPin, node_id, user_id
 from simulator.errors import InvalidScenario
@@ -72,6 +82,8 @@ class Members(Trade):
             return self._expel(firm)
         if kind == "rekey":
             return self._decide("rotate_consensus", encode(self._next_key(firm)), firm)
+        if kind == "policy":
+            return self._decide("fault_policy", encode(FaultPolicy(True)), firm)
         return self._decide("rotation", encode(Rotation(firm.company_id, kind == "return")), self._voter())
 
     def receipt(self, call: Call, receipt: Receipt) -> None:

@@ -8,8 +8,10 @@ import pytest
 from consensus.membership import membership
 from consensus.messages import Commit, Status
 from ledger.certificate import Vote
-from ledger.evidence import Evidence, Statement
+from ledger.evidence import Evidence, Statement, fault_key
+from ledger.governance.resting import read_policy, read_resting
 from ledger.params import Params
+from ledger.registry.epochs import last_epoch
 from simulator.byzantine.sweep import variants
 from simulator.daemon import GUEST_FIRST
 from simulator.errors import InvalidScenario
@@ -58,11 +60,41 @@ def test_scenario_71_a_newcomer_votes_from_its_first_epoch_on() -> None:
     assert signed and signed[0] >= world.view.epochs[1].first_height
 
 
+@pytest.mark.control("P125", "P80")
+def test_scenario_76_a_proven_liar_votes_and_does_not_propose_from_the_next_epoch_on() -> None:
+    world = World(load("76-liar-rests"), 1)
+    assert world.run().ok
+    liar, members = world.league.by_name("acme"), world.view.epochs[1]
+    index = members.company_ids.index(liar.company_id)
+    assert index not in members.rotation and len(members.rotation) == members.n - 1
+    best = max((one for one in world.daemons if one.honest), key=lambda one: one.store.view.height)
+    assert read_policy(best.store.view).rest
+    resting = read_resting(best.store.view, liar.company_id)
+    assert resting is not None and resting.kind in ("E2", "E3") and resting.since_epoch == 1
+    before = [block for height, block in best.store.blocks.items() if 0 < height < members.first_height]
+    after = [block for height, block in best.store.blocks.items() if height >= members.first_height]
+    old = world.view.epochs[0].company_ids.index(liar.company_id)
+    assert any(block.header.proposer == old for block in before)
+    assert after and all(block.header.proposer != index for block in after)
+    assert any(int.from_bytes(block.certificate.signers, "little") >> index & 1 for block in after), "it votes"
+
+
+@pytest.mark.control("P125")
+def test_scenario_76_without_the_vote_nothing_follows_from_what_is_proven() -> None:
+    changes = 'workload=[{ kind = "members", rate = "fixed:25", changes = ["rekey:bolt"] }]'
+    world = World(load("76-liar-rests", [changes, 'expect.committed=""']), 1)
+    assert world.run().ok
+    view = max((one for one in world.daemons if one.honest), key=lambda one: one.store.view.height).store.view
+    liar = world.league.by_name("acme").company_id
+    assert any(view.get(fault_key(liar, 1, kind)) is not None for kind in ("E2", "E3"))
+    assert read_resting(view, liar) is None and last_epoch(view).epoch == 1
+
+
 @pytest.mark.parametrize("change", ["join:nobody", "marry:acme", "acme"])
 def test_a_change_that_there_is_not_is_refused(change: str) -> None:
     text = f'workload=[{{ kind = "members", changes = ["{change}"] }}]'
     with pytest.raises(
-        InvalidScenario, match="is none of join, claim, leave, expel, rekey, rest, return with a company"
+        InvalidScenario, match="is none of join, claim, leave, expel, rekey, rest, return, policy with a company"
     ):
         load("01-clean", [text])
 

@@ -151,7 +151,9 @@ def light_clients_believe_what_they_are_shown(patch: pytest.MonkeyPatch) -> None
 
 def nodes_say_that_nothing_is_waited_for(patch: pytest.MonkeyPatch) -> None:
     real = consensus.replica.why
-    patch.setattr(consensus.replica, "why", lambda state, now: replace(real(state, now), waiting_for="nothing"))
+    patch.setattr(
+        consensus.replica, "why", lambda state, now, wall: replace(real(state, now, wall), waiting_for="nothing")
+    )
 
 
 @contextmanager
