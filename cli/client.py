@@ -116,6 +116,7 @@ class Client:
         if self._session is None:
             raise RuntimeError("the client is used outside its context")
         headers = {"Accept": "text/event-stream"}
+        refused = 0
         while True:
             patience = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENCE_S)
             try:
@@ -123,8 +124,11 @@ class Client:
                     self._base.join(URL(path)), params=params, headers=headers, ssl=self._ssl, timeout=patience
                 ) as answer:
                     if answer.status >= 400:
-                        raise _failure(answer.status, _decode(await answer.read()))
-                    kind = ""
+                        problem, refused = _decode(await answer.read()), refused + 1
+                        if refused > RETRIES or not problem.get("retryable"):
+                            raise _failure(answer.status, problem)
+                        raise aiohttp.ClientError(str(problem.get("code")))
+                    kind, refused = "", 0
                     async for line in answer.content:
                         name, _, value = line.decode("utf-8", "replace").rstrip("\n").partition(": ")
                         if name == "id":

@@ -186,6 +186,25 @@ async def test_u37_a_cursor_that_is_too_old_is_refused_and_not_tried_again(node:
     assert len(node.asked) == 1
 
 
+async def test_u48_a_stream_that_is_refused_for_a_moment_is_asked_for_again(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client_module, "RESUME_S", 0)
+    busy = (429, Problem("rate_limited", "Too many requests.").document())
+    node.answers = [busy, (200, frame("1.0.0") + b"event: closed\ndata: access ended\n\n")]
+    seen = []
+    async with Client(node.url, "token") as client:
+        with pytest.raises(CommandFailed, match="access ended"):
+            async for event in client.follow("v1/events", {}):
+                seen.append(event["id"])
+    assert seen == ["1.0.0"]
+    node.answers = [busy] * (client_module.RETRIES + 1)
+    async with Client(node.url, "token") as client:
+        with pytest.raises(CommandFailed, match="Too many requests"):
+            async for _ in client.follow("v1/events", {}):
+                raise AssertionError("nothing may come")
+
+
 async def test_u7_what_is_told_of_a_request_holds_neither_token_nor_body(node: Node) -> None:
     told: list[str] = []
     node.answers = [(503, Problem("not_ready", "wait").document()), (200, {"schema": "hansa.x/1"})]
