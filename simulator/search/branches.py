@@ -46,7 +46,10 @@ class Run:
 
 
 NARROW: Final = (
-    Run("12-votes-told-by-others", reaches=("normal: tally.asked >> message.sender & 1",)),
+    Run(
+        "12-votes-told-by-others",
+        reaches=("normal: tally.asked >> message.sender & 1", "normal: else tally.asked >> message.sender & 1"),
+    ),
     Run("23-crash-after-entry", reaches=("recovery: certificate.vote.view != state.view or slot_or_none",)),
     Run("23-unheard-while-changing", reaches=("viewchange: else state.mode is Mode.CHANGING and state.cleared",)),
     Run("25-journal-halted", overrides=("duration=3s",), reaches=("recovery: first.mode not in",)),
