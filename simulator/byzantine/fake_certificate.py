@@ -24,8 +24,8 @@ class FakeCertificate(Attacker):
         self._prepares: dict[Vote, dict[int, bytes]] = {}
 
     def incoming(self, _peer: int, message: PeerMessage) -> bool:
-        if isinstance(message, Prepare) and message.sender != self.me:
-            self._collect(message)
+        if isinstance(message, Prepare) and message.sender != self.me and 0 <= message.sender < self.members:
+            self._collect(message)  # another liar may name a sender beyond every bit mask
         if isinstance(message, Committed) and message.certificate.vote.height:
             self._real = message.certificate
         return True

@@ -20,6 +20,8 @@ from simulator.scenario.units import duration_ns, duration_text
 
 SIZES: Final = (4, 4, 4, 4, 5, 6, 7)
 """Small networks more often: they are faster, and most faults need few nodes."""
+IDLE: Final = "lying_ends"
+"""The attacker that would have nothing to lie about: no node of a swarm takes a snapshot, so none asks for ends."""
 MS: Final = 1_000_000
 SECOND: Final = 1_000 * MS
 
@@ -129,7 +131,8 @@ def _attacker(rng: Rng, liar: str, names: tuple[str, ...], run_ns: int) -> list[
             )
             t += lasts + rng.below(SECOND)
         return actions
-    return [s.Byzantine(t=duration_text(rng.below(run_ns // 2)), node=liar, behaviour=rng.choice(sorted(BEHAVIOURS)))]
+    begins = duration_text(rng.below(run_ns // 2))
+    return [s.Byzantine(t=begins, node=liar, behaviour=rng.choice(sorted(BEHAVIOURS.keys() - {IDLE})))]
 
 
 def _when(action: s.Action) -> int:

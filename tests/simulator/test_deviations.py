@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from consensus.messages import Prepare
+from ledger.certificate import Vote
+from simulator.byzantine import FakeCertificate
 from simulator.byzantine.deviate import LIES
 from simulator.errors import Violation
+from simulator.rng import Rng
 from simulator.scenario import load
 from simulator.scenario.load import parse
 from simulator.world import World
@@ -69,3 +73,11 @@ def test_p36_who_sees_that_more_than_f_lie_stops(name: str, seed: int, company: 
     assert daemon.honest
     assert daemon.halt is not None
     assert cause in daemon.halt.detail
+
+
+def test_p34_an_attacker_takes_no_sender_that_no_bit_mask_holds() -> None:
+    """Two liars in one run: what one invents does not end the other's process."""
+    world = World(load("42-fake-certificate"), 1)
+    liar = FakeCertificate(world.daemons[0], Rng(1, "lies"), 4)
+    vote = Vote(0, 0, 1, bytes(32))
+    assert all(liar.incoming(1, Prepare(sender, vote, bytes(64))) for sender in (2**60, 2**61, 2**62, -1))
