@@ -380,14 +380,19 @@ def shown(ends: Sequence[EpochEnd]) -> list[tuple[bytes, object]]:
     return [(end.header, end.members) for end in ends]
 
 
-@pytest.mark.parametrize("given", [True, False], ids=["given the way to the members", "by its peers"])
-async def test_p107_the_state_of_a_later_epoch_is_taken_once_its_members_are_known(town: Town, given: bool) -> None:
-    """P85: the ends of epochs lead from the genesis file to them. A node that was not given them asks its peers."""
+async def start_with_snapshots(town: Town) -> None:
+    """Start all four nodes; each makes snapshots often, and takes one as soon as it is a few blocks behind."""
     for home in town.homes:
         with (home / "node.toml").open("a", encoding="utf-8") as file:
             file.write("\n[storage]\nsnapshot_every = 5\nsync_replay_blocks = 6\n")
     for index in range(4):
         await town.start(index)
+
+
+@pytest.mark.parametrize("given", [True, False], ids=["given the way to the members", "by its peers"])
+async def test_p107_the_state_of_a_later_epoch_is_taken_once_its_members_are_known(town: Town, given: bool) -> None:
+    """P85: the ends of epochs lead from the genesis file to them. A node that was not given them asks its peers."""
+    await start_with_snapshots(town)
     await agreed(town, (0, 2))
     await passed(town, [0, 1, 2, 3])
     first = town.daemon(0)._parts
@@ -428,11 +433,7 @@ async def test_p107_the_state_of_a_later_epoch_is_taken_once_its_members_are_kno
 
 async def test_p85_ends_of_several_epochs_come_from_peers_and_a_liar_is_named(town: Town) -> None:
     """P107: a node that was away over two barriers learns who decides today, takes that state, and votes again."""
-    for home in town.homes:
-        with (home / "node.toml").open("a", encoding="utf-8") as file:
-            file.write("\n[storage]\nsnapshot_every = 5\nsync_replay_blocks = 6\n")
-    for index in range(4):
-        await town.start(index)
+    await start_with_snapshots(town)
     await until(lambda: len(town.daemon(0).links.connected) == 3, "the links are not up")
     await town.end(3, clean=True)
     first = town.daemon(0)._parts
@@ -502,11 +503,7 @@ async def renew_tls(town: Town, company: int, through: int) -> bytes:
 
 async def test_p117_a_node_that_was_away_learns_where_the_others_are_from_the_one_it_reaches(town: Town) -> None:
     """S23: two of three others changed their TLS keys meanwhile. What the third tells is proven by the chain."""
-    for home in town.homes:
-        with (home / "node.toml").open("a", encoding="utf-8") as file:
-            file.write("\n[storage]\nsnapshot_every = 5\nsync_replay_blocks = 6\n")
-    for index in range(4):
-        await town.start(index)
+    await start_with_snapshots(town)
     await until(lambda: len(town.daemon(0).links.connected) == 3, "the links are not up")
     await town.end(3, clean=True)
     fresh = [await renew_tls(town, company, 0) for company in (1, 2)]
