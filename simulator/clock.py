@@ -13,7 +13,7 @@ MS = 1_000_000
 class NodeClock:
     """Maps virtual time to what a node's clocks show. `wall` may be skewed, drift, jump and stand still."""
 
-    __slots__ = ("_base_mono", "_base_time", "_base_wall", "_drift", "_frozen")
+    __slots__ = ("_base_mono", "_base_time", "_base_wall", "_drift", "_frozen", "jumped_ns")
 
     def __init__(self, start_ms: int, *, mono_offset_ns: int = 0, skew_ms: int = 0, drift_ppb: int = 0) -> None:
         self._base_time = 0
@@ -21,6 +21,8 @@ class NodeClock:
         self._base_wall = (start_ms + skew_ms) * MS
         self._drift = drift_ppb
         self._frozen = False
+        self.jumped_ns: int | None = None
+        """When the wall clock last jumped, stopped or went on: a reading of now says little about one from before."""
 
     def mono(self, time_ns: int) -> int:
         elapsed = time_ns - self._base_time
@@ -51,6 +53,7 @@ class NodeClock:
         """Move the wall clock; the monotonic clock does not notice."""
         self._rebase(time_ns)
         self._base_wall += by_ms * MS
+        self.jumped_ns = time_ns
 
     def drift(self, time_ns: int, drift_ppb: int) -> None:
         self._rebase(time_ns)
@@ -60,6 +63,7 @@ class NodeClock:
         """Stop or start the wall clock. A frozen clock goes on from where it stood."""
         self._rebase(time_ns)
         self._frozen = frozen
+        self.jumped_ns = time_ns
 
     def _rebase(self, time_ns: int) -> None:
         mono = self.mono(time_ns)

@@ -148,9 +148,13 @@ class NodeCore:
         )
         self.chain = Chain(event.tip, event.executed[-1][0], dict(event.executed))
         patience_ns = 4 * config.params.fetch_ms * 1_000_000
-        strict_from_ns = event.now + patience_ns if config.epoch.epoch else 0
         self.sync = Sync(
-            config.chain_id, config.epoch, config.index, self._next_token, patience_ns, strict_from_ns=strict_from_ns
+            config.chain_id,
+            config.epoch,
+            config.index,
+            self._next_token,
+            patience_ns,
+            strict_from_ns=event.now + patience_ns,
         )
         reached = event.reached or config.epoch
         self.walk = Walk(
@@ -168,6 +172,7 @@ class NodeCore:
             own=config.index,
             next_token=self._next_token,
             patience_ns=patience_ns,
+            strict_from_ns=event.now + patience_ns,
             validity_heights=config.params.max_validity_heights,
             replay_blocks=self._context.replay_blocks,
             connected=self.sync.connected,

@@ -353,8 +353,10 @@ class Mempool:
 
         FWD_MS after admission a body goes to the primary, so that nobody can raise a suspicion by telling only some
         members. What was admitted here goes to everybody after that: gossip is sent once and may be lost with a link
-        or a peer (U19). A transaction is overdue when the primary has had it for REQ_MS and blocks with room, or many
-        full ones, went by without it; then all get it, and the replica suspects. At most one frame a round each.
+        or a peer (U19); and at once where no primary is known: a member that woke up alone in a later view learns of
+        none while the others go on in theirs. A transaction is overdue when the primary has had it for REQ_MS and
+        blocks with room, or many full ones, went by without it; then all get it, and the replica suspects. At most
+        one frame a round each.
         """
         handed: list[bytes] = []
         size = checks = 0
@@ -377,16 +379,17 @@ class Mempool:
             if not due:
                 continue
             owed.due_ns, owed.wait_ns = now + owed.wait_ns, min(2 * owed.wait_ns, self.params.req_ms * _NS)
-            if self._primary in (self.own, -1):
+            ours, unled = entry.origin == self.own, self._primary == -1
+            if self._primary == self.own or (unled and not ours):
                 continue
             envelope = entry.tx.envelope
             size += len(envelope)
-            if tx_id in self._overdue or (entry.origin == self.own and owed.turn == self._turn):
+            if tx_id in self._overdue or (ours and (unled or owed.turn == self._turn)):
                 self._outbox.append(envelope)
                 self._outbox_bytes += len(envelope)
             else:
                 handed.append(envelope)
-            if owed.turn != self._turn:
+            if not unled and owed.turn != self._turn:
                 owed.turn, owed.handed_ns = self._turn, now
         effects = self.evidence.tell_again(now)
         if handed:

@@ -105,7 +105,11 @@ class Taking:
     _deadline_ns: int = 0
     _token: int = 0
     _chosen: int = -1
+    strict_from_ns: int = 0
+    """Before this, headers nobody asked for are no fault, as in `Sync`."""
     _tasks: list[_Task] = field(default_factory=list)
+    _wishes: dict[int, dict[int, None]] = field(default_factory=dict)
+    """Last heights of the headers each peer was ever asked for, for this snapshot: what names a late answer."""
     _turn: int = 0
     _missing: list[int] = field(default_factory=list)
     _lacking: dict[int, None] = field(default_factory=dict)
@@ -221,6 +225,7 @@ class Taking:
         self.done_chunks = 0
         self._missing = list(range(1 << 4 * manifest.depth))
         self._tasks.clear()
+        self._wishes.clear()
         self._lacking.clear()
         self._skeleton_id = block_id(manifest.header)
         self._skeleton_next = self._cut = manifest.height
@@ -291,10 +296,10 @@ class Taking:
     def skeleton(self, peer: int, message: Skeleton, now: int) -> list[NodeEffect]:
         """Take headers and ids; they are bound from above, so they wait until the ones above are here."""
         asked = [one for one in self._tasks if one.index < 0 and one.asked == peer]
-        if not asked:
-            return []
         last = message.first + len(message.headers) - 1
         task = next((one for one in asked if one.last == last), None)
+        if not asked or (task is None and (now < self.strict_from_ns or last in self._wishes.get(peer, {}))):
+            return []  # late: this core asked it for these before, or what was here before this core did
         if task is None or message.first < task.first or not 0 < len(message.headers) == len(message.tx_ids):
             return self._blame(peer, "snapshot_skeleton", now)
         task.asked, task.answer, task.from_ = -1, message, peer
@@ -381,12 +386,15 @@ class Taking:
         task.attempts += 1
         height = 0 if self.manifest is None else self.manifest.height
         wish = SkeletonRequest(task.first, task.last) if task.index < 0 else ChunkRequest(height, task.index)
+        if task.index < 0:
+            self._wishes.setdefault(peer, {})[task.last] = None
         return SendPeer(to=peer, message=wish, after=Lsn(0))
 
     def _drop(self) -> list[NodeEffect]:
         self.manifest = None
         self.asked_ns = -LEFT_OUT_NS
         self._tasks.clear()
+        self._wishes.clear()
         self._missing.clear()
         self._offers.clear()
         return [DropSnapshot()]

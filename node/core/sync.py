@@ -75,6 +75,8 @@ class _Range:
     attempts: int = 0
     requested: dict[int, int] = field(default_factory=dict)
     """Everybody who was asked, with the first height of that request: what names a late answer."""
+    claimed: int = 0
+    """What `asked` claimed to hold when it was asked: a STATUS may overtake the answer, and says nothing about it."""
     from_: int = -1
     blocks: list[_Block] = field(default_factory=list)
     votes_token: int = 0
@@ -117,7 +119,8 @@ class Sync:
     last: int = 0
     """Last height of this epoch, once that is known; 0 before. What follows is certified by others (P114)."""
     strict_from_ns: int = 0
-    """Before this, an answer nobody asked for is no fault: the core of the epoch before may have asked (P114)."""
+    """Before this, an answer nobody asked for is no fault: the core of the epoch before, or the process that stopped,
+    may have asked (P114)."""
     claims: dict[int, int] = field(default_factory=dict)
     """Committed height by member, as its last STATUS said: a hint that it can be held to (B23)."""
     oldest: dict[int, int] = field(default_factory=dict)
@@ -237,7 +240,7 @@ class Sync:
         return self.claims.get(peer, 0) >= height or peer in self._sources
 
     def _ask(self, one: _Range, peer: int, now: int) -> NodeEffect:
-        one.asked = peer
+        one.asked, one.claimed = peer, self.claims.get(peer, 0)
         one.requested[peer] = one.first
         one.deadline_ns = now + (self.patience_ns << min(one.attempts, PATIENCE_DOUBLINGS))
         one.attempts += 1
@@ -285,7 +288,7 @@ class Sync:
             if first <= tip.height or not any(other.asked == peer for other in self._ranges):
                 return []  # late: another peer was faster
             if now < self.strict_from_ns:
-                return []  # it may answer what the core of the epoch before asked for
+                return []  # it may answer what was asked before this core began
             return self._blame(peer, "sync_height", tip, now)
         if one.blocks:
             return []
@@ -328,7 +331,7 @@ class Sync:
         one.asked = -1
         if message.oldest <= message.first <= message.tip:
             return self._blame(peer, "sync_empty", tip, now)  # it holds the height and does not show it
-        if message.tip < message.first <= self.claims.get(peer, 0):
+        if message.tip < message.first <= one.claimed:
             self.claims[peer] = message.tip
             return self._blame(peer, "sync_claim", tip, now)  # it claimed a height that it cannot show (B23)
         self.oldest[peer] = message.oldest

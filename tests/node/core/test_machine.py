@@ -49,6 +49,13 @@ def alone(shell: Callable[..., Shell], **parameters: int) -> Shell:
     return one
 
 
+def test_what_the_process_before_asked_for_is_no_fault(shell: Callable[..., Shell]) -> None:
+    """Swarm seed 1972: a process that starts again may get the answer to a request of the one before it."""
+    one = shell()
+    one.start()
+    assert one.core.sync.strict_from_ns > one.now
+
+
 def test_nothing_but_a_start_comes_first(shell: Callable[..., Shell]) -> None:
     one = shell()
     with pytest.raises(InvariantViolated):

@@ -198,6 +198,19 @@ def test_u19_a_resubmission_makes_this_node_vouch_for_it(pool: Pool) -> None:
     assert isinstance(sent, ne.SendPeer) and sent.message.envelopes == (envelope,)
 
 
+def test_u19_what_was_admitted_here_is_told_again_where_no_primary_is_known(pool: Pool) -> None:
+    """Swarm seed 1328: a member that woke up alone in a later view, and whose one frame of gossip was lost."""
+    mine, other = pool.envelope(0, 1), pool.envelope(1, 1)
+    pool.submit(mine)
+    pool.gossiped(1, other)
+    pool.pool.gossip()  # lost
+    fwd_ms = pool.pool.params.fwd_ms
+    assert pool.forward(fwd_ms - 1) == []
+    (sent,) = pool.forward(1)
+    assert isinstance(sent, ne.BroadcastPeer) and sent.message == TxBatch((mine,))
+    assert pool.forward(1) == []  # not before twice the time
+
+
 # building and checking
 
 

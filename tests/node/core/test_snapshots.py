@@ -423,6 +423,29 @@ def test_a_peer_that_leaves_gives_its_requests_to_others(league: League) -> None
     net.complete()
 
 
+def test_headers_that_come_late_charge_nobody(league: League, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A peer that was too slow is asked for others, and then answers the question it had first."""
+    monkeypatch.setattr(rules, "SKELETON_BLOCKS", 20)
+    net = Net(league)
+    kept: list[tuple[int, Skeleton]] = []
+    take = Taking.skeleton
+
+    def slow(taking: Taking, peer: int, message: Skeleton, now: int) -> list[NodeEffect]:
+        if len(kept) < 3:
+            kept.append((peer, message))
+            taking.lost(peer)
+            return taking.plan(now)
+        effects = take(taking, peer, message, now)
+        late = [message for other, message in kept if other == peer]
+        return effects + [effect for message in late for effect in take(taking, peer, message, now)]
+
+    monkeypatch.setattr(Taking, "skeleton", slow)
+    net.start()
+    net.run()
+    net.complete()
+    assert len(kept) == 3 and net.penalties == []
+
+
 def test_a_peer_that_joins_late_is_asked_too(league: League) -> None:
     net = Net(league)
     net.connected.clear()

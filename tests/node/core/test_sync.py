@@ -289,6 +289,19 @@ def test_p106_a_height_that_nobody_can_show_ends_the_search(league: League) -> N
     assert not net.sync.active and net.requests == []
 
 
+def test_a_status_that_overtakes_an_answer_charges_nobody(league: League) -> None:
+    """Swarm seed 1823: asked before it had the block, told of the block by STATUS before its answer arrived."""
+    net = Net(league, height=20)
+    net.sync.lost(2)
+    net.sync.lost(3)
+    net.sync.claims[1] = 0
+    net.perform(net.sync.start(20, (1,), net.tip, net.now))
+    first = net.requests[-1][1].first
+    net.sync.claims[1] = 20  # on another connection, or by another way of the network
+    net.answer(1, Held(first, 0, first - 1))
+    assert net.penalties == [] and net.sync.claims[1] == 20
+
+
 def test_a_peer_without_old_blocks_is_passed_over_and_not_charged(league: League) -> None:
     net = Net(league)
 
