@@ -100,8 +100,11 @@ def judge_pre_prepare(step: Step, peer: int, message: PrePrepare, wall: int) -> 
     require(step, "pre-prepare", peer, message, items)
 
 
-def pre_prepare_verified(step: Step, _peer: int, message: Message) -> None:
-    """Signatures are good: the first proposal takes the slot, a second one is evidence E1 (P30c, P124)."""
+def pre_prepare_verified(step: Step, peer: int, message: Message) -> None:
+    """Signatures are good: the first proposal takes the slot, a second one is evidence E1 (P30c, P124).
+
+    The primary signed the vote alone: who passes it on may have put another proposal beside it, so the peer is charged.
+    """
     if not isinstance(message, PrePrepare):
         raise InvariantViolated("a PRE-PREPARE was expected")
     state = step.state
@@ -115,7 +118,7 @@ def pre_prepare_verified(step: Step, _peer: int, message: Message) -> None:
         return
     header = parse_header(message.proposal.header)
     if header is None or not bound(message.proposal, header):
-        step.penalise(message.sender, "unbound_proposal")
+        step.penalise(peer, "unbound_proposal")
         return
     state.heard_primary_ns = step.now
     state.silent_primary = False

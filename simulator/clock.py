@@ -13,14 +13,14 @@ MS = 1_000_000
 class NodeClock:
     """Maps virtual time to what a node's clocks show. `wall` may be skewed, drift, jump and stand still."""
 
-    __slots__ = ("_base_mono", "_base_time", "_base_wall", "_drift", "_frozen", "jumped_ns")
+    __slots__ = ("_base_mono", "_base_time", "_base_wall", "_drift", "_stopped_ns", "_stops", "jumped_ns")
 
     def __init__(self, start_ms: int, *, mono_offset_ns: int = 0, skew_ms: int = 0, drift_ppb: int = 0) -> None:
         self._base_time = 0
         self._base_mono = mono_offset_ns
         self._base_wall = (start_ms + skew_ms) * MS
         self._drift = drift_ppb
-        self._frozen = False
+        self._stops = self._stopped_ns = 0
         self.jumped_ns: int | None = None
         """When the wall clock last jumped, stopped or went on: a reading of now says little about one from before."""
 
@@ -29,7 +29,7 @@ class NodeClock:
         return self._base_mono + elapsed + elapsed * self._drift // PPB
 
     def wall_ms(self, time_ns: int) -> int:
-        if self._frozen:
+        if self._stops:
             return self._base_wall // MS
         elapsed = time_ns - self._base_time
         return (self._base_wall + elapsed + elapsed * self._drift // PPB) // MS
@@ -39,7 +39,7 @@ class NodeClock:
         elapsed = time_ns - self._base_time
         if self._drift:
             elapsed += elapsed * self._drift // PPB
-        return self._base_mono + elapsed, (self._base_wall if self._frozen else self._base_wall + elapsed) // MS
+        return self._base_mono + elapsed, (self._base_wall if self._stops else self._base_wall + elapsed) // MS
 
     def time_of_mono(self, mono_ns: int) -> int:
         """Return the first virtual time at which `mono` shows at least `mono_ns`."""
@@ -59,15 +59,25 @@ class NodeClock:
         self._rebase(time_ns)
         self._drift = drift_ppb
 
-    def freeze(self, time_ns: int, frozen: bool) -> None:
-        """Stop or start the wall clock. A frozen clock goes on from where it stood."""
+    def freeze(self, time_ns: int) -> None:
+        """Stop the wall clock. It may be stopped several times over; it goes on when the last one is over."""
         self._rebase(time_ns)
-        self._frozen = frozen
+        if not self._stops:
+            self._stopped_ns = time_ns
+        self._stops += 1
+        self.jumped_ns = time_ns
+
+    def thaw(self, time_ns: int) -> None:
+        """Take one stop back; with the last the clock is set right again, as a time service would."""
+        self._rebase(time_ns)
+        self._stops -= 1
+        if not self._stops:
+            self._base_wall += time_ns - self._stopped_ns
         self.jumped_ns = time_ns
 
     def _rebase(self, time_ns: int) -> None:
         mono = self.mono(time_ns)
-        if not self._frozen:
+        if not self._stops:
             elapsed = time_ns - self._base_time
             self._base_wall += elapsed + elapsed * self._drift // PPB
         self._base_mono = mono

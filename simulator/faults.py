@@ -358,14 +358,12 @@ class Faults:
 
     def _do_clock_freeze(self, action: s.ClockFreeze) -> str:
         daemons, heap = self._daemons(action.node), self._world.heap
-        began = heap.now
         for daemon in daemons:
-            daemon.clock.freeze(began, True)
+            daemon.clock.freeze(heap.now)
 
         def thaw() -> None:
             for daemon in daemons:
-                daemon.clock.freeze(heap.now, False)
-                daemon.clock.jump(heap.now, (heap.now - began) // MS)
+                daemon.clock.thaw(heap.now)
 
         return self._keep(f"clock_freeze {action.node}", thaw)
 

@@ -34,7 +34,7 @@ from node.core import events as nv
 from node.core.chain import Chain, ref_of
 from node.core.ends import Walk
 from node.core.evidence import EvidencePool
-from node.core.mempool import Candidate, Mempool
+from node.core.mempool import UNLED, Candidate, Mempool
 from node.core.messages import (
     Blocks,
     BlocksRequest,
@@ -53,7 +53,7 @@ from node.core.messages import (
     TxBatch,
 )
 from node.core.snapshots import Taking
-from node.core.sync import Sync
+from node.core.sync import PATIENCE_DOUBLINGS, Sync
 
 GOSSIP_NS: Final = 15_000_000
 """Admitted transactions are passed on in batches every 15 ms (P130: 10 to 20 ms)."""
@@ -148,13 +148,14 @@ class NodeCore:
         )
         self.chain = Chain(event.tip, event.executed[-1][0], dict(event.executed))
         patience_ns = 4 * config.params.fetch_ms * 1_000_000
+        strict_from_ns = event.now + (patience_ns << PATIENCE_DOUBLINGS)  # nobody waits longer for an answer
         self.sync = Sync(
             config.chain_id,
             config.epoch,
             config.index,
             self._next_token,
             patience_ns,
-            strict_from_ns=event.now + patience_ns,
+            strict_from_ns=strict_from_ns,
         )
         reached = event.reached or config.epoch
         self.walk = Walk(
@@ -172,7 +173,7 @@ class NodeCore:
             own=config.index,
             next_token=self._next_token,
             patience_ns=patience_ns,
-            strict_from_ns=event.now + patience_ns,
+            strict_from_ns=strict_from_ns,
             validity_heights=config.params.max_validity_heights,
             replay_blocks=self._context.replay_blocks,
             connected=self.sync.connected,
@@ -453,7 +454,10 @@ class NodeCore:
     def _follow_primary(self, state: ReplicaState) -> None:
         """Tell the mempool when another member proposes: by a view change, or by planned rotation (P77, P132)."""
         if state.mode is cv.CHANGING:
-            return  # nobody proposes now; patience begins with the view
+            if self._led is not None:  # nobody proposes now, for us at least; patience begins with the view
+                self._led = self._stood = None
+                self.mempool.new_turn(self._now, UNLED, state.backoff)
+            return
         stood = self._stood
         if (
             stood is not None

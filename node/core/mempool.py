@@ -66,6 +66,8 @@ OVERTAKEN_BLOCKS: Final = 20
 """So many full blocks with transactions that came later say what one block with room says (P132)."""
 ELIGIBLE_CHECKS: Final = 64
 """Transactions looked up in the state in one round of `forward`; a bound on its work, one is enough to suspect."""
+UNLED: Final = -1
+"""In place of the primary: none is known, because this member changes views, perhaps alone."""
 REFUSED_MAX: Final = 10_000
 """Remembered hashes of envelopes whose signatures were bad, so that a repeat costs no verification."""
 
@@ -196,7 +198,7 @@ class Mempool:
     _superseded: dict[bytes, int] = field(default_factory=dict)
     """Waiting transactions whose nonce a committed one has, and its height: they can only fail, so nobody waits."""
     _turn: int = 0
-    _primary: int = -1
+    _primary: int = UNLED
     _turn_ns: int = 0
     """Number, member and beginning of the present primary's turn."""
     _patience_ns: int = 0
@@ -337,7 +339,7 @@ class Mempool:
         return effects
 
     def new_turn(self, now: int, primary: int, exponent: int) -> None:
-        """Another member proposes now: it is handed what waits, and patience begins anew (P132).
+        """Another member proposes now, or `UNLED`: it is handed what waits, and patience begins anew (P132).
 
         `exponent` is the back-off of the replica: after view changes in a row patience grows, up to T_CAP.
         """
@@ -362,9 +364,10 @@ class Mempool:
         size = checks = 0
         fwd_ns = self.params.fwd_ms * _NS
         fresh_turn = now >= self._turn_ns + fwd_ns
+        unled, leading = self._primary == UNLED, self._primary == self.own
         for tx_id, owed in self._owed.items():
             due = owed.due_ns <= now or (fresh_turn and -1 < owed.turn < self._turn)
-            late = owed.turn == self._turn and now - owed.handed_ns >= self._patience_ns
+            late = owed.turn == self._turn and now - owed.handed_ns >= self._patience_ns and not (unled or leading)
             if not (due or late) or size >= BATCH_BYTES:
                 continue
             entry = self.waiting[tx_id]
@@ -379,18 +382,18 @@ class Mempool:
             if not due:
                 continue
             owed.due_ns, owed.wait_ns = now + owed.wait_ns, min(2 * owed.wait_ns, self.params.req_ms * _NS)
-            ours, unled = entry.origin == self.own, self._primary == -1
-            if self._primary == self.own or (unled and not ours):
-                continue
+            ours, again = entry.origin == self.own, owed.turn == self._turn
+            if not again:
+                owed.turn, owed.handed_ns = self._turn, now
+            if leading or (unled and not ours):
+                continue  # the next primary is handed it
             envelope = entry.tx.envelope
             size += len(envelope)
-            if tx_id in self._overdue or (ours and (unled or owed.turn == self._turn)):
+            if tx_id in self._overdue or (ours and (unled or again)):
                 self._outbox.append(envelope)
                 self._outbox_bytes += len(envelope)
             else:
                 handed.append(envelope)
-            if not unled and owed.turn != self._turn:
-                owed.turn, owed.handed_ns = self._turn, now
         effects = self.evidence.tell_again(now)
         if handed:
             effects.append(SendPeer(to=self._primary, message=TxBatch(tuple(handed)), after=_AT_ONCE))

@@ -6,11 +6,11 @@ Answered by: `prepared_certificate` and `opening`; nobody accepts either.
 from __future__ import annotations
 
 from consensus.messages import NewView, PrePrepare, Proposal, Status, ViewChange
-from consensus.validate import Opening, opening
+from consensus.validate import Opening, opening, parse_header
 from ledger.block import EMPTY_LIST_ROOT, Header
 from ledger.certificate import certificate_hash, quorum
 from node.core.messages import PeerMessage
-from simulator.byzantine.base import Attacker, Outgoing, changed_header, header_of
+from simulator.byzantine.base import Attacker, Outgoing, changed_header
 from simulator.daemon import Daemon
 from simulator.rng import Rng
 
@@ -25,7 +25,7 @@ class Usurp(Attacker):
 
     def incoming(self, _peer: int, message: PeerMessage) -> bool:
         if isinstance(message, PrePrepare):
-            self._header = header_of(message.proposal)
+            self._header = parse_header(message.proposal.header) or self._header  # another liar's may be malformed
         elif isinstance(message, ViewChange):
             self._gather(message)
         return True

@@ -38,6 +38,9 @@ class Bounds(Checker):
         super().__init__(view)
         self._voted: dict[tuple[int, str, tuple[int, int]], int] = {}
         """Highest height by slot, kind, epoch and view; only the first sending of a vote is new."""
+        self._executed: dict[int, int] = {}
+        """Highest height executed by slot, by any process of it: one that starts again sends its last vote once more,
+        and has not repeated yet what its block store had lost (P95)."""
         params = view.league.params
         window = params.window
         self._window, self._lag = window, params.exec_lag
@@ -48,6 +51,8 @@ class Bounds(Checker):
     def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
         if len(effects) > EFFECTS_MAX:
             self.fail(f"{len(effects)} effects of one {type(event).__name__}", daemon.name)
+        if isinstance(event, nv.BlockExecuted) and event.height > self._executed.get(daemon.slot, 0):
+            self._executed[daemon.slot] = event.height
         if not isinstance(event, nv.PeerReceived) or not daemon.honest:
             return
         state = daemon.replica_state
@@ -101,5 +106,6 @@ class Bounds(Checker):
                 f"votes for height {vote.height}, {state.height} is committed, the window is {self._window}",
                 daemon.name,
             )
-        if state.executed < vote.height - self._lag:
-            self.fail(f"votes for height {vote.height} with results up to {state.executed} (P31)", daemon.name)
+        executed = max(state.executed, self._executed.get(daemon.slot, 0))
+        if executed < vote.height - self._lag:
+            self.fail(f"votes for height {vote.height} with results up to {executed} (P31)", daemon.name)

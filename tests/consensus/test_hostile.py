@@ -32,7 +32,8 @@ from consensus.messages import (
     Suspect,
 )
 from consensus.replica import _EVENTS, _MESSAGES, Replica
-from ledger.certificate import Vote
+from ledger.block import BlockRef
+from ledger.certificate import Vote, genesis_certificate
 from ledger.codec import Codec, encode
 
 CODEC: Codec[Message] = Codec(Message, "message", 1 << 22)
@@ -253,6 +254,25 @@ def test_scenario_60_another_members_signature_under_our_name_is_refused(peer: i
     world.run(1)
     assert world.state(me).certificates == {}
     assert [penalty.peer for penalty in world.nodes[me].penalties] == [peer]
+
+
+def test_scenario_57_who_passes_on_another_proposal_beside_a_good_vote_is_charged() -> None:
+    """Swarm seed 10308: the primary signs the vote alone, so a liar can put anything beside it."""
+    world = World(4)
+    world.rule = lambda *_: None
+    primary = world.primary()
+    me, liar = (primary + 1) % 4, (primary + 2) % 4
+    first = BlockRef(0, GENESIS, WALL0 - 1000, 0, 0)
+    ids = (bytes([7]) * 32,)
+    proposal = world.proposal(world.nodes[primary], 1, first, genesis_certificate(GENESIS), ids, (b"body",))
+    good = world.pre_prepare(primary, 0, proposal)
+    other = msgspec.structs.replace(proposal, tx_ids=(bytes(32),))
+    world.inject(liar, me, msgspec.structs.replace(good, proposal=other))
+    world.run(1)
+    assert [(penalty.peer, penalty.reason) for penalty in world.nodes[me].penalties] == [(liar, "unbound_proposal")]
+    world.inject(primary, me, good)
+    world.run(1)
+    assert world.state(me).slots[1].block_id == good.vote.block_id and len(world.nodes[me].penalties) == 1
 
 
 def test_scenario_48_view_spam_every_millisecond_changes_nothing() -> None:

@@ -137,7 +137,7 @@ SWARM = [range(first, first + 20) for first in range(0, 300, 20)]
 
 
 @pytest.mark.parametrize(
-    "seeds", [*SWARM, (450, 478), (1328, 1823, 1972, 2031)], ids=str
+    "seeds", [*SWARM, (450, 478), (1328, 1823, 1972, 2031, 2467, 6428, 6610)], ids=str
 )  # these, 60, 248 and 249 failed once
 def test_scenario_86_swarm(seeds: Sequence[int]) -> None:
     for seed in seeds:

@@ -211,6 +211,21 @@ def test_u19_what_was_admitted_here_is_told_again_where_no_primary_is_known(pool
     assert pool.forward(1) == []  # not before twice the time
 
 
+@pytest.mark.parametrize("before", ["ours", "nobodys"])
+def test_p132_what_waited_while_nobody_else_led_is_handed_to_the_next_primary(pool: Pool, before: str) -> None:
+    """Swarm seed 6610: the pauses had doubled while this node led, and a view change gave the lead to another."""
+    if before == "ours":
+        pool.pool.new_turn(pool.now, pool.own, 0)
+    envelope = pool.envelope(1, 1)
+    pool.gossiped(1, envelope)
+    fwd_ms = pool.pool.params.fwd_ms
+    for wait in range(4):
+        assert pool.forward(fwd_ms << wait) == []
+    pool.pool.new_turn(pool.now, 2, 0)
+    (sent,) = pool.forward(fwd_ms)
+    assert isinstance(sent, ne.SendPeer) and sent.to == 2 and sent.message.envelopes == (envelope,)
+
+
 # building and checking
 
 
