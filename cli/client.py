@@ -27,7 +27,9 @@ TIMEOUT_S: Final = 30.0
 WAIT_PART_S: Final = 25
 """Seconds of one waiting request; a node holds no longer than 30 (U26), so a longer wait is several of them."""
 RETRIES: Final = 4
-"""Attempts after a retryable answer; with doubling pauses they last about four seconds."""
+"""Attempts after a retryable answer; they last about four seconds, longer if the node says so."""
+TOLD_MAX_S: Final = 5
+"""Longest pause that a node may ask for between two attempts: a person waits in front of the command."""
 SILENCE_S: Final = 40
 """Seconds without a byte after which a stream counts as broken: more than two of the node's heartbeats (U38)."""
 RESUME_S: Final = 2
@@ -209,7 +211,7 @@ class Client:
                 ) as answer:
                     body = await answer.read()
                     status = answer.status
-                    height = answer.headers.get("X-Ledger-Height")
+                    height, told_s = answer.headers.get("X-Ledger-Height"), answer.headers.get("Retry-After", "")
                 self._tell(asked, began, f"{status}, {len(body)} bytes" + (f", height {height}" if height else ""))
             except (aiohttp.ClientError, TimeoutError) as error:
                 self._tell(asked, began, _reason(error))
@@ -229,7 +231,7 @@ class Client:
             if status < 400:
                 return problem
             if problem.get("retryable") and attempt < RETRIES:
-                await asyncio.sleep(pause_s)
+                await asyncio.sleep(max(pause_s, min(int(told_s), TOLD_MAX_S) if told_s.isdecimal() else 0))
                 pause_s *= 2
                 continue
             raise _failure(status, problem)

@@ -370,6 +370,9 @@ class Service:
 
     # -- what waits ----------------------------------------------------------------------------------------------
 
+    def room(self) -> int:
+        return self._driver.core.mempool.room
+
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:
         refused: dict[int, SubmitResult] = {}
         for at, envelope in enumerate(envelopes):

@@ -31,6 +31,8 @@ from node.api.sentences import node_sentence, reachable_members
 from node.core.effects import SubmitResult
 
 BATCH_MAX: Final = 256
+FULL_RETRY_S: Final = 1
+"""When a sender that was refused for want of room may ask again: some blocks later."""
 KEY_BYTES_MAX: Final = 511
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
@@ -353,7 +355,10 @@ async def submit(call: Call) -> Answer:
 
 
 async def submit_batch(call: Call) -> Answer:
-    """Take up to 256 envelopes as one MessagePack list; one result for each, in order (U26)."""
+    """Take up to 256 envelopes as one MessagePack list; one result for each, in order (U26).
+
+    A batch for which there is no room is not begun: the sender repeats all of it, and keeps no list of what was taken.
+    """
     try:
         envelopes = _batch_decoder.decode(call.body)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -364,6 +369,14 @@ async def submit_batch(call: Call) -> Answer:
         ) from None
     if not 1 <= len(envelopes) <= BATCH_MAX:
         raise Problem("too_large", f"{len(envelopes)} envelopes, 1 to {BATCH_MAX} are taken at once.")
+    room = call.service.room()
+    if len(envelopes) > room:
+        raise Problem(
+            "mempool_full",
+            f"{len(envelopes)} transactions, and this company may have {room} more waiting now.",
+            next_step="Send the same batch again in a second: nothing of it was taken.",
+            retry_after_s=FULL_RETRY_S,
+        )
     items: list[dict[str, Any]] = []
     for result in await call.service.submit(envelopes):
         item: dict[str, Any] = {"id": result.tx_id.hex() or None, "state": TxState.PENDING.value}
@@ -384,7 +397,7 @@ def _refuse(result: SubmitResult) -> None:
         result.detail or result.code,
         errors=() if result.code in PROBLEMS else (FieldError("/" + result.code, result.code, result.detail),),
         tx_id=result.tx_id or None,
-        retry_after_s=1 if kind.retryable else 0,
+        retry_after_s=FULL_RETRY_S if kind.retryable else 0,
     )
 
 

@@ -495,6 +495,10 @@ class NodeService(Protocol):
         ...
 
     # what waits
+    def room(self) -> int:
+        """Return how many more transactions the mempool takes from this company now."""
+        ...
+
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:
         """Hand envelopes to the mempool. One result each, in order; `code` "" means accepted (or already known)."""
         ...

@@ -46,8 +46,14 @@ POOL_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of all waiting transactions (P141)."""
 ORIGIN_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes one company may have waiting, so that one member cannot fill the pool (P141, T29)."""
-ORIGIN_TXS_MAX: Final = 20_000
-"""Transactions one company may have waiting (P141)."""
+WAITING_TXS: Final = 8_000
+"""Transactions that all members together may have waiting (P141): about ten seconds of what four members carry. Each
+takes 1.3 KB at every member, and a longer queue only makes everybody wait longer: what is beyond is refused with a
+word on when to ask again (ADR 0029)."""
+SHARE_TXS_MIN: Final = 512
+"""A company's share in a large network: two full batches of the API."""
+SHARE_SLACK: Final = 2
+"""Shares that others may hold for a company: they hear of commits at another time, and pass on what waits (P132)."""
 BATCH_BYTES: Final = 64 * 1024
 """A gossip frame leaves at this size without waiting for the timer (performance section 5)."""
 BATCH_ENVELOPES_MAX: Final = 1_024
@@ -400,6 +406,16 @@ class Mempool:
         return effects + self.gossip()
 
     @property
+    def share(self) -> int:
+        """Transactions this company may have waiting (P141)."""
+        return max(SHARE_TXS_MIN, WAITING_TXS // max(1, self.evidence.members.n))
+
+    @property
+    def room(self) -> int:
+        """How many more transactions this company may hand in now."""
+        return max(0, self.share - self._origin_txs.get(self.own, 0))
+
+    @property
     def owes(self) -> bool:
         """Something waits to be ordered."""
         return bool(self._owed or self.evidence.pending)
@@ -710,7 +726,7 @@ class Mempool:
         if (
             self._held_bytes + size > POOL_BYTES_MAX
             or self._origin_bytes.get(origin, 0) + size > ORIGIN_BYTES_MAX
-            or self._origin_txs.get(origin, 0) >= ORIGIN_TXS_MAX
+            or self._origin_txs.get(origin, 0) >= (self.share if origin == self.own else SHARE_SLACK * self.share)
         ):
             return "mempool_full"
         return ""

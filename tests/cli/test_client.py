@@ -27,6 +27,7 @@ class Node:
         self.asked: list[str] = []
         self.resumed: list[str] = []
         self.silent = False
+        self.headers: dict[str, str] = {}
         self.server: TestServer
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -36,7 +37,7 @@ class Node:
             await asyncio.sleep(30)
         status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return web.Response(status=status, body=raw)
+        return web.Response(status=status, body=raw, headers=self.headers)
 
     @property
     def url(self) -> str:
@@ -80,6 +81,25 @@ async def test_u48_what_is_retryable_is_tried_again_with_the_same_request(node: 
     async with Client(node.url, "token") as client:
         assert await client.submit(b"envelope") == {"ok": True}
     assert node.asked == ["POST /v1/transactions", "POST /v1/transactions"]
+
+
+@pytest.mark.parametrize(("told", "pause_s"), [("2", 2), ("3600", 5), ("0", 0.25), ("tomorrow", 0.25)])
+async def test_u48_a_node_says_when_to_ask_again(
+    node: Node, told: str, pause_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paused: list[float] = []
+    sleep = asyncio.sleep
+
+    async def asleep(seconds: float) -> None:
+        paused.append(seconds)
+        await sleep(0)
+
+    node.headers = {"Retry-After": told}
+    node.answers = [(503, Problem("mempool_full").document()), (200, {"ok": True})]
+    async with Client(node.url, "token") as client:
+        monkeypatch.setattr("cli.client.asyncio.sleep", asleep)
+        assert await client.submit(b"envelope") == {"ok": True}
+    assert pause_s in paused
 
 
 async def test_the_step_after_a_missing_token_is_one_for_people(node: Node) -> None:

@@ -133,6 +133,18 @@ async def test_u26_a_batch_answers_in_order(world: Any, client: Any) -> None:
         assert refused.status in (400, 413)
 
 
+async def test_u26_a_batch_without_room_is_not_begun(world: Any, client: Any) -> None:
+    world.places_left = 1
+    both = [world.sign([(0, "preparer")], "invoices", "receive", name) for name in ("inv-a", "inv-b")]
+    answer = await client.post("/v1/transactions/batch", data=msgspec.msgpack.encode(both), headers=packed(world))
+    problem = await answer.json()
+    assert (answer.status, answer.headers["Retry-After"], problem["code"]) == (503, "1", "mempool_full")
+    assert "2 transactions" in problem["detail"] and "1 more" in problem["detail"] and "again" in problem["next"]
+    assert not world.pending
+    one = await client.post("/v1/transactions/batch", data=msgspec.msgpack.encode(both[:1]), headers=packed(world))
+    assert one.status == 202
+
+
 @pytest.mark.control("S70", "S53")
 async def test_f3_strangers_see_that_a_transaction_is_there_but_not_what_it_does(world: Any, client: Any) -> None:
     world.issue(1, 2, 1000)

@@ -225,6 +225,7 @@ class World:
         self.durable_lag = 0
         self.kept_heights = 0
         self.auto = True
+        self.places_left = 2_000
         self.nonces: dict[str, int] = {}
         self.reasons: tuple[str, ...] = ()
 
@@ -655,6 +656,9 @@ class World:
 
     def _proof(self, height: int, proof: ResultProof) -> CertifiedProof:
         return CertifiedProof(height=height, certified_by=height + 1, data=encode(proof))
+
+    def room(self) -> int:
+        return self.places_left
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:
         results, fresh = [], []

@@ -126,20 +126,29 @@ def test_lr3_a_nonce_used_on_the_chain_is_refused(pool: Pool) -> None:
 
 
 def test_p141_the_quota_is_that_of_the_origin(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mempool, "ORIGIN_TXS_MAX", 2)
-    pool.gossiped(1, *(pool.envelope(1, nonce) for nonce in range(1, 6)))
-    assert len(pool.pool.waiting) == 2
+    monkeypatch.setattr(mempool, "WAITING_TXS", 2 * pool.pool.evidence.members.n)
+    monkeypatch.setattr(mempool, "SHARE_TXS_MIN", 1)
+    pool.gossiped(1, *(pool.envelope(1, nonce) for nonce in range(1, 7)))
+    assert len(pool.pool.waiting) == 4  # others may run ahead of us: they have heard of a block that is not here yet
+    assert pool.pool.room == 2
     assert [result.code for result in pool.submit(*(pool.envelope(0, n) for n in (1, 2, 3)))] == [
         "",
         "",
         "mempool_full",
     ]
-    assert len(pool.pool.waiting) == 4  # one flooding member fills only its own share (T29)
+    assert pool.pool.room == 0
+    assert len(pool.pool.waiting) == 6  # one flooding member fills only its own share (T29)
     proposal = pool.build()
     assert proposal is not None
     pool.commit(proposal)
     assert pool.submit(pool.envelope(0, 3))[0].code == ""  # what is committed frees its place
     assert pool.pool._origin_txs[1] == 0 and pool.pool._origin_bytes[1] == 0
+
+
+def test_p141_shares_are_of_the_whole_network(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert pool.pool.share == mempool.WAITING_TXS // pool.pool.evidence.members.n == pool.pool.room
+    monkeypatch.setattr(mempool, "WAITING_TXS", 1)
+    assert pool.pool.share == mempool.SHARE_TXS_MIN
 
 
 @pytest.mark.parametrize("bound", ["POOL_BYTES_MAX", "ORIGIN_BYTES_MAX"])
