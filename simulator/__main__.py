@@ -127,9 +127,11 @@ def _systematic(options: argparse.Namespace) -> int:
         workers=options.workers,
         budget_s=options.budget,
         save=Path(options.save) if options.save else None,
+        resume=Path(options.resume) if options.resume else None,
     )
     sys.stdout.write(
-        f"{gathered.runs} of {gathered.cases} cases in {gathered.seconds:.1f} s, {len(gathered.failures)} failed; "
+        f"{gathered.runs} of {gathered.cases} cases, {gathered.runs - gathered.known} of them now in "
+        f"{gathered.seconds:.1f} s, {len(gathered.failures)} failed; "
         f"{gathered.heights} heights, {gathered.events} events\n"
     )
     return 0 if gathered.ok else FAILED
@@ -199,6 +201,7 @@ def _parser() -> argparse.ArgumentParser:
     every.add_argument("--workers", type=int, default=1)
     every.add_argument("--budget", type=float, default=0, metavar="SECONDS")
     every.add_argument("--save", default="", metavar="FOLDER")
+    every.add_argument("--resume", default="", metavar="FILE", help="record what is done, and leave it out")
     branches = commands.add_parser("coverage", help="branches of consensus that no simulated run takes (GO6)")
     branches.add_argument("scenario", nargs="*", help="only these of the catalogue, with each seed")
     branches.add_argument("--seeds", default="0..40", help="of the swarm, beside the whole catalogue")

@@ -236,9 +236,19 @@ def mutants(only: tuple[str, ...], workers: int, write: str | None, form: str) -
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
 @click.option("--time", "budget", type=float, default=0.0, metavar="SECONDS", help="Stop after this time.")
 @click.option("--save", type=click.Path(file_okay=False), help="Keep failing cases as scenarios in this folder.")
+@click.option("--resume", type=click.Path(dir_okay=False), help="Record in this file what is done, and leave it out.")
 @place.output_option
 def systematic(
-    kind: str, views: int, first: int, most: int, every: int, workers: int, budget: float, save: str | None, form: str
+    kind: str,
+    views: int,
+    first: int,
+    most: int,
+    every: int,
+    workers: int,
+    budget: float,
+    save: str | None,
+    resume: str | None,
+    form: str,
 ) -> None:
     """Run every case of a kind: each point of each durable write, or each way to split a network with twins.
 
@@ -247,23 +257,29 @@ def systematic(
     \b
     hansa sim systematic twins --views 1 --every 12
     """
+    from simulator.errors import InvalidScenario
     from simulator.search.systematic import search
 
-    gathered = search(
-        kind,
-        views=views,
-        first=first,
-        most=most,
-        every=every,
-        workers=workers,
-        budget_s=budget,
-        save=Path(save) if save else None,
-    )
+    try:
+        gathered = search(
+            kind,
+            views=views,
+            first=first,
+            most=most,
+            every=every,
+            workers=workers,
+            budget_s=budget,
+            save=Path(save) if save else None,
+            resume=Path(resume) if resume else None,
+        )
+    except InvalidScenario as error:
+        raise CommandFailed(Exit.USAGE, str(error), "a record goes with one search and one state of the code") from None
     document = {
         "schema": "hansa.systematic/1",
         "kind": kind,
         "cases": gathered.cases,
         "runs": gathered.runs,
+        "known": gathered.known,
         "failed": [{"case": name, "violation": problem} for name, problem in gathered.failures],
         "heights": gathered.heights,
         "events": gathered.events,
@@ -274,7 +290,8 @@ def systematic(
         output.emit(document, form, [], [])
     else:
         click.echo(
-            f"{gathered.runs} of {gathered.cases} cases in {gathered.seconds:.1f} s, {len(gathered.failures)} failed; "
+            f"{gathered.runs} of {gathered.cases} cases, {gathered.runs - gathered.known} of them now in "
+            f"{gathered.seconds:.1f} s, {len(gathered.failures)} failed; "
             f"{gathered.heights} heights, {gathered.events} events"
         )
     if not gathered.ok:
