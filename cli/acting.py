@@ -64,15 +64,17 @@ class Actor:
     ) -> tuple[txfile.TxFile, list[tuple[Wallet, Signing]]]:
         """Return the unsigned transaction and who signs it here.
 
-        `others` are companies whose people sign the same roles here too; `elsewhere` are signers whose keys lie on
-        another machine.
+        `others` are companies whose people sign here too, in `act.other_roles` or, without any, in the same roles;
+        `elsewhere` are signers whose keys lie on another machine.
         """
         if not self._chain_id:
             await self.open()
         signings: list[tuple[Wallet, Signing]] = []
         for wallet in (self.wallet, *others):
-            people = wallet.choose([role for role, _ in act.roles], prefer if wallet is self.wallet else ())
-            for person, (_, capacity) in zip(people, act.roles, strict=True):
+            own = wallet is self.wallet
+            roles = act.roles if own else act.other_roles or act.roles
+            people = wallet.choose([role for role, _ in roles], prefer if own else ())
+            for person, (_, capacity) in zip(people, roles, strict=True):
                 signings.append((wallet, Signing(person, capacity, wallet.company_id)))
         first = signings[0][1].person.user_id
         nonce = self._nonces.get(first, 1)
@@ -192,6 +194,7 @@ def refusal_next(abort: dict[str, Any]) -> str:
 
 _NEXT: Final = {
     "RK1": "ask the seller for a higher limit (hansa limit set), or pay open invoices first",
+    "AU3": "dispute at most what is open and not disputed, credit at most what is disputed: hansa invoice show",
     "F30": "this document number is used already: check whether the invoice was issued before (hansa invoice list)",
     "currency_mismatch": "name the amount in the currency of the document: hansa invoice show",
     "no_amount": "name an amount above zero",

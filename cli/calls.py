@@ -10,6 +10,9 @@ from typing import Final
 class Act:
     """One business act. `roles` are people roles of the signing company with their capacities, in order.
 
+    `other_roles` are those of a second company that signs too, and stand after them; without any it signs in the same
+    roles.
+
     The gas limit is the worst case that the contract's compiler proves, asked from the node; `gas` is that of calls
     which no compiler made.
     """
@@ -18,6 +21,7 @@ class Act:
     method: str
     roles: tuple[tuple[str, str], ...]
     gas: int = 0
+    other_roles: tuple[tuple[str, str], ...] = ()
 
 
 _MAKER_CHECKER: Final = (("preparer", "maker"), ("approver", "checker"))
@@ -34,6 +38,7 @@ ACTS: Final = {
     "withdraw": Act("invoices", "withdraw", _MAKER_CHECKER),
     "accept": Act("acceptance", "accept", _MAKER_CHECKER),
     "dispute": Act("invoices", "dispute", _CHECKER),
+    "resolve_dispute": Act("invoices", "resolve_dispute", _MAKER_CHECKER, other_roles=_CHECKER),
     "drop_dispute": Act("invoices", "reject_dispute", _CHECKER),
     "credit": Act("invoices", "credit", _MAKER_CHECKER),
     "write_off": Act("invoices", "write_off", _MAKER_CHECKER),
@@ -44,6 +49,6 @@ ACTS: Final = {
     "release": Act("payments", "release", (("treasurer", "checker"),)),
     "confirm": Act("payments", "confirm", _MAKER_CHECKER),
     "fail": Act("payments", "fail", _CHECKER),
-    "set_off": Act("set_offs", "set_off", _MAKER_CHECKER),
+    "set_off": Act("set_offs", "set_off", _MAKER_CHECKER, other_roles=_MAKER_CHECKER),
 }
-"""`set_off` needs the same two roles in both companies (AU17)."""
+"""Both companies sign a set-off, two people each (AU17); the buyer's approver signs the end of a dispute too (AU3)."""

@@ -19,6 +19,8 @@ from cli.failure import CommandFailed
 
 FILE_MAX_BYTES: Final = 5 * 1024 * 1024
 """Size of one foreign document (S57); larger files are not uploaded."""
+TERMS_DAYS: Final = 30
+"""Days until an invoice is due whose document names no date, unless a person says otherwise."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,15 +64,10 @@ async def import_file(
 ) -> list[Imported]:
     """Import one file and return what became of each document in it."""
     name = path.name
-    try:
-        size = path.stat().st_size
-        if size > FILE_MAX_BYTES:
-            reason = f"{size} bytes, at most {FILE_MAX_BYTES} are read"
-            return [_refused(name, "", "file", reason)]
-        data = await asyncio.to_thread(path.read_bytes)
-    except OSError as error:
-        return [_refused(name, "", "file", f"cannot be read: {error.strerror}")]
-    params = {"name": name, "strict": "true" if strict else "false", "terms_days": str(terms_days)}
+    data = await _read(path)
+    if isinstance(data, str):
+        return [_refused(name, "", "file", data)]
+    params = _params(name, strict, terms_days)
     if seller or buyer:
         params |= {"seller": seller, "buyer": buyer}
     try:
@@ -88,9 +85,47 @@ async def import_file(
     return results
 
 
+async def take_credit_note(actor: Actor, path: Path, *, strict: bool) -> Mapping[str, Any]:
+    """Have the own node read and seal a file that is one credit note of this company, and return what it read.
+
+    Nothing goes on the ledger yet. Refuses any other content, with field and reason.
+    """
+    data = await _read(path)
+    if isinstance(data, str):
+        raise CommandFailed(Exit.USAGE, f"{path}: {data}", "name the file of one credit note")
+    answer = await actor.client.upload("v1/documents", data, _params(path.name, strict, TERMS_DAYS))
+    for item in answer["items"]:
+        if item["outcome"] != "taken":
+            raise CommandFailed(
+                Exit.REJECTED,
+                f"{path} {item['number']}: {item['field']}: {item['code']}: {item['reason']}",
+                "correct the document; docs/formats.md explains the rules",
+            )
+    if len(answer["items"]) != 1 or answer["items"][0]["kind"] != "credit_note":
+        kinds = ", ".join(str(item["kind"]).replace("_", " ") for item in answer["items"]) or "no document"
+        raise CommandFailed(Exit.REJECTED, f"{path} holds {kinds}", "name the file of one credit note")
+    found: Mapping[str, Any] = answer["items"][0]
+    return found
+
+
+async def _read(path: Path) -> bytes | str:
+    """Return the content of a file, or why it is not uploaded."""
+    try:
+        size = path.stat().st_size
+        if size > FILE_MAX_BYTES:
+            return f"{size} bytes, at most {FILE_MAX_BYTES} are read"
+        return await asyncio.to_thread(path.read_bytes)
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+
+
+def _params(name: str, strict: bool, terms_days: int) -> dict[str, str]:
+    return {"name": name, "strict": "true" if strict else "false", "terms_days": str(terms_days)}
+
+
 async def _issue(actor: Actor, name: str, item: Mapping[str, Any]) -> Imported:
     credit = item["kind"] == "credit_note"
-    money = [_wire(item[part]) for part in ("net", "tax", "total")]
+    money = amounts_of(item)
     if credit:
         args: list[Any] = [
             item["buyer"]["id"],
@@ -137,8 +172,9 @@ async def _issue(actor: Actor, name: str, item: Mapping[str, Any]) -> Imported:
     )
 
 
-def _wire(money: Mapping[str, Any]) -> list[Any]:
-    return [money["currency"], int(money["minor"])]
+def amounts_of(item: Mapping[str, Any]) -> list[list[Any]]:
+    """Return net, tax and total of a document that was taken, as calls of contracts carry them."""
+    return [[item[part]["currency"], int(item[part]["minor"])] for part in ("net", "tax", "total")]
 
 
 def _refused(file: str, number: str, field: str, reason: str) -> Imported:

@@ -173,6 +173,9 @@ class Service:
     def interfaces(self) -> Mapping[str, Interface]:
         return self.running.interfaces
 
+    def interfaces_at(self, view: StateView) -> Mapping[str, Interface]:
+        return self._programs.at(view, view.height + 1).interfaces
+
     @property
     def sources(self) -> Mapping[str, bytes]:
         return self.running.sources

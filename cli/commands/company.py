@@ -14,14 +14,13 @@ from typing import Any
 
 import click
 
-from cli import companies, governing, output
+from cli import companies, governing, output, place
 from cli.acting import Actor
 from cli.client import Client
 from cli.commands import lost_keys
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.governing import PROPOSAL_BLOCKS, Home
-from cli.place import write_file
 from cli.profile import Session, command_options, run
 from cli.proposing import blocks_option, decided, decode, dry_option, key_file_option, propose, until
 from cli.writing import Writing, write_options
@@ -41,17 +40,20 @@ def command() -> None:
 
 
 @command.command("list")
+@place.height_option
 @command_options
-def list_(session: Session) -> None:
+@place.list_options
+def list_(session: Session, at_height: int | None) -> None:
     """List the companies with their ids, roles and status.
 
     \b
     hansa company list
-    hansa company list -o json
+    hansa company list --columns name,vote --filter status=active
+    hansa company list --at-height 12 -o json
     """
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get("v1/companies")
+        return await client.get("v1/companies", place.height_param(at_height))
 
     found = run(work, session)
     rows = [
@@ -139,7 +141,6 @@ def trust(file: str, home: str | None) -> None:
     \b
     hansa company trust league.epochs
     """
-    from cli import place
     from cli.trust import require
     from ledger.governance.follow import follow, trust_genesis
     from node.identity.joining import epochs_file_codec
@@ -180,7 +181,7 @@ def invite(writing: Writing, file: str, roles: tuple[str, ...], blocks: int) -> 
     async def arguments(actor: Actor) -> Sequence[Any]:
         expires = await until(actor.client, blocks)
         made = InviteFile(actor.chain_id, secret, actor.wallet.company_id, tuple(sorted(set(roles))), expires)
-        write_file(Path(file), encode(made))
+        place.write_file(Path(file), encode(made))
         return made.invite_hash, made.roles, made.expires_height
 
     writing.carry_out(
@@ -201,14 +202,13 @@ def request(invite_file: str, file: str, key_file: str | None, home: str | None)
     \b
     hansa company request new.invite new.request
     """
-    from cli import place
     from cli.wallet import Wallet
     from node.identity.joining import invite_file_codec
 
     folder = place.existing_home(home)
     invited = decode(invite_file, invite_file_codec.decode, "an invite")
     made = governing.join_request(Home(folder, key_file), Wallet(folder), invited)
-    write_file(Path(file), encode(made))
+    place.write_file(Path(file), encode(made))
     click.echo(made.company_id)
     output.say(f"Next, at the sponsor: hansa company add {file}")
 
@@ -224,7 +224,6 @@ def entry(file: str, home: str | None) -> None:
     \b
     hansa company entry new.request
     """
-    from cli import place
     from node.identity.directory import DirectoryRefused, parse_directory, write_directory
     from node.identity.joining import request_file_codec
 
@@ -235,7 +234,7 @@ def entry(file: str, home: str | None) -> None:
     except (OSError, UnicodeDecodeError, DirectoryRefused) as error:
         raise CommandFailed(Exit.USAGE, f"{path}: {error}", "hansa genesis install puts it there") from None
     entries = {**known, asked.entry.id: asked.entry}
-    write_file(path, write_directory(list(entries.values())).encode("utf-8"))
+    place.write_file(path, write_directory(list(entries.values())).encode("utf-8"))
     click.echo(f"{asked.entry.name} ({asked.entry.id})")
 
 
@@ -287,32 +286,19 @@ def ready(writing: Writing, key_file: str | None) -> None:
 # -- votes ---------------------------------------------------------------------------------------------------------
 
 
-@command.command()
-@click.argument("proposal")
-@write_options
-def approve(writing: Writing, proposal: str) -> None:
-    """Vote for a proposal of another company. With q approvals it takes effect at once.
+def _vote(verb: str, approve: bool, text: str) -> None:
+    @command.command(verb, help=f"{text}\n\n\b\nhansa company {verb} 8d1f…")
+    @click.argument("proposal")
+    @write_options
+    def carry(writing: Writing, proposal: str) -> None:
+        async def arguments(actor: Actor) -> Sequence[Any]:
+            return await _proposal(actor.client, proposal), approve
 
-    \b
-    hansa company approve 8d1f…
-    """
-    writing.carry_out(
-        governing.act("vote", writing.session.wallet()), lambda actor: _vote(actor, proposal, approve=True), decided
-    )
+        writing.carry_out(governing.act("vote", writing.session.wallet()), arguments, decided)
 
 
-@command.command()
-@click.argument("proposal")
-@write_options
-def refuse(writing: Writing, proposal: str) -> None:
-    """Vote against a proposal of another company.
-
-    \b
-    hansa company refuse 8d1f…
-    """
-    writing.carry_out(
-        governing.act("vote", writing.session.wallet()), lambda actor: _vote(actor, proposal, approve=False), decided
-    )
+_vote("approve", True, "Vote for a proposal of another company. With q approvals it takes effect at once.")
+_vote("refuse", False, "Vote against a proposal of another company.")
 
 
 @command.command()
@@ -530,11 +516,7 @@ def _save_ends(found: dict[str, Any], path: Path) -> None:
     ends = tuple(epoch_end_codec.decode(item) for item in raw)
     if not ends:
         raise CommandFailed(Exit.NOT_FOUND, "no epoch has ended: the genesis file alone is enough", "leave --save out")
-    write_file(path, encode(EpochsFile(header_codec.decode(ends[0].header).chain_id, ends)))
-
-
-async def _vote(actor: Actor, proposal: str, *, approve: bool) -> Sequence[Any]:
-    return await _proposal(actor.client, proposal), approve
+    place.write_file(path, encode(EpochsFile(header_codec.decode(ends[0].header).chain_id, ends)))
 
 
 async def _proposal(client: Client, text: str) -> bytes:

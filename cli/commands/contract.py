@@ -40,16 +40,20 @@ def command() -> None:
 
 
 @command.command("list")
+@place.height_option
 @command_options
-def list_(session: Session) -> None:
-    """List the contracts of the network.
+@place.list_options
+def list_(session: Session, at_height: int | None) -> None:
+    """List the contracts of the network that run in the next block, or in the one after HEIGHT.
 
     \b
     hansa contract list
+    hansa contract list --columns name,version,code_id
+    hansa contract list --at-height 12
     """
 
     async def work(client: Client) -> dict[str, Any]:
-        return await client.get("v1/contracts")
+        return await client.get("v1/contracts", place.height_param(at_height))
 
     found = run(work, session)
     rows = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -18,9 +18,9 @@ from cli.calls import ACTS
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
-from cli.importing import Imported, import_files
+from cli.importing import TERMS_DAYS, Imported, amounts_of, import_files, take_credit_note
 from cli.profile import Session, command_options, run
-from cli.writing import Writing, act_options, amount_of, result_of
+from cli.writing import Writing, act_options, amount_of, event_of, result_of
 from ledger.transaction import SignerRef
 
 _OBJECT_ID: Final = re.compile(r"[a-z]{3}-[a-z0-9]{1,40}", re.ASCII)
@@ -41,6 +41,18 @@ _reason = click.option(
 COLUMNS = ["ID", "FROM", "TO", "DUE", "AMOUNT>", "OPEN>", "STATUS", "NEXT"]
 
 
+def _second_company(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options of acts that people of two companies sign."""
+    function = click.option(
+        "--other-person",
+        "other_people",
+        multiple=True,
+        metavar="USER-ID",
+        help="Who signs for the other company on its own machine, its preparer first (hansa user list).",
+    )(function)
+    return click.option("--other-home", help="Home of the other company, when its people sign here too.")(function)
+
+
 @click.group("invoice")
 def command() -> None:
     """Invoices from import to settlement.
@@ -58,7 +70,7 @@ def command() -> None:
 @click.option(
     "--terms-days",
     type=click.IntRange(0, 3650),
-    default=30,
+    default=TERMS_DAYS,
     show_default=True,
     help="Due date when the document names none.",
 )
@@ -273,12 +285,59 @@ def write_off(writing: Writing, invoice_id: str, amount: str, reason: str) -> No
 @click.argument("dispute_id", metavar="DISPUTE")
 @act_options
 def drop_dispute(writing: Writing, dispute_id: str) -> None:
-    """Give a dispute up (buyer's approver); the amount is payable again. A credit note is the other way to end it.
+    """Give a dispute up (buyer's approver); the amount is payable again.
+
+    hansa invoice resolve is the other way to end it: with a credit note of the seller.
 
     \b
     hansa invoice drop-dispute dsp-…
     """
     writing.carry_out("drop_dispute", lambda _: [dispute_id], lambda _: f"{dispute_id} is given up")
+
+
+@command.command()
+@click.argument("dispute_id", metavar="DISPUTE")
+@click.argument("file", metavar="CREDIT-NOTE", type=click.Path(exists=True, dir_okay=False))
+@click.option("--lenient", is_flag=True, help="Report faults of codes and identifiers as warnings.")
+@_second_company
+@act_options
+def resolve(
+    writing: Writing, dispute_id: str, file: str, lenient: bool, other_home: str | None, other_people: tuple[str, ...]
+) -> None:
+    """End a dispute with a credit note over all or a part of it: two people of the seller and the buyer's approver.
+
+    Run it at the seller: its node seals the file. What is credited goes off the invoice, the rest of what was disputed
+    is payable again. Where the buyer signs on its own machine, name its approver and use --generate-only: each
+    company signs the file with hansa tx sign, and either hands it in with hansa tx submit.
+
+    \b
+    hansa invoice resolve dsp-… credit-note.xml --other-home ../bolt
+    hansa invoice resolve dsp-… credit-note.xml --other-person u… --generate-only resolve.tx
+    """
+    note: dict[str, Any] = {}
+
+    async def arguments(actor: Actor) -> Sequence[Any]:
+        note.update(await take_credit_note(actor, Path(file), strict=not lenient))
+        if note["invoice"]:
+            invoice = await actor.client.get(f"v1/invoices/{quote(note['invoice'], safe='')}")
+            if dispute_id not in [line["id"] for line in invoice["disputes"]]:
+                raise CommandFailed(
+                    Exit.NOT_FOUND,
+                    f"{file} credits {note['invoice']}, which has no dispute {dispute_id[:80]!r}",
+                    f"hansa invoice show {note['invoice']} -o json lists its disputes",
+                )
+        return [dispute_id, note["number_key"], *amounts_of(note), note["issued"], note["root"]]
+
+    async def buyer(_: Actor) -> str:
+        return str(note["buyer"]["id"])
+
+    def said(found: dict[str, Any]) -> str:
+        ended = event_of(found, "DisputeResolved")
+        credited = amounts.show_amount(ended["credited"], {})
+        return f"{dispute_id} of {ended['invoice']} ends with {credited} credited, as {result_of(found)}"
+
+    homes, elsewhere = _other_signers(writing, "resolve_dispute", other_home, other_people, buyer)
+    writing.carry_out("resolve_dispute", arguments, said, homes=homes, elsewhere=elsewhere)
 
 
 @command.command()
@@ -330,14 +389,7 @@ def pay(writing: Writing, invoice_id: str, amount: str, bank: str | None) -> Non
 @click.argument("first", metavar="ID")
 @click.argument("second", metavar="OTHER-ID")
 @click.argument("amount")
-@click.option("--other-home", help="Home of the other company, when its people sign here too.")
-@click.option(
-    "--other-person",
-    "other_people",
-    multiple=True,
-    metavar="USER-ID",
-    help="Who signs for the other company on its own machine: its preparer, then its approver (hansa user list).",
-)
+@_second_company
 @act_options
 def set_off(
     writing: Writing, first: str, second: str, amount: str, other_home: str | None, other_people: tuple[str, ...]
@@ -351,33 +403,20 @@ def set_off(
     hansa invoice set-off inv-… inv-… "500.00 EUR" --other-home ../bolt
     hansa invoice set-off inv-… inv-… "500.00 EUR" --other-person u… --other-person u… --generate-only set-off.tx
     """
-    roles = ACTS["set_off"].roles
-    if bool(other_home) == bool(other_people):
-        raise CommandFailed(
-            Exit.USAGE,
-            "a set-off needs the people of both companies",
-            "name --other-home when they sign here, or --other-person twice with --generate-only",
-        )
-    if other_people and (len(other_people) != len(roles) or not (writing.generate_only or writing.dry_run)):
-        raise CommandFailed(
-            Exit.USAGE,
-            f"{len(other_people)} persons of the other company are named, and they do not sign here",
-            f"name {len(roles)} with --other-person (preparer, then approver), and a file with --generate-only",
-        )
 
-    async def absent(actor: Actor) -> Sequence[SignerRef]:
+    async def partner(actor: Actor) -> str:
         invoice = await actor.client.get(f"v1/invoices/{quote(first, safe='')}")
         sides = (str(invoice["seller"]["id"]), str(invoice["buyer"]["id"]))
-        other = next(side for side in sides if side != actor.wallet.company_id)
-        return [SignerRef(user, capacity, other) for user, (_, capacity) in zip(other_people, roles, strict=True)]
+        return next(side for side in sides if side != actor.wallet.company_id)
 
+    homes, elsewhere = _other_signers(writing, "set_off", other_home, other_people, partner)
     writing.carry_out(
         "set_off",
         lambda actor: [first, second, amounts.parse_amount(amount, actor.currencies)],
         lambda found: f"{amount_of(found)} of {first} and {second} are set off",
-        homes=[other_home] if other_home else [],
+        homes=homes,
         named=_named(first),
-        elsewhere=absent if other_people else None,
+        elsewhere=elsewhere,
     )
 
 
@@ -456,6 +495,42 @@ def check(session: Session, invoice_id: str, file: str, seed: str) -> None:
         [("invoice", invoice_id), ("file", file), ("number", roots[root]), ("root", f"{root}, as on the ledger")],
         invoice_id,
     )
+
+
+def _other_signers(
+    writing: Writing,
+    act: str,
+    other_home: str | None,
+    other_people: Sequence[str],
+    company: Callable[[Actor], Awaitable[str]],
+) -> tuple[Sequence[str], Callable[[Actor], Awaitable[Sequence[SignerRef]]] | None]:
+    """Return how the second company of an act signs: homes whose people sign here, or who signs on another machine.
+
+    `company` is asked for the id of that company after the arguments of the act were made.
+    """
+    roles = ACTS[act].other_roles
+    names = ", then ".join(role for role, _ in roles)
+    if bool(other_home) == bool(other_people):
+        times = "once" if len(roles) == 1 else f"{len(roles)} times"
+        raise CommandFailed(
+            Exit.USAGE,
+            "people of both companies sign this",
+            f"name --other-home when they sign here, or --other-person {times} ({names}) with --generate-only",
+        )
+    if not other_people:
+        return [str(other_home)], None
+    if len(other_people) != len(roles) or not (writing.generate_only or writing.dry_run):
+        raise CommandFailed(
+            Exit.USAGE,
+            f"{len(other_people)} persons of the other company are named, and they do not sign here",
+            f"name {len(roles)} with --other-person ({names}), and a file with --generate-only",
+        )
+
+    async def absent(actor: Actor) -> Sequence[SignerRef]:
+        other = await company(actor)
+        return [SignerRef(user, capacity, other) for user, (_, capacity) in zip(other_people, roles, strict=True)]
+
+    return [], absent
 
 
 def _named(invoice_id: str) -> tuple[str, str, str]:

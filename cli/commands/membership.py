@@ -28,16 +28,29 @@ def add_to(group: click.Group, which: Option, folder: Option, resolve: Resolve) 
 
     @group.command("rotate-key")
     @click.argument("node")
+    @click.option("--tls", is_flag=True, help="The TLS key of the node's links instead; no vote is needed.")
+    @click.option("--end-old", is_flag=True, help="With --tls: the older of two registered TLS keys no longer counts.")
     @which
     @folder
-    def rotate_key(node: str, name: str | None, chosen: str | None) -> None:
+    def rotate_key(node: str, tls: bool, end_old: bool, name: str | None, chosen: str | None) -> None:
         """Replace the consensus key of a node; the other companies of the cluster approve.
+
+        With --tls it is the key of the node's links (S23): the new one counts at once beside the old one, which
+        --end-old takes away afterwards. docs/deploy.md, section 8, has the same steps for a node of your own.
 
         \b
         hansa cluster rotate-key qiming
+        hansa cluster rotate-key qiming --tls
+        hansa cluster rotate-key qiming --tls --end-old
         """
+        if end_old and not tls:
+            raise CommandFailed(Exit.USAGE, "--end-old is for TLS keys", "add --tls, or leave it out")
         directory, plan = resolve(name, chosen)
-        click.echo(asyncio.run(_change(nodes_of(directory, plan), node, "rotate_consensus")))
+        nodes = nodes_of(directory, plan)
+        if tls:
+            click.echo(asyncio.run(_rotate_tls(nodes, node, end_old=end_old)))
+        else:
+            click.echo(asyncio.run(_change(nodes, node, "rotate_consensus")))
 
     @group.command("retire")
     @click.argument("node")
@@ -55,10 +68,7 @@ def add_to(group: click.Group, which: Option, folder: Option, resolve: Resolve) 
 
 async def _change(nodes: list[LocalNode], name: str, kind: str) -> str:
     """Propose a change for the node `name`, let the others vote until it is accepted, and say what was decided."""
-    own = next((node for node in nodes if node.plan.name == name), None)
-    if own is None:
-        known = ", ".join(node.plan.name for node in nodes)
-        raise CommandFailed(Exit.NOT_FOUND, f"no node is called {name!r}", f"known are {known}")
+    own = _named(nodes, name)
     async with AsyncExitStack() as stack:
 
         async def actor_of(node: LocalNode) -> Actor:
@@ -90,6 +100,29 @@ async def _change(nodes: list[LocalNode], name: str, kind: str) -> str:
             "start the nodes that are down",
         )
     return f"epoch {epoch['epoch']} with {epoch['members']} members begins at height {epoch['first_height']}"
+
+
+async def _rotate_tls(nodes: list[LocalNode], name: str, *, end_old: bool) -> str:
+    """Register the next TLS key of the node `name`, or end the older one, and say which keys count from now on."""
+    own = _named(nodes, name)
+    async with own.client() as client:
+        actor = Actor(client, Wallet(own.home))
+        await actor.open()
+        present = await client.get("v1/admission")
+        wanted = governing.tls_rotation(Home(own.home), actor.chain_id, present, keep=True, end_old=end_old)
+        expires = int((await client.get("v1/status"))["height_committed"]) + PROPOSAL_BLOCKS
+        done = await actor.do(governing.act("propose", actor.wallet), ("rotate_tls", encode(wanted), expires))
+    keys = ", ".join(pin.spki_sha256.hex()[:16] for pin in wanted.tls)
+    return f"{name} shows the TLS key {keys.rpartition(', ')[2]} from height {done['height']} on; registered: {keys}"
+
+
+def _named(nodes: list[LocalNode], name: str) -> LocalNode:
+    """Return the node of this name; refuse a name that the cluster does not have."""
+    own = next((node for node in nodes if node.plan.name == name), None)
+    if own is None:
+        known = ", ".join(node.plan.name for node in nodes)
+        raise CommandFailed(Exit.NOT_FOUND, f"no node is called {name!r}", f"known are {known}")
+    return own
 
 
 async def _payload(actor: Actor, home: Path, kind: str) -> bytes:

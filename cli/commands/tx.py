@@ -147,9 +147,7 @@ def sign(file: str, people: tuple[str, ...], genesis: str | None, home: str | No
     document = {"schema": "hansa.signed/1", "file": file, "id": unsigned.tx_id.hex(), "missing": missing}
     output.emit(document, form, [[file, unsigned.tx_id.hex(), str(len(missing))]], ["FILE", "ID", "MISSING>"])
     if missing:
-        output.say(
-            f"Next: {len(missing)} signatures are missing ({', '.join(missing)}): hansa tx sign {file} --as PERSON"
-        )
+        output.say(f"Next: {len(missing)} more to sign ({', '.join(missing)}): hansa tx sign {file} --as PERSON")
     else:
         output.say(f"Next: hansa tx submit {file}")
 

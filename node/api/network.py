@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from ledger.certificate import faults, quorum
+from ledger.registry.epochs import members_at
 from ledger.registry.lookup import COMPANY_PREFIX, USER_PREFIX, read_company, read_nonces, read_user
 from ledger.registry.records import company_codec, user_codec
 from ledger.state import StateView
@@ -164,8 +165,9 @@ async def why_nothing(call: Call) -> Answer:
 
 
 async def contracts(call: Call) -> Answer:
-    """The programs of the next block, each after those it uses."""
-    return Answer(content={"items": [_program(program) for program in call.service.interfaces.values()]})
+    """The programs of the next block, or of the one after `at_height`, each after those it uses."""
+    found = call.service.interfaces_at(call.view)
+    return Answer(content={"items": [_program(program) for program in found.values()]})
 
 
 async def contract(call: Call) -> Answer:
@@ -214,9 +216,12 @@ def _method(method: Any) -> dict[str, Any]:
 
 
 async def companies(call: Call) -> Answer:
-    """All registered companies, with roles and status; names come from the directory (S18)."""
+    """All registered companies, with roles and status; names come from the directory (S18).
+
+    Members are those that decide the block after the height that is shown.
+    """
     keys = call.view.scan(COMPANY_PREFIX, _after(COMPANY_PREFIX), SCAN_MAX)
-    members = {member.company_id for member in call.service.consensus().members}
+    members = {member.company_id for member in members_at(call.view, call.view.height + 1)}
     items = []
     for key in keys:
         record = company_codec.decode(call.view.get(key) or b"")

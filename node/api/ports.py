@@ -360,6 +360,10 @@ class NodeService(Protocol):
         """The contracts of the next block by name, each after those it uses."""
         ...
 
+    def interfaces_at(self, view: StateView) -> Mapping[str, Interface]:
+        """Return the contracts of the block after the height of `view`, as `interfaces` does for the newest one."""
+        ...
+
     def event_fields(self, event: ContractEvent, height: int) -> Sequence[Field] | None:
         """Return the fields of an event as the contract that ran at `height` declares them, or None if none does."""
         ...

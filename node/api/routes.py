@@ -135,7 +135,7 @@ OPERATIONS: Final[tuple[Operation, ...]] = (
               scope=Scope.READ, weight=20, schema="state", command="hansa state get",
               params=(*READ_COMMON, Param(name="proof", kind=Kind.FLAG)), object_level=True),
     Operation(name="contracts", method="GET", path="/v1/contracts", action=Action.CHAIN_READ,
-              scope=Scope.READ, weight=2, schema="contracts", command="hansa contract list"),
+              scope=Scope.READ, weight=2, schema="contracts", command="hansa contract list", params=READ_COMMON),
     Operation(name="contract", method="GET", path="/v1/contracts/{contract}", action=Action.CHAIN_READ,
               scope=Scope.READ, weight=2, schema="contract", command="hansa contract show"),
     Operation(name="contract_history", method="GET", path="/v1/contract-history", action=Action.CHAIN_READ,

@@ -45,6 +45,11 @@ class Desk:
     # -- who
 
     @property
+    def swaps(self) -> bool:
+        """True for a request of the script of a page, which puts a part of the answer into that page."""
+        return self.request.headers.get("HX-Request") == "true"
+
+    @property
     def signed_in(self) -> bool:
         """True while session, user and company are in force; a suspended user is out with the next request (S27)."""
         return self.principal.known and in_force(
@@ -120,11 +125,14 @@ class Desk:
         return web.Response(status=303, headers={"Location": address})
 
     def to_login(self) -> web.Response:
+        """Return the way to the login page and back; the script of a page must leave the page for it, not fill it."""
         target = self.request.path_qs if self.request.method == "GET" else "/"
-        return self.to("/login" if target == "/" else f"/login?next={quote(target, safe='')}")
+        address = "/login" if target == "/" else f"/login?next={quote(target, safe='')}"
+        return web.Response(headers={"HX-Redirect": address}) if self.swaps else self.to(address)
 
     def open_session(self, token_id: str, company_id: str, user_id: str, target: str) -> web.Response:
-        """Start a session with a new id and go to `target` (S46)."""
+        """Start a session with a new id and go to `target`; one that this browser had before ends (S46)."""
+        self.engine.sessions.close(self.request.cookies.get(self.listener.cookie, ""))
         session_id, _ = self.engine.sessions.open(
             token_id=token_id, company_id=company_id, user_id=user_id, now_ms=self.service.wall_ms()
         )

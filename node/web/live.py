@@ -18,6 +18,11 @@ from node.api.problems import Problem, not_found
 from node.web import render
 from node.web.desk import Desk
 
+HEADERS: Final = {
+    "Content-Type": "text/event-stream; charset=utf-8",
+    "Cache-Control": "no-store",
+    "X-Accel-Buffering": "no",
+}
 PARTS: Final = ("status", "network", "home")
 log: Final = structlog.get_logger("api")
 
@@ -25,6 +30,14 @@ LOOK_S: Final = 1.0
 AGES_S: Final = 10.0
 """A part in which only ages grew is sent this often: once a second would be noise, most of all when read aloud."""
 _AGE: Final = re.compile(r"\b[0-9]+ ?(?:s|min|h|days|秒|分钟|小时|天)(?![A-Za-z])")
+
+ENDED: Final = "event: ended\ndata:\n\n"
+"""After this event a page asks no more; `frame.html` names it too."""
+
+
+def ended(desk: Desk) -> web.Response:
+    """Answer a page whose session is over, as after a restart of the node: it says so, and asks no more."""
+    return web.Response(text=_notice(desk) + ENDED, headers=HEADERS)
 
 
 async def stream(desk: Desk) -> web.StreamResponse:
@@ -35,13 +48,7 @@ async def stream(desk: Desk) -> web.StreamResponse:
     listener = desk.listener
     if listener.streams >= listener.settings.streams_max:
         raise Problem("not_ready", "Too many event streams are open.", retry_after_s=5)
-    response = web.StreamResponse(
-        headers={
-            "Content-Type": "text/event-stream; charset=utf-8",
-            "Cache-Control": "no-store",
-            "X-Accel-Buffering": "no",
-        }
-    )
+    response = web.StreamResponse(headers=HEADERS)
     await response.prepare(desk.request)
     listener.streams += 1
     listener.meter.subscribers(1)
@@ -72,18 +79,17 @@ async def _follow(desk: Desk, part: str, response: web.StreamResponse) -> None:
     closing = desk.listener.closing
     while desk.request.transport is not None and not desk.request.transport.is_closing() and not closing.is_set():
         if not _still_open(desk):
-            await _send(response, "notice", render.page("live_ended.html", desk.language), settings.write_s)
+            await _send(response, _notice(desk) + ENDED, settings.write_s)
             return
         height = desk.service.view().height
         for name, text in (await _parts(desk, part, fresh=(height, desk.today()) != shown)).items():
             still, when = sent.get(name, ("", 0.0))
             if still != _without_ages(text) or (clock() - when >= AGES_S and _without_ages(text) != text):
                 sent[name] = (_without_ages(text), clock())
-                await _send(response, name, text, settings.write_s)
+                await _send(response, _message(name, text), settings.write_s)
                 written = clock()
         if clock() - written >= settings.heartbeat_s:
-            async with asyncio.timeout(settings.write_s):
-                await response.write(b": alive\n\n")
+            await _send(response, ": alive\n\n", settings.write_s)
             written = clock()
         shown = (height, desk.today())
         await pause(desk.service, height + 1, LOOK_S, closing)
@@ -111,12 +117,20 @@ async def _parts(desk: Desk, part: str, *, fresh: bool) -> dict[str, str]:
     return found
 
 
+def _notice(desk: Desk) -> str:
+    return _message("notice", render.page("live_ended.html", desk.language))
+
+
 def _without_ages(text: str) -> str:
     return _AGE.sub("#", text)
 
 
-async def _send(response: web.StreamResponse, name: str, text: str, limit_s: float) -> None:
+def _message(name: str, text: str) -> str:
+    """Return the message that puts `text` into the element of the id `name`."""
     lines = "".join(f"data: {line}\n" for line in text.splitlines())
-    message = f'data: <hx-partial id="{name}" hx-swap="innerMorph">\n{lines}data: </hx-partial>\n\n'
+    return f'data: <hx-partial id="{name}" hx-swap="innerMorph">\n{lines}data: </hx-partial>\n\n'
+
+
+async def _send(response: web.StreamResponse, message: str, limit_s: float) -> None:
     async with asyncio.timeout(limit_s):
         await response.write(message.encode("utf-8"))

@@ -7,6 +7,7 @@ import io
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -26,6 +27,8 @@ FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r")
 async def show(page: Page, request: web.Request) -> web.StreamResponse:
     """Answer one page request: session first, then rate limit, form checks, and the page itself."""
     desk = Desk(request)
+    if page.name == "live" and not desk.signed_in:
+        return live.ended(desk)
     if not page.open and not desk.signed_in:
         return desk.to_login()
     desk.listener.charge(request, desk.principal, page.weight)
@@ -38,25 +41,37 @@ async def show(page: Page, request: web.Request) -> web.StreamResponse:
 
 
 def problem_page(request: web.Request, problem: Problem) -> web.Response:
-    """Return a refusal as a page: what it is, why, and the next step (F85)."""
+    """Return a refusal as a page: what it is, why, and the next step (F85).
+
+    Whoever is signed in keeps the ways through the pages. A script that asked for a part of a page is told to show the
+    refusal in place of the whole page: it would find nothing in it for that part.
+    """
     language = Desk.language_for(request)
     t = catalogue(language)
+    try:
+        desk = Desk(request)
+        session = desk.session if desk.signed_in else None
+        business = session is not None and desk.may_read_business()
+    except Problem:  # the credential itself is refused
+        session, business = None, False
     text = render.page(
         "problem.html",
         language,
         title=problem.kind.zh if language == "zh-CN" else problem.kind.en,
         problem=problem,
-        signed_in=False,
+        signed_in=session is not None,
         path=request.path,
-        here="/",
-        csrf="",
+        here=request.path_qs if request.method == "GET" else "/",
+        csrf=session.csrf if session is not None else "",
         live="",
         network=None,
-        business=False,
+        business=business,
         me=None,
         hint=t("problem.hint"),
     )
     answer = html(text, problem.status)
+    if request.headers.get("HX-Request") == "true" and not request.path.startswith("/live/"):
+        answer.headers.update({"HX-Retarget": "#main", "HX-Reselect": "#main", "HX-Reswap": "outerHTML"})
     if problem.retry_after_s:
         answer.headers["Retry-After"] = str(problem.retry_after_s)
     return answer
@@ -147,22 +162,21 @@ async def invoices(desk: Desk) -> web.Response:
         currencies=sorted(
             {total["total"]["currency"] for total in found["totals"]} | set(desk.query("currency").values())
         ),
+        export=_address("/invoices/export.csv", {**filters, **desk.query("as_of")}),
         following=_following(desk, found["next"]),
     )
 
 
 async def invoices_csv(desk: Desk) -> web.Response:
-    """The filtered list as CSV, complete, with the same figures as the page (S59, U53)."""
-    rows: list[list[Any]] = []
-    cursor, height = "", 0
-    while True:
-        query = {**desk.query(*FILTERS, "as_of"), "limit": "200"}
-        found = await desk.run("invoices", query={**query, "cursor": cursor} if cursor else query)
-        height = found["height"]
+    """The filtered list as CSV, complete, with the same figures as the page, all of one height (S59, U53)."""
+    query = {**desk.query(*FILTERS, "as_of"), "limit": "200"}
+    found = await desk.run("invoices", query=query)
+    height = found["height"]
+    rows = [_csv_row(line) for line in found["items"]]
+    while found["next"]:
+        following = {**query, "cursor": found["next"], "at_height": str(height)}
+        found = await desk.run("invoices", query=following)
         rows += [_csv_row(line) for line in found["items"]]
-        cursor = found["next"]
-        if not cursor:
-            break
     out = io.StringIO()
     writer = csv.writer(out, quoting=csv.QUOTE_ALL, lineterminator="\r\n")
     writer.writerow(
@@ -251,7 +265,13 @@ async def books(desk: Desk) -> web.Response:
 async def journal(desk: Desk) -> web.Response:
     found = await desk.run("journal", query={**desk.query("as_of", "from", "account", "cursor"), "limit": "50"})
     return await desk.page(
-        "journal.html", desk.t("books.journal"), found=found, tab="journal", following=_following(desk, found["next"])
+        "journal.html",
+        desk.t("books.journal"),
+        found=found,
+        tab="journal",
+        account=desk.request.query.get("account", ""),
+        every_account=_address("/books/journal", desk.query("as_of", "from")),
+        following=_following(desk, found["next"]),
     )
 
 
@@ -362,6 +382,11 @@ async def problems(desk: Desk) -> web.Response:
         for kind in PROBLEMS.values()
     ]
     return await desk.page("problems.html", desk.t("problems.title"), rows=rows)
+
+
+def _address(path: str, query: Mapping[str, str]) -> str:
+    """Return a local address with a query, which is left out when it is empty."""
+    return f"{path}?{urlencode(query)}" if query else path
 
 
 def _following(desk: Desk, cursor: str) -> str:

@@ -6,6 +6,7 @@ Python is that of amounts and hashes, from values of closed form.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
@@ -17,6 +18,7 @@ from node.web import static
 from node.web.texts import LANGUAGES, NAMES, Catalogue, catalogue
 
 MINUS: Final = "\u2212"
+_DAY: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-[0-9]{2}", re.ASCII)
 
 
 @cache
@@ -103,17 +105,19 @@ def commands(text: str) -> Markup:
 def event_sentence(t: Catalogue, moment: Mapping[str, Any]) -> str:
     """Return what an event says in plain words (U55); an event without a sentence is shown by its name."""
     key = f"event.{moment['event']}"
-    if not t.has(key):
+    parts = {name: _part(t, name, value) for name, value in moment["fields"].items()}
+    if not t.has(key) or not t.names(key) <= parts.keys():  # companies may vote for an event with other fields (L61)
         return str(moment["event"])
-    parts = {name: _part(t, value) for name, value in moment["fields"].items()}
     return t(key, **parts)
 
 
-def _part(t: Catalogue, value: Any) -> str:
+def _part(t: Catalogue, name: str, value: Any) -> str:
     if isinstance(value, Mapping):
         if "amount" in value:
             return plain_money(value)
         return str(value.get("name", ""))
-    if isinstance(value, str) and len(value) == 10 and value[4:5] == "-" and value[7:8] == "-":
+    if name == "reason":
+        return t.reason(str(value))
+    if isinstance(value, str) and _DAY.fullmatch(value):
         return t.day(value)
     return str(value)

@@ -10,6 +10,7 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from string import Formatter
 from typing import Final
 
 LANGUAGES: Final = ("en", "zh-CN")
@@ -44,6 +45,15 @@ class Catalogue:
 
     def has(self, key: str) -> bool:
         return key in self._texts
+
+    def names(self, key: str) -> set[str]:
+        """Return the named parts of a text."""
+        return {name for _, name, _, _ in Formatter().parse(self._texts[key]) if name}
+
+    def reason(self, code: str) -> str:
+        """Return a reason code of the ledger with what it means; a code that nobody listed stands alone (F34)."""
+        key = f"reason.{code}"
+        return f"{self(key)} ({code})" if self.has(key) else code
 
     def day(self, iso: str | None) -> str:
         """Return an ISO date (or the date of an RFC 3339 time) as people write it."""

@@ -40,13 +40,13 @@ TREE = (
     "token create", "token list", "token revoke", "company list", "user list",
     "invoice import", "invoice list", "invoice show", "invoice receive", "invoice accept", "invoice reject",
     "invoice dispute", "invoice drop-dispute", "invoice credit", "invoice pay", "invoice set-off", "invoice export",
-    "invoice write-off", "block list", "event list", "event tail", "search", "ledger open-items",
+    "invoice write-off", "invoice resolve", "block list", "event list", "event tail", "search", "ledger open-items",
     "config show", "config explain", "config check", "profile list", "profile use", "profile forget",
     "payment list", "payment show", "payment release", "payment confirm", "payment fail", "limit list", "limit set",
     "ledger balance", "ledger trial-balance", "ledger ageing", "ledger journal", "audit export", "audit verify",
     "contract list", "contract show", "contract check", "contract test", "sim run",
     "cluster up", "cluster down", "cluster purge", "cluster ls", "cluster status", "cluster logs", "cluster kill",
-    "cluster stop", "cluster start", "cluster restart", "cluster pause", "cluster resume",
+    "cluster stop", "cluster start", "cluster restart", "cluster pause", "cluster resume", "cluster rotate-key",
 )  # fmt: skip
 """The commands of U20 that stand; none may get lost."""
 

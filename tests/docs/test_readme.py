@@ -38,7 +38,9 @@ def test_the_readme_works_as_printed(tmp_path: Path) -> None:
     lines = commands(ROOT / "README.md")
     assert len(lines) >= 15
     breaking = lines.index("hansa cluster kill chenghu")
-    lines[breaking:breaking] = commands(ROOT / "docs" / "command-line.md")
+    lines[breaking:breaking] = [
+        line for name in ("command-line.md", "pages.md") for line in commands(ROOT / "docs" / name)
+    ]
     try:
         for line in lines:
             done = subprocess.run(

@@ -246,6 +246,53 @@ def test_a_dispute_a_credit_note_and_a_set_off_change_what_is_open(trade: Trade,
     assert buyer.refused("invoice", "reject", trade.parts)[0] == Exit.REJECTED, "accepted is accepted"
 
 
+def test_au3_a_dispute_ends_with_a_credit_note_that_three_people_sign(trade: Trade, tmp_path: Path) -> None:
+    seller, buyer = trade["falkenberg"], trade["lifeng"]
+    sample = (SAMPLES / "03-falkenberg-credit-note-ubl.xml").read_text(encoding="utf-8")
+    notes = []
+    for number in ("FB-2026-G007", "FB-2026-G008"):
+        notes.append(tmp_path / f"{number}.xml")
+        notes[-1].write_text(sample.replace("FB-2026-G004", number), encoding="utf-8")
+    whole = seller.invoice(trade.parts)["open"]["amount"]
+    assert whole == "3245.21"
+    disputes = [
+        buyer.do("invoice", "dispute", trade.parts, amount, "--reason", "QUA")["transaction"]["receipt"]["result"]
+        for amount in ("300.00 EUR", "297.50 EUR")
+    ]
+    resolve = ("invoice", "resolve", disputes[0], str(notes[0]))
+    code, problem = seller.refused(*resolve)
+    assert code == Exit.USAGE and "--other-person once (approver)" in problem["next"], "the buyer signs too"
+    home = ("--other-home", str(buyer.home))
+    code, problem = seller.refused(*resolve[:2], "dsp-nothing", resolve[3], *home)
+    assert code == Exit.NOT_FOUND and trade.parts in problem["detail"]
+    code, problem = seller.refused(*resolve[:3], str(SAMPLES / "01-falkenberg-invoice-ubl.xml"), *home)
+    assert code == Exit.REJECTED and "holds invoice" in problem["detail"]
+    code, problem = seller.refused(*resolve[:3], str(SAMPLES / "refused" / "half-file-ubl.xml"), *home)
+    assert code == Exit.REJECTED and "X42" in problem["detail"]
+    assert buyer.refused(*resolve, *home)[0] == Exit.REJECTED, "the seller's node seals the seller's document"
+
+    people = {item["label"]: item["user"] for item in buyer.do("user", "list")["items"]}
+    file = str(tmp_path / "resolve.tx")
+    seller.do(*resolve, "--other-person", people["manager"], "--generate-only", file)
+    for desk, names, left in ((seller, ("clerk", "manager"), 1), (buyer, ("manager",), 0)):
+        signs = [word for name in names for word in ("--as", name)]
+        done = _plain("tx", "sign", file, *signs, "--home", str(desk.home), "-o", "json")
+        assert len(done.json["missing"]) == left, "each company signs on its own machine"
+    assert buyer.do("tx", "submit", file)["transaction"]["outcome"] == "ok"
+    assert seller.open(trade.parts) == "2947.71 EUR"
+
+    done = seller.try_("invoice", "resolve", disputes[1], str(notes[1]), *home)
+    said = f"{disputes[1]} of {trade.parts} ends with 297.50 EUR credited, as crn-"
+    assert done.code == 0 and done.out.startswith(said)
+    shown = seller.invoice(trade.parts)
+    assert (shown["open"]["amount"], shown["disputed"]["amount"]) == ("2650.21", "0.00")
+    assert {line["id"]: line["state"] for line in shown["disputes"]} | dict(
+        zip(disputes, ("settled", "upheld"), strict=True)
+    ) == {line["id"]: line["state"] for line in shown["disputes"]}, "a part was credited, and all of it"
+    code, problem = seller.refused("invoice", "resolve", disputes[1], str(notes[1]), *home)
+    assert code == Exit.REJECTED and problem["next"], "ended is ended"
+
+
 def test_u13_a_dry_run_shows_changes_postings_and_refusals_and_does_nothing(trade: Trade, tmp_path: Path) -> None:
     seller = trade["falkenberg"]
     before = seller.invoice(trade.spares)
@@ -319,6 +366,18 @@ def test_u12_lists_show_the_columns_and_lines_that_were_asked_for(trade: Trade) 
     code, problem = seller.refused("invoice", "list", "--columns", "id,colour")
     assert code == Exit.USAGE and "'colour'" in problem["detail"]
     assert seller.refused("invoice", "list", "--filter", "id")[0] == Exit.USAGE
+    done = seller.try_("company", "list", "--columns", "name,vote", "--filter", "vote=this company")
+    assert done.out == "Falkenberg Beispielteile GmbH\tthis company\n"
+    done = seller.try_(
+        "contract", "list", "--columns", "name,version,code_id", "--filter", "name=payments", "-o", "csv"
+    )
+    head, line = done.out.splitlines()
+    assert head == "name,version,code_id" and re.fullmatch("payments,1,[0-9a-f]{64}", line)
+    height = seller.do("company", "list")["height"]
+    for noun in ("company", "contract"):
+        found = seller.do(noun, "list", "--at-height", str(height))
+        assert found["height"] == height and found["items"]
+        assert seller.refused(noun, "list", "--at-height", "999999")[0] == Exit.CONFLICT
     items = seller.do("ledger", "open-items", "--side", "receivable")["items"]
     assert {item["id"] for item in items} >= {trade.parts, trade.spares}
     blocks = seller.do("block", "list", "--limit", "2")

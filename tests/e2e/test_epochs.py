@@ -276,6 +276,25 @@ def test_a_local_cluster_rotates_a_key_by_one_command(cluster: Cluster, newcomer
     await_ready(cluster, "qiming")
 
 
+def test_a_local_cluster_renews_a_tls_key_by_one_command(cluster: Cluster, newcomer: Newcomer) -> None:  # C18, S23
+    renew = ("cluster", "rotate-key", "chenghu", "--dir", str(cluster.directory))
+    done = cluster.hansa(*renew, "--end-old")
+    assert done.returncode == Exit.USAGE and "add --tls" in done.stderr
+    done = cluster.hansa(*renew, "--tls", "--end-old")
+    assert done.returncode == Exit.CONFLICT and "only one TLS key is registered" in done.stderr
+    done = cluster.hansa(*renew, "--tls")
+    keys = done.stdout.strip().rpartition("registered: ")[2].split(", ")
+    assert done.returncode == 0 and len(keys) == 2 and f"shows the TLS key {keys[1]} from height" in done.stdout
+    assert (cluster.nodes["chenghu"].home / "tls-2.crt").exists()
+    await_ready(cluster, "chenghu")
+    height = status(cluster, "chenghu")["height_committed"]
+    for who in ("lifeng", "qiming", "delta"):
+        await_above(cluster, who, height - 1)
+    done = cluster.hansa(*renew, "--tls", "--end-old")
+    assert done.returncode == 0 and done.stdout.strip().endswith(f"registered: {keys[1]}"), done.stderr
+    await_ready(cluster, "chenghu")
+
+
 def test_a_genesis_file_is_enough_for_all_epochs(cluster: Cluster, newcomer: Newcomer) -> None:  # P85, S20, F78
     genesis = cluster.directory / "lifeng" / "genesis.hansa"
     before = status(cluster, "lifeng")["height_committed"]

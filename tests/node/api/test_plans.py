@@ -104,6 +104,13 @@ async def test_l63_contracts_history_and_old_events_follow_the_versions(world: W
     world.done([(0, "preparer")], "notes", "keep", "b", "second")
     listed = (await (await client.get("/v1/contracts", headers=head(world))).json())["items"]
     assert {item["name"]: item["version"] for item in listed}["notes"] == 2
+    world.kept_heights = world.height
+    for height, version in ((begin - 2, None), (begin - 1, 1), (later - 2, 1), (later - 1, 2)):
+        past = await (await client.get(f"/v1/contracts?at_height={height}", headers=head(world))).json()
+        assert past["height"] == height
+        assert {item["name"]: item["version"] for item in past["items"]}.get("notes") == version, (
+            "of the block after it"
+        )
     shown = await (await client.get("/v1/contracts/notes", headers=head(world))).json()
     assert shown["source"] == NOTES_TWO
     history = (await (await client.get("/v1/contract-history", headers=head(world))).json())["items"]

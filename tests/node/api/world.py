@@ -424,6 +424,9 @@ class World:
     def interfaces(self) -> Mapping[str, Any]:
         return programs().at(self.states[-1], self.states[-1].height + 1).interfaces
 
+    def interfaces_at(self, view: StateView) -> Mapping[str, Any]:
+        return programs().at(view, view.height + 1).interfaces
+
     @property
     def max_tx_gas(self) -> int:
         return self.document.params.max_tx_gas

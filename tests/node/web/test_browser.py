@@ -61,6 +61,28 @@ async def test_u51_every_page_works_under_the_policy_and_at_360_pixels(trade: An
         await runner.cleanup()
 
 
+async def test_long_and_foreign_names_break_and_widen_no_page(make_world: Any, browser: Browser) -> None:
+    names = (
+        "Internationale Beschaffungs- und Vertriebsgesellschaft mbH & Co. Kommanditgesellschaft auf Aktien",
+        "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft",
+        "شركة الاختبار للتجارة الدولية المحدودة",
+        "中国某某国际贸易（集团）有限责任公司上海浦东新区自由贸易试验区分公司",
+    )
+    world = make_world(names=names)
+    invoice = world.issue(0, 1, 1_000)
+    world.accept(1, invoice)
+    runner, address = await opened(world, browser)
+    try:
+        for path in ("/", "/invoices", f"/invoices/{invoice}", "/books/ageing", "/network", "/blocks/1"):
+            for size in (1280, 360):
+                await browser.size(size)
+                await browser.go(address + path)
+                width = await browser.js("document.documentElement.scrollWidth")
+                assert width <= size, f"{path} is {width} pixels wide"
+    finally:
+        await runner.cleanup()
+
+
 async def test_u51_the_network_page_updates_by_itself(trade: Any, browser: Browser) -> None:
     runner, address = await opened(trade, browser)
     try:
@@ -107,6 +129,14 @@ async def test_filters_change_the_list_in_place_and_the_address(trade: Any, brow
         )
         await browser.until(f"document.querySelectorAll('#results tbody tr').length < {rows}")
         assert "side=bought" in await browser.js("location.search")
+        assert "side=bought" in await browser.js("document.querySelector('#results a[download]').href"), "S59"
+        await browser.js("document.querySelector('input[name=due_from]').type = 'text'")
+        await browser.js(
+            "let d = document.querySelector('input[name=due_from]'); d.value = 'soon'; d.dispatchEvent(new Event('change', {bubbles: true}))"
+        )
+        refusal = await browser.until("document.querySelector('main .narrow h1')?.textContent")
+        assert refusal == "A value is not accepted"
+        browser.complaints[:] = [text for text in browser.complaints if "422" not in text]
         assert await browser.js("window.stays") is True, "no page load"
         assert browser.complaints == []
     finally:
@@ -132,6 +162,27 @@ async def test_t38_no_hostile_text_ever_runs(make_world: Any, browser: Browser) 
         world.cut = {world.consensus().primary}
         await browser.until("document.querySelector('#status a').textContent.includes('One more failure')")
         assert await browser.js("window.alerts") == [], "the live parts too"
+    finally:
+        await runner.cleanup()
+
+
+async def test_u51_an_ended_session_says_so_and_asks_no_more(trade: Any, browser: Browser) -> None:
+    runner, _ = await opened(trade, browser)
+    try:
+        await browser.until("!!document.querySelector('#live')?._htmx?.sse")
+        trade.now_ms += 8 * 3_600_000
+        notice = await browser.until("document.querySelector('#notice .notice')?.textContent", seconds=15)
+        assert "Your session has ended" in notice
+        await browser.until("!document.querySelector('#live')._htmx?.sse")
+        asked = "performance.getEntriesByType('resource').filter(one => one.name.includes('/live/')).length"
+        before = await browser.js(asked)
+        await asyncio.sleep(2.0)
+        assert await browser.js(asked) == before, "no loop of requests"
+        await browser.js(
+            "let s = document.querySelector('select[name=side]'); s.value = 'bought'; s.dispatchEvent(new Event('change', {bubbles: true}))"
+        )
+        await browser.until("location.pathname === '/login'")
+        assert "side%3Dbought" in await browser.js("location.search"), "and back to what was asked"
     finally:
         await runner.cleanup()
 

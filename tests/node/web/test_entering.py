@@ -10,7 +10,7 @@ import pytest
 
 from ledger.codec import encode
 from ledger.registry.lookup import read_user, user_key
-from node.api.sessions import IDLE_MS, LINK_MS
+from node.api.sessions import DEV_COOKIE, IDLE_MS, LINK_MS
 from node.web.desk import local
 
 
@@ -158,8 +158,34 @@ async def test_u51_the_live_stream_sends_only_what_changed(trade: Any, visit: An
     for token in trade.token_store.list(trade.company_id):
         trade.token_store.revoke(token.id, trade.now_ms)
     assert 'id="notice"' in await part()
-    assert await answer.content.read() == b""
-    assert (await client.get("/live/secrets", allow_redirects=False)).status == 303
+    assert await answer.content.read() == b"event: ended\ndata:\n\n", "and the page asks no more"
+
+
+async def test_u51_a_page_of_an_ended_session_is_told_so(trade: Any, visit: Any) -> None:
+    """As after a restart of the node, which forgets sessions: the page asks again, and must not ask for ever."""
+    client = await visit(trade)
+    assert (await client.get("/live/secrets")).status == 404, "signed in, and no such part"
+    trade.now_ms += 2 * IDLE_MS
+    answer = await client.get("/live/status", headers={"Accept": "text/html, text/event-stream"})
+    text = await answer.text()
+    assert answer.status == 200 and answer.content_type == "text/event-stream"
+    assert 'id="notice"' in text and "Your session has ended" in text and text.endswith("event: ended\ndata:\n\n")
+    part = await client.get("/invoices?side=sold", headers={"HX-Request": "true"}, allow_redirects=False)
+    assert part.headers["HX-Redirect"] == "/login?next=%2Finvoices%3Fside%3Dsold"
+    assert (part.status, await part.text()) == (200, ""), "nothing that could fill a part of the page"
+
+
+@pytest.mark.control("S46")
+async def test_s46_signing_in_again_ends_the_session_before(trade: Any, visit: Any, post: Any, csrf: Any) -> None:
+    client = await visit(trade)
+    (before,) = [cookie.value for cookie in client.session.cookie_jar if cookie.key == DEV_COOKIE]
+    form = csrf(await (await client.get("/")).text())
+    again = await post(client, "/login", {"csrf": form, "token": trade.token("preparer")})
+    assert again.status == 303 and again.cookies[DEV_COOKIE].value != before
+    assert (await client.get("/invoices", allow_redirects=False)).status == 200
+    client.session.cookie_jar.update_cookies({DEV_COOKIE: before}, client.make_url("/"))
+    old = await client.get("/invoices", allow_redirects=False)
+    assert old.status == 303 and old.headers["Location"].startswith("/login"), "it is over, not forgotten"
 
 
 async def test_pages_can_be_switched_off(trade: Any, visit: Any) -> None:

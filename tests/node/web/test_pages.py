@@ -14,7 +14,8 @@ import pytest
 
 from ledger.proof import result_codec, verify_result
 from ledger.transaction import decode_transaction
-from node.web.render import grouped, money
+from node.web.render import event_sentence, grouped, money
+from node.web.texts import catalogue
 
 PATHS = (
     "/", "/invoices", "/invoices?status=overdue&side=sold", "/invoices?status=paid", "/invoices/{accepted}",
@@ -32,7 +33,7 @@ def filled(path: str, world: Any) -> str:
 class Check(HTMLParser):
     """Counts what an accessible page without inline code needs."""
 
-    VOID = frozenset({"meta", "link", "input", "img", "br"})
+    VOID = frozenset({"meta", "link", "input", "img", "br", "wbr"})
 
     def __init__(self) -> None:
         super().__init__()
@@ -160,6 +161,17 @@ async def test_s59_csv_has_all_rows_and_no_formulas(make_world: Any, visit: Any)
     assert {row[9] for row in rows[1:]} == {"10.00", "10.01", "10.02", "50.00"}
 
 
+async def test_s59_the_export_is_that_of_the_list_beside_it(trade: Any, visit: Any) -> None:
+    client = await visit(trade)
+    text = await (await client.get("/invoices?side=sold&status=disputed&as_of=2026-03-31")).text()
+    results = text[text.index('<section id="results"') :]
+    address = re.search(r'href="(/invoices/export\.csv[^"]*)"', results)
+    assert address is not None, "inside the part that a filter replaces"
+    answer = await client.get(address.group(1).replace("&amp;", "&"))
+    rows = list(csv.reader(io.StringIO((await answer.read()).decode("utf-8-sig"))))
+    assert [row[0] for row in rows[1:]] == [trade.trade.disputed]
+
+
 async def test_proof_downloads_verify_offline(trade: Any, visit: Any) -> None:
     client = await visit(trade)
     page = await (await client.get(f"/invoices/{trade.trade.accepted}")).text()
@@ -230,6 +242,55 @@ async def test_problem_pages_name_the_next_step(trade: Any, visit: Any) -> None:
     assert "此地址没有贵公司可以查看的内容" in chinese and "Nothing here" not in chinese, "U57"
 
 
+async def test_a_problem_page_keeps_the_way_through_the_pages(trade: Any, visit: Any, post: Any, csrf: Any) -> None:
+    client = await visit(trade)
+    asked = "/invoices?due_from=2026-02-31"
+    text = await (await client.get(asked, headers={"Accept": "text/html"})).text()
+    assert 'href="/payments"' in text and "Sign out" in text and 'name="back" value="/invoices?due_from' in text
+    checked(text, "en")
+    turned = await post(client, "/language", {"csrf": csrf(text), "lang": "zh-CN", "back": asked})
+    assert turned.status == 303 and turned.headers["Location"] == asked
+    chinese = await (await client.get(asked, headers={"Accept": "text/html"})).text()
+    assert re.search(r'节点返回的原文：\s*<span lang="en">', chinese), "a voice reads it as what it is"
+    part = await client.get(asked, headers={"Accept": "text/html", "HX-Request": "true"})
+    assert part.status == 422 and part.headers["HX-Retarget"] == part.headers["HX-Reselect"] == "#main"
+    nobody = await visit(trade, role="")
+    out = await (await nobody.get("/static/nothing", headers={"Accept": "text/html"})).text()
+    assert "Sign out" not in out and 'href="/payments"' not in out
+
+
+async def test_a_dispute_tells_both_sides_what_to_do(trade: Any, visit: Any) -> None:
+    client = await visit(trade)
+    text = await (await client.get(f"/invoices/{trade.trade.disputed}")).text()
+    assert "disputed 450.50 EUR: quality is not sufficient (QUA)" in text
+    assert "the rest stays payable" in text
+    assert re.search(r"<code>hansa invoice resolve dsp-\w+ credit-note.xml</code>", text), "the seller credits"
+    assert "drop-dispute" not in text
+
+
+async def test_a_refusal_names_the_next_step(trade: Any, visit: Any) -> None:
+    client = await visit(trade)
+    text = await (await client.get(f"/transactions/{trade.trade.refused}")).text()
+    assert "Nothing was changed. Next step:" in text
+    assert re.search(r"Look at the timeline|<code>hansa contract show \w+ --source</code>|roles sign", text)
+
+
+async def test_the_journal_of_one_account_stays_that_of_the_account(trade: Any, visit: Any) -> None:
+    client = await visit(trade)
+    balance = await (await client.get("/books?as_of=2026-03-31")).text()
+    address = re.search(r'href="(/books/journal\?account=1122[^"]*)"', balance)
+    assert address is not None and "as_of=2026-03-31" in address.group(1)
+    text = await (await client.get(address.group(1).replace("&amp;", "&"))).text()
+    assert "Only vouchers with account 1122." in text and '<input type="hidden" name="account" value="1122">' in text
+    assert '<a href="/books/journal?as_of=2026-03-31">All accounts</a>' in text
+
+
+async def test_the_newest_block_has_no_next_one(trade: Any, visit: Any) -> None:
+    client = await visit(trade)
+    assert 'rel="next"' not in await (await client.get("/blocks/latest")).text()
+    assert 'rel="next"' in await (await client.get("/blocks/1")).text()
+
+
 async def test_a_stall_is_said_on_every_page(trade: Any, visit: Any) -> None:
     client = await visit(trade)
     trade.cut = {index for index in range(4) if index != trade.consensus().own_index} - {trade.consensus().primary}
@@ -260,6 +321,14 @@ async def test_u54_two_hundred_rows_render_quickly(make_world: Any, visit: Any) 
     assert text.count("<tr>") >= 200
     print(f"200 rows: {best * 1000:.0f} ms")
     assert best < 1.0, "generous on a shared machine; the gate of 150 ms is for the reference machine"
+
+
+def test_an_event_that_companies_changed_by_vote_is_shown_by_its_name() -> None:
+    texts = catalogue("en")
+    given = {"event": "invoices.Rejected", "fields": {"buyer": {"id": "c", "name": "Bolt SAS"}, "reason": "2026-13-99"}}
+    assert event_sentence(texts, given) == "Bolt SAS rejected the invoice: 2026-13-99", "no day, so no date"
+    assert event_sentence(texts, {**given, "fields": {"reason": "QTY"}}) == "invoices.Rejected"
+    assert event_sentence(texts, {"event": "notes.Written", "fields": {}}) == "notes.Written"
 
 
 def test_numbers_have_one_form() -> None:
