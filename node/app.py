@@ -87,6 +87,7 @@ OFFSETS_KEPT: Final = 9
 """Fresh blocks whose distance from our clock is looked at; the median counts."""
 NO_TOLERANCE: Final = "fewer than four members tolerate no lying member: for practice only (P4)"
 SILENCED_NEXT: Final = "put no other copy back; the company votes again only with a new consensus key (P97)"
+OLD_CERTIFICATE_NEXT: Final = "restore the file; the old one is still shown"
 SILENT_STATUSES: Final = 4
 SILENT_LEAST_MS: Final = 5_000
 """A member is called silent when so many of its STATUS messages did not come, and not before this time."""
@@ -127,12 +128,12 @@ def serve(config_file: Path) -> int:
         while True:
             daemon = Daemon(prepared)
             code = asyncio.run(daemon.run())
+            if not daemon.goes_on:
+                return code
             if daemon.driver.installed:
                 take_snapshot(prepared)
-            elif daemon.compacting:
-                reopen(prepared)
             else:
-                return code
+                reopen(prepared)
     except StoreError as error:
         log.error("store_failed", code=error.code, detail=str(error))
         print(f"hansa node: {error}", file=sys.stderr, flush=True)
@@ -276,7 +277,10 @@ def take_snapshot(prepared: Prepared) -> None:
 
 
 def reopen(prepared: Prepared) -> None:
-    """Open chain store and journal again, as a start does; a file that is mostly free is compacted then (U6)."""
+    """Open chain store and journal again, as a start does; a file that is mostly free is compacted then (U6).
+
+    The state may be a later one: what the registry says of the own node and of the others is looked up anew.
+    """
     prepared.snapshots.close()
     prepared.store.close()
     prepared.journal.close()
@@ -285,7 +289,50 @@ def reopen(prepared: Prepared) -> None:
     prepared.snapshots = _open_snapshots(
         prepared.config, prepared.store, prepared.chain_keys, prepared.chain, prepared.programs
     )
+    prepared.ends.follow(prepared.store)
+    take_new_keys(prepared)
+    take_new_names(prepared)
+    prepared.tls = newest_certificate(prepared)
     prepared.open_journal()
+
+
+def take_new_keys(parts: Prepared) -> None:
+    """Open the keystore again once the companies agreed to a key that was made after the start (S23)."""
+    node = read_node(parts.store.view(), parts.node_id)
+    held = [one.key.public_key for one in parts.keys]
+    if node is None or all(item.public_key in held for item in node.consensus):
+        return
+    try:
+        keystore = Keystore.open(parts.config.keystore_dir, _secret_of(parts.config, parts.document, ask=False))
+        try:
+            found = voting_keys(keystore)
+        finally:
+            keystore.close()
+    except (KeystoreError, UnlockFailed) as error:
+        log.error("consensus_key_closed", detail=str(error), next="restart the node before the epoch changes")
+        return
+    parts.keys += tuple(one for one in found if one.key.public_key not in held)
+
+
+def take_new_names(parts: Prepared) -> bool:
+    """Read the directory again: an entry may have waited there for its company to be registered; tell whether it could
+    be read."""
+    try:
+        parts.directory = directory_at(parts.config, parts.store)
+    except DirectoryRefused as error:
+        log.error("directory_refused", detail=str(error))
+        return False
+    return True
+
+
+def newest_certificate(parts: Prepared) -> TlsFiles:
+    """Return the newest TLS identity that the registry names for this node (S23); the present one if its file fails."""
+    home = parts.config.keystore_dir.parent
+    try:
+        return presented(home, parts.tls.password, read_node(parts.store.view(), parts.node_id))
+    except KeyFileRefused as error:
+        log.error("tls_certificate_refused", detail=str(error), next=OLD_CERTIFICATE_NEXT)
+        return parts.tls
 
 
 def read_genesis(path: Path) -> tuple[GenesisDocument, bytes]:
@@ -333,6 +380,7 @@ class Daemon:
         self._reports: list[tuple[int, str]] = []
         self._last_block_ms = 0
         self._exit = EXIT_OK
+        self._told_to_stop = False
         self.compacting = False
         """The loop ended so that the chain store is opened again and shrinks; then it goes on."""
         self._held_back = False
@@ -370,6 +418,7 @@ class Daemon:
             driver=self.driver,
             programs=prepared.programs,
             tokens=prepared.tokens,
+            sessions=prepared.sessions,
             vault=prepared.vault,
             directory=prepared.directory,
             numbering=prepared.numbering,
@@ -391,6 +440,22 @@ class Daemon:
             self.compacting = True
             self.driver.stop()
         return pruned
+
+    def stop(self) -> None:
+        """End for good, whatever the loop would have gone on with."""
+        self._told_to_stop = True
+        self.driver.stop()
+
+    @property
+    def goes_on(self) -> bool:
+        """Tell whether the process goes on once its stores are opened again: for a snapshot, or to shrink the file.
+
+        The last flush before an end prunes as well, so it may find that it is time to shrink: nobody who told the node
+        to stop, and no halted core, may be overruled by that.
+        """
+        if self._told_to_stop or self.driver.halted is not None:
+            return False
+        return bool(self.driver.installed) or self.compacting
 
     @property
     def core(self) -> NodeCore:
@@ -445,51 +510,24 @@ class Daemon:
     def _follow_registry(self, height: int) -> None:
         """Bring the links in line when the registry changed, and when the nodes that left have had their time (S21)."""
         if self.epochs.moved(height):
-            self._take_new_keys()
+            take_new_keys(self._parts)
             self._take_new_certificate()
-            self._take_new_names()
+            if take_new_names(self._parts):
+                self.service.adopt(self._parts.directory)
             self._update_links()
-
-    def _take_new_keys(self) -> None:
-        """Open the keystore again once the companies agreed to a key that was made after the start (S23)."""
-        parts = self._parts
-        node = read_node(parts.store.view(), parts.node_id)
-        held = [one.key.public_key for one in parts.keys]
-        if node is None or all(item.public_key in held for item in node.consensus):
-            return
-        try:
-            keystore = Keystore.open(parts.config.keystore_dir, _secret_of(parts.config, parts.document, ask=False))
-            found = voting_keys(keystore)
-            keystore.close()
-        except (KeystoreError, UnlockFailed) as error:
-            log.error("consensus_key_closed", detail=str(error), next="restart the node before the epoch changes")
-            return
-        parts.keys += tuple(one for one in found if one.key.public_key not in held)
 
     def _take_new_certificate(self) -> None:
         """Show the newest TLS certificate that the registry names for this node (S23); links that are up stay."""
-        parts = self._parts
+        chosen = newest_certificate(self._parts)
+        if chosen.certificate == self._parts.tls.certificate:
+            return
         try:
-            chosen = presented(
-                parts.config.keystore_dir.parent, parts.tls.password, read_node(parts.store.view(), parts.node_id)
-            )
-            if chosen.certificate == parts.tls.certificate:
-                return
             self.links.present(chosen)
-        except (KeyFileRefused, ssl.SSLError, OSError) as error:
-            log.error("tls_certificate_refused", detail=str(error), next="restore the file; the old one is still shown")
+        except KeyFileRefused as error:
+            log.error("tls_certificate_refused", detail=str(error), next=OLD_CERTIFICATE_NEXT)
             return
-        parts.tls = chosen
+        self._parts.tls = chosen
         log.info("tls_certificate", file=chosen.certificate.name)
-
-    def _take_new_names(self) -> None:
-        """Read the directory again: an entry may have waited there for its company to be registered."""
-        try:
-            self._parts.directory = directory_at(self._parts.config, self._parts.store)
-        except DirectoryRefused as error:
-            log.error("directory_refused", detail=str(error))
-            return
-        self.service.adopt(self._parts.directory)
 
     # -- life ----------------------------------------------------------------------------------------------------
 
@@ -502,7 +540,7 @@ class Daemon:
 
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.driver.stop)
+            loop.add_signal_handler(number, self.stop)
         config = self._parts.config
         replayed = self._parts.store.executed_height
         configure(config.node.log_level, config.node.log_format)
@@ -515,9 +553,7 @@ class Daemon:
             self.service, api_settings(config, self._parts.api_tls), figures, self.driver.meter.charger("api")
         )
         ops = await serve_ops(self.service, config.ops_address, figures) if config.ops.enabled else None
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        settle_memory()
         log.info("node_started", node=self._parts.node_id, height=replayed, peer=str(peers_at), api=config.api.listen)
         self._warn()
         try:
@@ -701,6 +737,18 @@ class Daemon:
             own_status="" if company is None else company.status,
             key_missing=not picture.silenced and self.epochs.key_missing,
         )
+
+
+def settle_memory() -> None:
+    """Keep the collector away from what the start made (performance E36).
+
+    What an earlier loop of this process began with was kept away from it too: when a store was opened anew, all of it
+    is garbage that nothing would ever collect, with the pool and the caches that hang on it.
+    """
+    gc.unfreeze()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def api_settings(config: NodeConfig, own: TlsFiles | None) -> ApiSettings:

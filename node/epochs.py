@@ -32,6 +32,7 @@ from ledger.transition import next_due_ms
 from node.api.ports import NotYet
 from node.config import Address, parse_address
 from node.core.effects import KeepEpochEnd, LearnNodes
+from node.core.ends import proven_nodes
 from node.core.epochs import epoch_spec, spec_of
 from node.core.events import NodeStart
 from node.prepared import Prepared
@@ -58,6 +59,7 @@ class Epochs:
         """Node records as of a height that others have reached; they count until the own state is there (P117)."""
         self._proofs: tuple[int, tuple[ResultProof, ...]] = (0, ())
         self.read()
+        self._take_given_nodes()
 
     def read(self) -> None:
         """Look up in the state who decides the next height, and whether this node is one of them."""
@@ -94,6 +96,21 @@ class Epochs:
         if effect.height > self._parts.store.executed_height:
             self._learned = effect
             self._on_reach()
+
+    def _take_given_nodes(self) -> None:
+        """Link by node records that the operator was given, if they are newer than the state and hold (P117)."""
+        parts, proofs = self._parts, self._parts.ends.nodes
+        if not proofs or proofs[0].height <= parts.store.executed_height:
+            return
+        epoch = proofs[0].certificate.vote.epoch
+        trusted = follow(trust_genesis(parts.document), parts.ends.all[:epoch])
+        if not isinstance(trusted, str) and trusted.epoch != epoch:
+            trusted = f"they are of epoch {epoch}, and the kept ends lead to {trusted.epoch}"
+        found = trusted if isinstance(trusted, str) else proven_nodes(proofs, trusted)
+        if isinstance(found, str):
+            log.error("node_records_refused", detail=found, next="take a new file: hansa company trust FILE")
+            return
+        self._learned = LearnNodes(height=proofs[0].height, nodes=found)
 
     def _registered(self) -> list[Node]:
         """Return the node records of the latest height that is known here, from the state or proven by others."""

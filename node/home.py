@@ -35,7 +35,7 @@ from node.identity.founding import Card, NewKey, Person, card_codec, found_compa
 from node.identity.keystore import KeyKind, Keystore, StoredKey, read_key, write_key, write_private
 from node.identity.tls import identities, keep_api_certificate, make_certificate, own_certificate, write_identity
 from node.identity.unlock import UnlockSecret
-from node.store.journal import Journal
+from node.store.journal import Journal, set_aside
 from node.store.places import DataDirectory, journal_path
 
 NODE_FILE: Final = "node.toml"
@@ -154,11 +154,16 @@ def consensus_keys(keystore: Keystore) -> tuple[StoredKey, ...]:
 def next_consensus_key(keystore: Keystore, data: Path) -> SigningKey:
     """Make the consensus key that follows the last one, and with it its journal (S23, P94); return the key.
 
-    The node goes on with the old one until the companies agree, and takes the new one from its first epoch on.
+    The node goes on with the old one until the companies agree, and takes the new one from its first epoch on. The
+    journal comes first: a key without its journal would never vote. One that has no key, because an earlier call ended
+    between the two, holds nothing and is put aside.
     """
     number = len(consensus_keys(keystore)) + 1
     seed, journal_id = secrets.token_bytes(32), secrets.token_bytes(JOURNAL_ID_BYTES)
-    Journal.create(journal_path(data, number), keystore.seal_keys("journal"), journal_id).close()
+    place = journal_path(data, number)
+    if place.exists():
+        set_aside(place, "unused")
+    Journal.create(place, keystore.seal_keys("journal"), journal_id).close()
     keystore.add(f"{CONSENSUS_KEY}-{number}", KeyKind.CONSENSUS, seed, journal_id=journal_id)
     return SigningKey(seed)
 

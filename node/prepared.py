@@ -6,13 +6,14 @@ Door: `Prepared`, made by `node.app.prepare`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from consensus.validate import signing_digest_of
 from ledger.crypto.ed25519 import SigningKey
 from ledger.genesis import GenesisDocument
 from ledger.registry.epochs import EpochRecord, epoch_at
 from ledger.registry.lookup import companies, nodes, read_key
+from node.api.sessions import SessionStore
 from node.api.tokens import TokenStore
 from node.config import NodeConfig
 from node.core.programs import Programs
@@ -71,6 +72,8 @@ class Prepared:
     vault: Vault
     numbering: bytes
     people: Mapping[str, str]
+    sessions: SessionStore = field(default_factory=SessionStore)
+    """Signed-in browsers outlive the listener, which ends and begins again when a store is opened anew (S46, U6)."""
 
     def close(self) -> None:
         """Close what is open; the data directory last, because its lock protects the rest."""

@@ -40,6 +40,7 @@ from node.api.ports import (
     TransactionData,
     TxState,
 )
+from node.api.sessions import SessionStore
 from node.api.tokens import TokenStore
 from node.core.effects import SubmitResult
 from node.core.programs import Linked, Parked, Programs, Step
@@ -95,6 +96,7 @@ class Service:
         driver: Driver,
         programs: Programs,
         tokens: TokenStore,
+        sessions: SessionStore,
         vault: Vault,
         directory: Directory,
         numbering: bytes,
@@ -115,6 +117,7 @@ class Service:
         self._sign_pack = sign_pack
         self._desk: DocumentDesk | None = None
         self.tokens = tokens
+        self.sessions = sessions
         self._programs = programs
         self._reviewer = Reviewer(dict(identity.document.currencies))
         self._running: tuple[int, Linked] = (-1, programs.at(store.view(), store.executed_height + 1))

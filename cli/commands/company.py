@@ -10,7 +10,7 @@ import secrets
 from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,9 @@ from cli.proposing import blocks_option, decided, decode, dry_option, key_file_o
 from cli.writing import Writing, write_options
 from ledger.codec import encode
 from ledger.governance.records import Expel, FaultPolicy, Resume, Rotation, Suspend
+
+if TYPE_CHECKING:
+    from ledger.proof import ResultProof
 
 
 @click.group("company")
@@ -109,12 +112,13 @@ def epochs(session: Session, save: str | None) -> None:
     hansa company epochs --save league.epochs
     """
 
-    async def work(client: Client) -> dict[str, Any]:
-        return await client.get("v1/epochs")
+    async def work(client: Client) -> tuple[dict[str, Any], tuple[ResultProof, ...]]:
+        told: dict[str, Any] = await client.get("v1/epochs")
+        return told, await _node_records(client, told) if save else ()
 
-    found = run(work, session)
+    found, nodes = run(work, session)
     if save:
-        _save_ends(found, Path(save))
+        _save_ends(found, nodes, Path(save))
     rows = [
         [
             str(item["epoch"]),
@@ -136,13 +140,15 @@ def epochs(session: Session, save: str | None) -> None:
 def trust(file: str, home: str | None) -> None:
     """Take the way from the genesis file of this home to the present members, checked step by step.
 
-    A node that is far behind may then take the state of a later epoch instead of every block before it.
+    A node that is far behind may then take the state of a later epoch instead of every block before it, and finds the
+    members even if all of them have other TLS keys than the genesis file says.
 
     \b
     hansa company trust league.epochs
     """
     from cli.trust import require
     from ledger.governance.follow import follow, trust_genesis
+    from node.core.ends import proven_nodes
     from node.identity.joining import epochs_file_codec
     from node.store.ends import EpochEnds
 
@@ -151,9 +157,20 @@ def trust(file: str, home: str | None) -> None:
     reached = follow(trust_genesis(require(None, str(folder)).document), given.ends)
     if isinstance(reached, str):
         raise CommandFailed(Exit.FINDINGS, f"{file}: {reached}", "ask another company for the file")
-    kept = EpochEnds(place.load_node(folder / place.NODE_FILE).config.data_dir).adopt(given.ends)
+    nodes = 0
+    if given.nodes:
+        epoch = given.nodes[0].certificate.vote.epoch
+        then = follow(trust_genesis(require(None, str(folder)).document), given.ends[:epoch])
+        proven = then if isinstance(then, str) else proven_nodes(given.nodes, then)
+        if isinstance(proven, str):
+            raise CommandFailed(Exit.FINDINGS, f"{file}: {proven}", "ask another company for the file")
+        nodes = len(proven)
+    folder_of_ends = EpochEnds(place.load_node(folder / place.NODE_FILE).config.data_dir)
+    kept = folder_of_ends.adopt(given.ends)
+    if nodes:
+        folder_of_ends.keep_nodes(given.nodes)
     click.echo(f"epoch {reached.epoch} from height {reached.first_height} on, {len(reached.members)} members")
-    output.say(f"{kept} epoch ends are kept; a node that runs reads them at its next start")
+    output.say(f"{kept} epoch ends and {nodes} node records are kept; a node that runs reads them at its next start")
 
 
 # -- joining -------------------------------------------------------------------------------------------------------
@@ -506,17 +523,39 @@ def resume(writing: Writing, name: str, blocks: int) -> None:
 # -- parts ---------------------------------------------------------------------------------------------------------
 
 
-def _save_ends(found: dict[str, Any], path: Path) -> None:
-    """Write the epoch ends of an answer to a file; they prove themselves, whoever reads them checks."""
+async def _node_records(client: Client, found: dict[str, Any]) -> tuple[ResultProof, ...]:
+    """Return proofs of the node records of the members decided last, all as of one height; none before the first."""
+    from cli.trust import proof_bytes
+    from ledger.proof import result_codec
+    from ledger.registry.lookup import node_key
+
+    proofs: list[ResultProof] = []
+    for member in found["items"][-1]["members"]:
+        at = {"at_height": str(proofs[0].height)} if proofs else {}
+        answer = await client.get(f"v1/state/{node_key(member['node']).hex()}", {"proof": "1", **at})
+        raw = proof_bytes(answer.get("proof"))
+        if raw is None and not proofs:
+            return ()
+        if raw is None:
+            raise CommandFailed(
+                Exit.UNAVAILABLE, f"height {proofs[0].height} is not held any more", "try again: blocks came in between"
+            )
+        proofs.append(result_codec.decode(raw))
+    return tuple(proofs)
+
+
+def _save_ends(found: dict[str, Any], nodes: tuple[ResultProof, ...], path: Path) -> None:
+    """Write the epoch ends of an answer to a file, and where the members are; whoever reads them checks."""
     from ledger.block import header_codec
     from ledger.governance.follow import epoch_end_codec
     from node.identity.joining import EpochsFile
 
     raw = [b64decode(item["end"]) for item in found["items"] if item["end"]]
     ends = tuple(epoch_end_codec.decode(item) for item in raw)
-    if not ends:
-        raise CommandFailed(Exit.NOT_FOUND, "no epoch has ended: the genesis file alone is enough", "leave --save out")
-    place.write_file(path, encode(EpochsFile(header_codec.decode(ends[0].header).chain_id, ends)))
+    headers = [*(proof.header for proof in nodes[:1]), *(end.header for end in ends[:1])]
+    if not headers:
+        raise CommandFailed(Exit.NOT_FOUND, "nothing is certified yet: the genesis file is enough", "leave --save out")
+    place.write_file(path, encode(EpochsFile(header_codec.decode(headers[0]).chain_id, ends, nodes)))
 
 
 async def _proposal(client: Client, text: str) -> bytes:

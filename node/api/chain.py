@@ -34,6 +34,8 @@ BATCH_MAX: Final = 256
 FULL_RETRY_S: Final = 1
 """When a sender that was refused for want of room may ask again: some blocks later."""
 KEY_BYTES_MAX: Final = 511
+_PROGRAM_KEYS: Final = (b"t", b"x", b"s", b"p")
+"""First bytes of the keys that programs write (H5)."""
 _HEX: Final = re.compile(r"(?:[0-9a-f]{2})+", re.ASCII)
 _HASH: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEIGHT: Final = re.compile(r"0|[1-9][0-9]{0,14}", re.ASCII)
@@ -428,7 +430,7 @@ async def state(call: Call) -> Answer:
     value = call.view.get(key)
     content: dict[str, Any] = {"key": text, "present": value is not None, "value": None}
     if value is not None:
-        if key.startswith((b"t", b"x", b"s", b"p")):
+        if key.startswith(_PROGRAM_KEYS):
             tables = Tables(call.view, call.service.interfaces, call.gate, call.engine.decoded)
             row = tables.at(key)
             place = tables.place(key)
@@ -440,8 +442,19 @@ async def state(call: Call) -> Answer:
         content["value"] = value.hex()
     if call.query.flag("proof"):
         proof = call.service.state_proof(key, call.query.integer("at_height"))
+        if proof is not None and not _shows(call, key, proof.height):
+            raise not_found()
         content["proof"] = None if proof is None else proof_content(proof, call.service)
     return Answer(content=content)
+
+
+def _shows(call: Call, key: bytes, height: int) -> bool:
+    """Tell whether the caller may see what a key held after `height`: the newest proof is about a state before that of
+    the answer, in which others may have been the row's parties (F3)."""
+    then = call.service.view_at(height)
+    if not key.startswith(_PROGRAM_KEYS) or then is None or then.get(key) is None:
+        return True
+    return Tables(then, call.service.interfaces, call.gate, call.engine.decoded).at(key) is not None
 
 
 HANDLERS: Final[Mapping[str, Handler]] = {

@@ -27,7 +27,6 @@ from node.api.problems import Problem
 from node.api.query import Query, parse
 from node.api.routes import BY_NAME, Operation, Scope, check_table
 from node.api.rows import Decoded
-from node.api.sessions import SessionStore
 
 MIN_HEIGHT_WAIT_S: Final = 5.0
 
@@ -38,7 +37,7 @@ class Engine:
     def __init__(self, service: NodeService, handlers: Mapping[str, Handler]) -> None:
         check_table(handlers)
         self.service = service
-        self.sessions = SessionStore()
+        self.sessions = service.sessions
         self.histories = Histories(service)
         self.judged: OrderedDict[str, tuple[int, str, list[Judged]]] = OrderedDict()
         """Company -> (height, day, its invoices as of the day)."""

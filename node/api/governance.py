@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -23,11 +24,13 @@ from ledger.governance.records import (
     RotateConsensus,
     proposal_codec,
     read_admission,
+    read_openings,
+    read_proposal,
     request_codec,
 )
 from ledger.governance.refusal import Refused
 from ledger.registry.epochs import EpochRecord, last_epoch, read_epoch
-from ledger.registry.lookup import read_node
+from ledger.registry.lookup import companies, read_node
 from ledger.registry.records import company_id
 from ledger.state import StateView
 from node.api import shapes
@@ -36,7 +39,12 @@ from node.api.ports import NodeService
 from node.api.problems import invalid
 
 PROPOSALS_MAX: Final = 1_000
-"""Proposals listed at once."""
+"""Proposals listed at once: those that are open, and the newest of the others."""
+SCANNED_MAX: Final = 20_000
+"""Closed proposals looked at for one list; they lie in the state by their ids, not by their age."""
+SCAN_STEP: Final = 256
+"""Proposals between two turns of the loop."""
+_PROPOSALS_END: Final = PROPOSAL_PREFIX[:-1] + bytes([PROPOSAL_PREFIX[-1] + 1])
 
 
 class EffectRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -82,10 +90,8 @@ def _epoch(record: EpochRecord, service: NodeService) -> dict[str, Any]:
 async def proposals(call: Call) -> Answer:
     """What was proposed, newest first, with the votes that count now (S22)."""
     view, names = call.view, call.service.names
-    keys = view.scan(PROPOSAL_PREFIX, PROPOSAL_PREFIX[:-1] + bytes([PROPOSAL_PREFIX[-1] + 1]), PROPOSALS_MAX)
-    found = [proposal_codec.decode(view.get(key) or b"") for key in keys]
     items = []
-    for proposal in sorted(found, key=lambda item: -item.opened_height):
+    for proposal in await listed(view):
         votes = tally(view, proposal, view.height + 1)
         over = proposal.status == OPEN and proposal.expires_height <= view.height
         items.append(
@@ -104,6 +110,26 @@ async def proposals(call: Call) -> Answer:
             }
         )
     return Answer(content={"items": items})
+
+
+async def listed(view: StateView, kinds: Collection[str] = tuple(PAYLOADS)) -> list[Proposal]:
+    """Return the proposals of these kinds, the newest first; one that is open is never left out (P119)."""
+    found: dict[bytes, Proposal] = {}
+    for company in companies(view):
+        for proposal_id in read_openings(view, company.company_id):
+            opened = read_proposal(view, proposal_id)
+            if opened is not None:
+                found[proposal_id] = opened
+    low, left = PROPOSAL_PREFIX, SCANNED_MAX
+    while left > 0 and (keys := view.scan(low, _PROPOSALS_END, min(SCAN_STEP, left))):
+        for key in keys:
+            proposal = proposal_codec.decode(view.get(key) or b"")
+            found[proposal.proposal_id] = proposal
+        low, left = keys[-1] + b"\x00", left - len(keys)
+        await asyncio.sleep(0)
+    chosen = [item for item in found.values() if item.kind in kinds]
+    chosen.sort(key=lambda item: (item.status != OPEN, -item.opened_height))
+    return sorted(chosen[:PROPOSALS_MAX], key=lambda item: -item.opened_height)
 
 
 def _about(view: StateView, proposal: Proposal) -> tuple[str, ...]:

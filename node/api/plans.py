@@ -17,18 +17,17 @@ from ledger.governance.records import (
     ACCEPTED,
     OPEN,
     PAYLOADS,
-    PROPOSAL_PREFIX,
     Proposal,
     RearmSchedule,
     ResumeContract,
     SuspendContract,
     plan_codec,
-    proposal_codec,
     read_proposal,
 )
 from ledger.state import StateView
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
+from node.api.governance import listed
 from node.api.invoices import tables_of
 from node.api.problems import invalid, not_found
 from node.api.rows import Tables
@@ -39,10 +38,7 @@ ENTRIES_MAX: Final = 50_000
 """Schedule entries looked at for one list."""
 ENTRIES_STEP: Final = 128
 """Entries between two turns of the loop."""
-PROPOSALS_MAX: Final = 1_000
-"""Proposals looked at for one list."""
 ID_HEX: Final = 64
-_PROPOSALS_END: Final = PROPOSAL_PREFIX[:-1] + bytes([PROPOSAL_PREFIX[-1] + 1])
 
 
 class PlannedSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -60,10 +56,7 @@ class ReviewRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 async def plans(call: Call) -> Answer:
     """Proposals about contracts, the newest first, with the votes that count now."""
-    keys = call.view.scan(PROPOSAL_PREFIX, _PROPOSALS_END, PROPOSALS_MAX)
-    found = [proposal_codec.decode(call.view.get(key) or b"") for key in keys]
-    chosen = sorted((item for item in found if item.kind in KINDS), key=lambda item: -item.opened_height)
-    return Answer(content={"items": [_plan(call, item) for item in chosen]})
+    return Answer(content={"items": [_plan(call, item) for item in await listed(call.view, KINDS)]})
 
 
 async def plan(call: Call) -> Answer:

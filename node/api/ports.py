@@ -18,6 +18,7 @@ from ledger.governance.follow import EpochEnd
 from ledger.receipt import ContractEvent, Receipt
 from ledger.state import StateView
 from ledger.transaction import Transaction, TxBody
+from node.api.sessions import SessionStore
 from node.api.tokens import TokenStore
 from node.core.effects import SubmitResult
 from node.core.programs import Parked
@@ -416,6 +417,10 @@ class NodeService(Protocol):
 
     @property
     def tokens(self) -> TokenStore: ...
+    @property
+    def sessions(self) -> SessionStore:
+        """Browsers that are signed in: of the process, so that a listener which opens again finds them (S46)."""
+        ...
 
     # clocks: the only ones the API uses
     def wall_ms(self) -> int: ...

@@ -143,6 +143,10 @@ class Tables:
                 continue
             program = self._interfaces[owner]
             value = self.view.get(program.row_key(owner_table, (reference,)))
-            if value is not None:
+            if value is None:
+                continue
+            try:
                 return readers_of_row(program.tables[owner_table], self._decoded.read(program, owner_table, value))
+            except Aborted:  # an owner that cannot be lifted names nobody (L62)
+                return ()
         return ()

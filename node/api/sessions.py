@@ -1,4 +1,4 @@
-"""Web sessions and one-time links (S46, S48). Both live in memory: a restart signs everybody out.
+"""Web sessions and one-time links (S46, S48). Both live in the memory of the process: a restart signs everybody out.
 
 A session id is 256 random bits; only its hash is kept. It ends after 15 idle minutes, after 8 hours, with the token
 it was opened by, and when the ledger suspends the user. A one-time link is valid for 60 seconds and once.

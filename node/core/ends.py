@@ -17,16 +17,17 @@ silent, is not asked for a while. One answer is held at a time, and one end of i
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from consensus.effects import SignatureItem
 from consensus.events import EpochSpec, Lsn
-from ledger.certificate import CommitCertificate, bitmap_indexes
+from ledger.certificate import CommitCertificate, Verify, bitmap_indexes
 from ledger.codec import encode
+from ledger.crypto.ed25519 import verify_strict
 from ledger.errors import LedgerError
-from ledger.governance.follow import EpochEnd, follow
+from ledger.governance.follow import EpochEnd, TrustedMembers, follow
 from ledger.proof import ResultProof, proven_value, verify_result
 from ledger.registry.lookup import node_key
 from ledger.registry.records import Node, node_codec
@@ -53,7 +54,7 @@ class Walk:
     faults: dict[int, Fault]
     """Shared with sync: who lied there is not believed here."""
     met: bool = False
-    """Somebody told where the nodes are, or had nothing to tell."""
+    """Somebody showed where the nodes are."""
     claims: dict[int, int] = field(default_factory=dict)
     """Epoch in which a peer says it stands: a hint for whom to ask."""
     _asked: int = -1
@@ -64,6 +65,8 @@ class Walk:
     """The answer that is worked through; its first end is the one being checked."""
     _proofs: tuple[ResultProof, ...] = ()
     """Node records of the same answer; looked at when its ends are worked through."""
+    _led: bool = False
+    """An end of this answer was good: the peer is worth another question."""
     _token: int = 0
     _signatures: int = 0
     _idle_until_ns: dict[int, int] = field(default_factory=dict)
@@ -94,11 +97,13 @@ class Walk:
         self.faults[self._asked] = Fault(SILENT, now)
         return self._leave_out(now)
 
-    def lost(self, peer: int) -> None:
-        """The link to a peer is gone. An answer that is here already is worked through."""
+    def lost(self, peer: int, now: int) -> list[NodeEffect]:
+        """The link to a peer is gone: ask another. An answer that is here already is worked through."""
         self.claims.pop(peer, None)
-        if self._asked == peer and not self._token:
-            self._asked = -1
+        if self._asked != peer or self._token:
+            return []
+        self._drop()
+        return self.plan(now)
 
     def received(self, peer: int, message: EpochEnds, now: int) -> list[NodeEffect]:
         """Take the answer of the peer that was asked; one that comes late, or that nobody asked for, is dropped."""
@@ -120,7 +125,9 @@ class Walk:
             return self._blame(now)
         if self._checking is None:
             height, nodes = self._proofs[0].height, tuple(_node(proof) for proof in self._proofs)
+            self.met = True
             return [LearnNodes(height=height, nodes=nodes), *self._answered(now)]
+        self._led = True
         end, left = self._ends.popleft(), self.reached.epoch
         self.reached, self._checking = self._checking, None
         return [KeepEpochEnd(epoch=left, end=end, leads_to=self.reached), *self._check(now)]
@@ -140,26 +147,19 @@ class Walk:
         """Node records are believed under one certificate of the epoch that was reached; later ones are passed over."""
         if not self._proofs or self._proofs[0].certificate.vote.epoch != self.reached.epoch:
             return self._answered(now)
-        first, keys = self._proofs[0], [member.consensus_key for member in self.reached.members]
-        names: list[str] = []
-        for proof in self._proofs:
-            same = (proof.header, proof.certificate, proof.height) == (first.header, first.certificate, first.height)
-            if not same or verify_result(proof, keys, self.chain_id, lambda *_: True):
-                return self._blame(now)
-            try:
-                node = _node(proof)
-            except LedgerError:
-                return self._blame(now)
-            if proof.state[0].key != node_key(node.node_id):
-                return self._blame(now)
-            names.append(node.node_id)
-        if len(dict.fromkeys(names)) != len(names):
+        trusted = trusted_members(self.reached, self.chain_id)
+        if isinstance(proven_nodes(self._proofs, trusted, lambda *_: True), str):
             return self._blame(now)
-        return self._ask_signatures(first.certificate)
+        return self._ask_signatures(self._proofs[0].certificate)
 
     def _answered(self, now: int) -> list[NodeEffect]:
-        """An answer is worked through: go on with the next epochs, if anybody stands there."""
-        self.met = True
+        """An answer is worked through: go on with the next epochs, if anybody stands there.
+
+        Who claimed them and showed none, or showed no node, would be asked for the same again at once and for ever.
+        """
+        short = not self.met or self.claims.get(self._asked, -1) > self.reached.epoch
+        if short and not self._led:
+            return self._leave_out(now)
         self._drop()
         return self.plan(now)
 
@@ -199,9 +199,34 @@ class Walk:
         return [Penalty(peer=peer, reason=REFUSED), *self.plan(now)]
 
     def _drop(self) -> None:
-        self._asked, self._token, self._checking = -1, 0, None
+        self._asked, self._token, self._checking, self._led = -1, 0, None, False
         self._ends.clear()
         self._proofs = ()
+
+
+def proven_nodes(
+    proofs: Sequence[ResultProof], trusted: TrustedMembers, verify: Verify = verify_strict
+) -> tuple[Node, ...] | str:
+    """Return the nodes that these proofs show as of one height, or what is wrong with which (P117).
+
+    `trusted` are the members of the epoch of their certificate, which is the same in all: it is verified once.
+    """
+    found: dict[str, Node] = {}
+    for number, proof in enumerate(proofs):
+        first = proofs[0]
+        if (proof.header, proof.certificate, proof.height) != (first.header, first.certificate, first.height):
+            return f"node record {number} is of another height than the first one"
+        problem = verify_result(proof, trusted.keys, trusted.chain_id, verify if number == 0 else lambda *_: True)
+        if problem:
+            return f"node record {number}: {problem}"
+        try:
+            node = _node(proof)
+        except LedgerError as error:
+            return f"node record {number}: {error}"
+        if proof.state[0].key != node_key(node.node_id) or node.node_id in found:
+            return f"node record {number} stands at the place of another node"
+        found[node.node_id] = node
+    return tuple(found.values())
 
 
 def _node(proof: ResultProof) -> Node:

@@ -332,8 +332,8 @@ class NodeCore:
     def _peer_lost(self, event: nv.PeerLost) -> list[ne.NodeEffect]:
         self.sync.lost(event.peer)
         self.taking.lost(event.peer)
-        self.walk.lost(event.peer)
-        return self._consensus(cv.PeerDown(now=event.now, wall=event.wall, peer=event.peer))
+        out = self._walked(self.walk.lost(event.peer, event.now))
+        return out + self._consensus(cv.PeerDown(now=event.now, wall=event.wall, peer=event.peer))
 
     # -- consensus and its questions -----------------------------------------------------------------------------
 
@@ -397,7 +397,9 @@ class NodeCore:
                     request = BodiesRequest(effect.block_id, missing)
                     out.append(ne.SendPeer(to=effect.source, message=request, after=Lsn(0)))
             case ce.BuildBlock():
-                proposal = self.mempool.build(effect, self._header_base(effect.height), wall)
+                proposal = None
+                if self.replica.state.me == self.mempool.own:  # else the own place moved: the next core proposes (P114)
+                    proposal = self.mempool.build(effect, self._header_base(effect.height), wall)
                 if proposal is not None:  # bodies that are still here alone go first: nobody has to ask for them (P30i)
                     out += self.mempool.gossip()
                 events.append(cv.BlockBuilt(now=now, wall=wall, request=effect.request, proposal=proposal))

@@ -15,6 +15,7 @@ from ledger.crypto.ed25519 import SigningKey
 from ledger.governance.follow import EpochEnd
 from ledger.governance.keys import join_digest, prove_possession
 from ledger.governance.records import AddCompany, FirstUser, JoinRequest, ReplaceKeys
+from ledger.proof import ResultProof
 from ledger.registry.records import node_id, user_id
 from ledger.transaction import ENVELOPE_LIMIT_BYTES
 from node.identity.directory import Entry
@@ -54,10 +55,14 @@ class KeysFile(Wire, frozen=True):
 
 
 class EpochsFile(Wire, frozen=True):
-    """How the epochs of a network ended, from the first on: the way from its genesis file to present members (P85)."""
+    """How the epochs of a network ended, from the first on: the way from its genesis file to present members (P85).
+
+    `nodes`: where those are, a proof for each node record as of one certified height; may be empty (P117).
+    """
 
     chain_id: bytes
     ends: tuple[EpochEnd, ...]
+    nodes: tuple[ResultProof, ...]
 
 
 epochs_file_codec: Codec[EpochsFile] = Codec(EpochsFile, "epoch ends", 64 * 1024 * 1024)

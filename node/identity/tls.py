@@ -228,7 +228,7 @@ def api_context(files: TlsFiles) -> ssl.SSLContext:
     """Return the context of the API's listener with the node's own certificate. Raises `KeyFileRefused`."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load(context, files)
+    show(context, files)
     return context
 
 
@@ -301,13 +301,14 @@ def _arm(context: ssl.SSLContext, files: TlsFiles, trusted: Sequence[bytes]) -> 
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     context.verify_flags |= ssl.VerifyFlags(NO_CHECK_TIME)
-    _load(context, files)
+    show(context, files)
     for der in trusted:
         context.load_verify_locations(cadata=der)
     return context
 
 
-def _load(context: ssl.SSLContext, files: TlsFiles) -> None:
+def show(context: ssl.SSLContext, files: TlsFiles) -> None:
+    """Let a context show this identity, in place of the one before. Raises `KeyFileRefused`."""
     try:
         context.load_cert_chain(files.certificate, files.key, password=files.password)
     except ssl.SSLError as error:

@@ -17,6 +17,7 @@ from typing import Final
 import msgspec
 
 from contracts.ir import code_id
+from ledger.errors import InvariantViolated
 from ledger.money import CurrencyTable
 from node.identity.isolated import end_isolated, start_isolated
 from node.review.wire import FRAME_HEAD_BYTES, VERDICT_MAX_BYTES, Fault, Task, Verdict
@@ -65,18 +66,31 @@ async def _ask(task: bytes, name: str) -> Verdict:
     process = await start_isolated(_WORKER, VERDICT_MAX_BYTES)
     try:
         async with asyncio.timeout(TIME_MAX_S):
-            answer, _ = await process.communicate(len(task).to_bytes(FRAME_HEAD_BYTES, "big") + task)
+            answer = await _exchange(process, task)
     except TimeoutError:
         return _stopped(name, f"compiling took longer than {TIME_MAX_S} s")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return _stopped(name, "compiling needed more memory or processor time than a source may take")
     finally:
         await end_isolated(process)
-    size = int.from_bytes(answer[:FRAME_HEAD_BYTES], "big")
-    if process.returncode or len(answer) != FRAME_HEAD_BYTES + size or size > VERDICT_MAX_BYTES:
-        return _stopped(name, "compiling needed more memory or processor time than a source may take")
     try:
-        return msgspec.msgpack.decode(answer[FRAME_HEAD_BYTES:], type=Verdict)
+        return msgspec.msgpack.decode(answer, type=Verdict)
     except msgspec.DecodeError:
         return _stopped(name, "the process that compiled it gave no answer that can be read")
+
+
+async def _exchange(process: asyncio.subprocess.Process, task: bytes) -> bytes:
+    """Hand over the task and return the answer; never more than an answer may have, whatever the process writes.
+
+    Raises `IncompleteReadError` or `ConnectionError` when it ends before.
+    """
+    stdin, stdout = process.stdin, process.stdout
+    if stdin is None or stdout is None:
+        raise InvariantViolated("an isolated process was started without its pipes")
+    stdin.write(len(task).to_bytes(FRAME_HEAD_BYTES, "big") + task)
+    await stdin.drain()
+    size = int.from_bytes(await stdout.readexactly(FRAME_HEAD_BYTES), "big")
+    return await stdout.readexactly(size) if size <= VERDICT_MAX_BYTES else b""
 
 
 def _stopped(name: str, text: str) -> Verdict:

@@ -166,7 +166,7 @@ class Journal:
                 raise _failure(path, error) from error
             if journal is not None:
                 journal.close()
-            aside = _set_aside(path)
+            aside = set_aside(path, "damaged")
             problem = f"the journal is damaged ({error}); it was kept as {aside.name}"
             return cls._follower(path, keys), _image(JournalVerdict.CORRUPT, problem)
         return journal, image
@@ -376,10 +376,10 @@ def _image(verdict: JournalVerdict, problem: str) -> JournalImage:
     return JournalImage(verdict=verdict, problem=problem, records=(), bodies=())
 
 
-def _set_aside(path: Path) -> Path:
-    """Rename the folder of a damaged journal, so that it can be looked at; nothing is deleted."""
+def set_aside(path: Path, mark: str) -> Path:
+    """Rename the folder of a journal of no use, so that it can be looked at; nothing is deleted. Return its place."""
     number = 1
-    while (aside := path.with_name(f"{path.name}.damaged-{number}")).exists():
+    while (aside := path.with_name(f"{path.name}.{mark}-{number}")).exists():
         number += 1
     path.rename(aside)
     sync_directory(path.parent)

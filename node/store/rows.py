@@ -21,9 +21,9 @@ FORMAT: Final = 1
 RECEIPTS_PER_CHUNK: Final = 64
 """Receipts sealed together: a third of the price of sealing each (E30), and one look-up opens some 25 KB."""
 PARTY_BYTES: Final = 27
+"""Length of a company id: `c` and 26 base32 characters (S17)."""
 EVERYBODY: Final = "*" * PARTY_BYTES
 """Stands in the index of events for all companies at once; no company id looks like it."""
-"""Length of a company id: `c` and 26 base32 characters (S17)."""
 _BLOCK_LIMIT_BYTES: Final = 8 * 1024 * 1024
 _CHUNK_LIMIT_BYTES: Final = RECEIPTS_PER_CHUNK * 256 * 1024
 _BASE32: Final = b"abcdefghijklmnopqrstuvwxyz234567"

@@ -37,6 +37,7 @@ from node.identity.tls import (
     own_certificate,
     pins,
     server_context,
+    show,
     trusted_certificates,
 )
 from node.transport.frames import encode_message, tag_of
@@ -241,12 +242,18 @@ class Peers:
         await asyncio.gather(*(link.ended for link in links), return_exceptions=True)
 
     def present(self, tls: TlsFiles) -> None:
-        """Show another certificate on links that are made from now on (S23). Raises `KeyFileRefused`."""
+        """Show another certificate on links that are made from now on (S23). Raises `KeyFileRefused`.
+
+        OpenSSL takes the certificate before it looks at the key, so a pair that fails would leave a context with
+        neither of the two: they are tried beside first.
+        """
         if tls.certificate == self._tls.certificate:
             return
-        self._server_context.load_cert_chain(tls.certificate, tls.key, password=tls.password)
-        self._tls, self._own_certificate = tls, own_certificate(tls)
-        self._client_context.load_cert_chain(tls.certificate, tls.key, password=tls.password)
+        certificate = own_certificate(tls)
+        client_context(tls, ())
+        for context in (self._server_context, self._client_context):
+            show(context, tls)
+        self._tls, self._own_certificate = tls, certificate
 
     def update(self, own_index: int | None, members: Sequence[Member], signer: HelloSigner) -> dict[int, int]:
         """Follow registry and epoch: new pins are trusted, links whose pin is gone are cut, new nodes are dialled.

@@ -31,16 +31,18 @@ from ledger.governance.follow import EpochEnd, follow, trust_genesis, wire_membe
 from ledger.governance.records import Rotation, read_admission
 from ledger.params import Params
 from ledger.registry.epochs import epoch_at, last_epoch
-from ledger.registry.lookup import read_node, read_nonces
+from ledger.registry.lookup import nodes, read_node, read_nonces
+from ledger.registry.records import Node
 from ledger.transaction import TX_VERSION, SignerRef, TxBody
 from node.app import Daemon, prepare, take_snapshot
 from node.config import load_config
 from node.core.effects import LearnNodes
-from node.epochs import start_event
+from node.epochs import Epochs, start_event
 from node.identity.joining import EpochsFile
 from node.prepared import Prepared
 from node.store.ends import EpochEnds
 from node.store.ledger import ChainStore
+from node.store.proofs import node_proofs
 from node.transport.peers import GUEST_FIRST
 from simulator.cluster.found import found
 
@@ -143,9 +145,9 @@ class Town:
         await self.call(through, through, "invite", (os.urandom(32), ("trader",), 10_000))
 
 
-async def until(condition: Callable[[], bool], what: str, seconds: float = SETTLE_SECONDS) -> None:
+async def until(condition: Callable[[], bool], what: str) -> None:
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(SETTLE_SECONDS):
             while not condition():
                 await asyncio.sleep(0.02)
     except TimeoutError:
@@ -334,8 +336,8 @@ async def test_p85_the_end_of_an_epoch_is_kept_and_made_again_when_it_is_lost(to
     assert not isinstance(known, str), known
     assert known.epoch == 1 and known.members == wire_members(epoch_at(parts.store.view(), known.first_height))
     way, wrong = town.homes[3] / "league.epochs", town.homes[3] / "wrong.epochs"
-    way.write_bytes(encode(EpochsFile(parts.chain, (end,))))
-    wrong.write_bytes(encode(EpochsFile(parts.chain, (msgspec.structs.replace(end, members=end.members[:3]),))))
+    way.write_bytes(encode(EpochsFile(parts.chain, (end,), ())))
+    wrong.write_bytes(encode(EpochsFile(parts.chain, (msgspec.structs.replace(end, members=end.members[:3]),), ())))
     kept = town.homes[3] / "data" / "epochs" / "0"
     for spoil in (kept.unlink, lambda: kept.write_bytes(b"no epoch end")):
         await town.end(3, clean=True)
@@ -541,6 +543,87 @@ async def test_p117_a_node_that_was_away_learns_where_the_others_are_from_the_on
             await town.run(3, daemon._parts)
     assert learned and learned[0][0] == 0 < learned[0][1], "by the genesis state it would have known only one of them"
     await until(lambda: len(town.daemon(3).links.connected) == 3, "it is not linked with all of them")
+
+
+async def test_p107_what_the_registry_says_is_looked_up_anew_over_a_state_that_was_taken(town: Town) -> None:
+    """S23: keys, certificate and names of a process that runs are those of the state it stands on, not of its start."""
+    await start_with_snapshots(town)
+    await until(lambda: len(town.daemon(0).links.connected) == 3, "the links are not up")
+    await town.end(1, clean=True)
+    first, file = town.daemon(0)._parts, town.homes[1] / "directory.toml"
+    names = file.read_text(encoding="utf-8")
+    file.write_text(names[: names.rindex("[[company]]")], encoding="utf-8")
+    parts = prepare(load_config([town.homes[1] / "node.toml"], {}))
+    file.write_text(names, encoding="utf-8")
+    home = Home(town.homes[1])
+    node = read_node(first.store.view(), parts.node_id)
+    assert node is not None and len(parts.directory.names) == 3
+    pins = [{"spki_sha256": pin.spki_sha256.hex(), "certificate": b64encode(pin.certificate_der)} for pin in node.tls]
+    found = {"node": parts.node_id, "tls": pins}
+    tls = governing.tls_rotation(home, parts.chain, found, keep=True, end_old=False)
+    await town.call(1, 0, "propose", ("rotate_tls", encode(tls), 10_000))
+    payload = governing.rotation(home, parts.chain, parts.key.key.public_key, keep=True)
+    proposal = await town.call(1, 0, "propose", ("rotate_consensus", encode(payload), 10_000))
+    for voter in (0, 2):
+        await town.call(voter, 0, "vote", (proposal, True))
+    await passed(town, [0, 2, 3])
+    begins = epoch_at(first.store.view(), first.store.tip.height + 1).first_height
+    while not all(town.daemon(index)._parts.snapshots.offer(begins).manifests for index in (0, 2, 3)):
+        await town.tick(0)
+    await town.run(1, parts)
+    task = town.tasks[1]
+    assert task is not None
+    await until(task.done, "it takes no state")
+    assert town.daemon(1).driver.installed >= begins and parts.key.number == 1
+    await town.daemon(1).links.close()
+    take_snapshot(parts)
+    assert (parts.key.number, parts.tls.certificate.name, len(parts.directory.names)) == (2, "tls-2.crt", 4)
+    await town.run(1, parts)
+    await until(lambda: town.daemon(1).core.started, "it does not start")
+    state = town.daemon(1).core.replica.state
+    await until(lambda: state.mode is Mode.NORMAL and state.cleared, "it does not vote with its new key")
+
+
+async def test_p117_a_newcomer_that_reaches_nobody_by_the_genesis_file_is_given_where_the_members_are(
+    town: Town,
+) -> None:
+    """S23: a TLS key that the genesis file names has ended; `hansa company trust` gives the records of today."""
+    for index in range(4):
+        await town.start(index)
+    await until(lambda: len(town.daemon(0).links.connected) == 3, "the links are not up")
+    fresh = await renew_tls(town, 1, 0)
+    first = town.daemon(0)._parts
+    while not any(fresh in [pin.spki_sha256 for pin in node.tls] for node in shown_nodes(first.store)):
+        await town.tick(0)
+    proofs = node_proofs(first.store)
+    home, data = town.homes[3], town.homes[3] / "data"
+    await town.end(3, clean=True)
+    for name in ("chain", "epochs"):
+        shutil.rmtree(data / name)
+    good, wrong = home / "league.epochs", home / "wrong.epochs"
+    good.write_bytes(encode(EpochsFile(first.chain, (), proofs)))
+    spoilt = msgspec.structs.replace(proofs[0], state_root=bytes(32))
+    wrong.write_bytes(encode(EpochsFile(first.chain, (), (spoilt, *proofs[1:]))))
+
+    def pins() -> list[bytes]:
+        parts = prepare(load_config([home / "node.toml"], {}))
+        try:
+            linked = Epochs(parts, on_reach=lambda: None).linked_nodes()
+        finally:
+            parts.close()
+        return [pin.spki_sha256 for one in linked for pin in one.node.tls]
+
+    assert fresh not in pins()
+    assert run(["company", "trust", str(wrong), "--home", str(home)]) == Exit.FINDINGS and fresh not in pins()
+    assert run(["company", "trust", str(good), "--home", str(home)]) == 0 and fresh in pins()
+    (data / "epochs" / "nodes").write_bytes(encode((spoilt, *proofs[1:])))
+    assert fresh not in pins(), "what does not hold is not believed from the disk either"
+
+
+def shown_nodes(store: ChainStore) -> list[Node]:
+    """The nodes as of the newest certified state."""
+    view = store.at(store.certified_height)
+    return [] if view is None else nodes(view)
 
 
 async def test_p85_ends_that_the_disk_lost_and_the_chain_no_longer_shows_come_from_peers(town: Town) -> None:

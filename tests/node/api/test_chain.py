@@ -11,6 +11,7 @@ import pytest
 
 from ledger.codec import encode
 from ledger.proof import proven_receipt, proven_value, result_codec, verify_result
+from ledger.state import MemoryState
 from ledger.transaction import decode_transaction
 from node.api.problems import PROBLEMS
 
@@ -218,6 +219,19 @@ async def test_u25_a_proof_of_an_earlier_height_is_about_that_height(world: Any,
     assert (proven_value(proof) or b"").hex() == then["value"] != now["value"]
     newest = await (await client.get(f"{path}?proof=1&at_height={world.height}", headers=headers(world))).json()
     assert newest["proof"] is None, "no block certifies it yet"
+
+
+async def test_f3_a_proof_shows_no_row_that_the_caller_could_not_see_at_its_height(world: Any, client: Any) -> None:
+    """The newest proof is about a height below that of the answer; the row of two others is gone there meanwhile."""
+    invoice = world.issue(1, 2, 1000)
+    key, world.kept_heights = world.interfaces["invoices"].row_key("Invoice", (invoice,)), 10
+    world.make_block()
+    assert (await client.get(f"/v1/state/{key.hex()}?proof=1", headers=headers(world))).status == 404
+    now = world.states[-1]
+    rows = {one: now.get(one) for one in now.scan(b"", b"\xff", 1_000_000) if one != key}
+    world.states[-1] = MemoryState(rows, {}, now.height, now.state_root, now.exec_root)
+    assert (await client.get(f"/v1/state/{key.hex()}", headers=headers(world))).status == 200, "it holds nothing now"
+    assert (await client.get(f"/v1/state/{key.hex()}?proof=1", headers=headers(world))).status == 404
 
 
 async def test_u14_a_receipt_proof_verifies_offline(world: Any, client: Any) -> None:

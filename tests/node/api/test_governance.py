@@ -7,8 +7,26 @@ from typing import Any
 
 import pytest
 
+from cli.commands import company
 from ledger.codec import encode
-from ledger.governance.records import Expel, Resume, Rotation
+from ledger.governance.records import (
+    OPEN,
+    REJECTED,
+    Expel,
+    Openings,
+    Proposal,
+    Resume,
+    Rotation,
+    openings_key,
+    proposal_key,
+)
+from ledger.registry.epochs import read_epoch
+from ledger.registry.lookup import company_key
+from ledger.registry.records import Company, RootPolicy
+from ledger.state import MemoryState
+from node.api import governance
+from node.core.ends import proven_nodes
+from node.core.epochs import epoch_spec, trusted_members
 
 BOTH = ("governor", "admin")
 
@@ -122,3 +140,44 @@ async def test_s25_a_resumption_names_its_company(world: Any, client: Any) -> No
     )
     found = await answer.json()
     assert found["members_before"] == found["members_after"] and found["refused"] == []
+
+
+async def test_p119_an_open_proposal_is_listed_however_many_were_closed_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Proposals lie in the state by their ids, which say nothing about their age."""
+    monkeypatch.setattr(governance, "SCANNED_MAX", 10)
+    monkeypatch.setattr(governance, "PROPOSALS_MAX", 4)
+    name = "c" + "a" * 26
+    closed = [Proposal(bytes([at]) * 32, "resume", b"", name, at, 99, REJECTED, at) for at in range(1, 21)]
+    last = Proposal(b"\xff" * 32, "contract", b"", name, 0, 99, OPEN, 0)
+    rows = {proposal_key(item.proposal_id): encode(item) for item in (*closed, last)}
+    rows[openings_key(name)] = encode(Openings((last.proposal_id,)))
+    rows[company_key(name)] = encode(Company(name, "active", (), RootPolicy(1, (bytes(32),)), (), bytes(32), 0, 1))
+    state = MemoryState(rows, {}, 20, bytes(32), bytes(32))
+    found = await governance.listed(state)
+    assert [item.opened_height for item in found] == [10, 9, 8, 0], "the newest that were looked at, and what is open"
+    assert await governance.listed(state, ("contract",)) == [last]
+
+
+async def test_p117_what_is_saved_with_the_epochs_proves_where_the_members_are(world: Any, client: Any) -> None:
+    """All records are of one height, and hold under the members of its epoch alone."""
+    world.kept_heights = 10
+
+    class Reader:
+        async def get(self, path: str, params: dict[str, str] | None = None) -> Any:
+            answer = await client.get(f"/{path}", params=params, headers=headers(world))
+            assert answer.status == 200, await answer.text()
+            found = await answer.json()
+            if params is not None and "at_height" not in params:
+                world.make_block()  # blocks come in between
+            return found
+
+    told = await Reader().get("v1/epochs")
+    assert await company._node_records(Reader(), told) == (), "nothing is certified yet"  # type: ignore[arg-type]
+    for _ in range(3):
+        world.make_block()
+    proofs = await company._node_records(Reader(), told)  # type: ignore[arg-type]
+    first = read_epoch(world.view(), 0)
+    assert first is not None and len({proof.height for proof in proofs}) == 1
+    found = proven_nodes(proofs, trusted_members(epoch_spec(first), world.chain))
+    assert not isinstance(found, str), found
+    assert [node.node_id for node in found] == [member.node_id for member in first.members]

@@ -68,6 +68,7 @@ from node.api.ports import (
     TransactionData,
     TxState,
 )
+from node.api.sessions import SessionStore
 from node.api.tokens import DAY_MS, TokenStore
 from node.core.effects import SubmitResult
 from node.core.programs import Parked, Programs
@@ -217,6 +218,7 @@ class World:
         self.names_by_index = names
         self.own = company
         self.token_store = TokenStore(None)
+        self.session_store = SessionStore()
         self.cut: set[int] = set()
         self.changes: dict[str, Any] = {}
         self.facts: dict[str, DocumentFacts] = {}
@@ -483,6 +485,10 @@ class World:
     @property
     def tokens(self) -> TokenStore:
         return self.token_store
+
+    @property
+    def sessions(self) -> SessionStore:
+        return self.session_store
 
     @property
     def height(self) -> int:

@@ -43,6 +43,7 @@ class Net:
         )  # fmt: skip
         self.known = {kept: epoch_spec(story.epochs[kept])}
         self.walk.claims = dict.fromkeys((1, 2, 3), 3)
+        self.walk.met = True  # node records have tests of their own below
         self.spoil: dict[int, Callable[[EpochEnds], EpochEnds | None]] = {}
         self.at_once = ENDS_MAX
         self.nodes: tuple[ResultProof, ...] = ()
@@ -109,10 +110,8 @@ def test_a_long_way_comes_in_pieces(story: Story) -> None:
 
 def test_nobody_is_asked_for_what_is_known_or_not_claimed(story: Story) -> None:
     net = Net(story, kept=3)
-    net.walk.met = True
     net.run()
     behind = Net(story)
-    behind.walk.met = True
     behind.walk.claims = {1: 0, 2: 0, 9: 3}  # 9 is not connected
     behind.run()
     assert net.asked == behind.asked == []
@@ -189,13 +188,12 @@ def test_a_peer_that_goes_is_asked_no_more_and_what_it_gave_counts(story: Story)
     net = Net(story)
     net.walk.plan(0)
     net.walk.connected.pop(1)
-    net.walk.lost(1)
-    (request,) = net.walk.plan(0)
+    (request,) = net.walk.lost(1, 0)
     assert isinstance(request, SendPeer) and request.to == 2
     (question,) = net.walk.received(2, EpochEnds(0, tuple(story.ends[:1]), ()), 0)
     assert isinstance(question, VerifyVotes)
     net.walk.connected.pop(2)
-    net.walk.lost(2)
+    assert net.walk.lost(2, 0) == []
     kept, _ = net.walk.votes_verified(question.token, net.valid(question.items), 0)
     assert isinstance(kept, KeepEpochEnd) and kept.end == story.ends[0]
 
@@ -294,4 +292,35 @@ def test_p117_nodes_of_an_epoch_that_is_not_reached_are_passed_over(league: Leag
         msgspec.structs.replace(one, certificate=msgspec.structs.replace(one.certificate, vote=vote)) for one in proofs
     )
     walk, out = met(league, later)
-    assert out == [] and walk.met and not walk.active
+    assert out == [] and not walk.met and not walk.active
+    walk.connected[2], walk.claims[2] = None, 0
+    (request,) = walk.plan(0)
+    assert isinstance(request, SendPeer) and request.to == 2, "another is asked where the nodes are"
+
+
+def test_b23_who_claims_a_later_epoch_and_shows_only_nodes_is_not_asked_again_and_again(
+    story: Story, league: League
+) -> None:
+    """One that lost its folder of ends answers so, and a liar can: the way must not end there."""
+    net = Net(story)
+    net.walk.met = False
+    proof = all_nodes(league)[0]
+    vote = msgspec.structs.replace(proof.certificate.vote, epoch=9)
+    later = msgspec.structs.replace(proof, certificate=msgspec.structs.replace(proof.certificate, vote=vote))
+    net.spoil[1] = lambda message: EpochEnds(message.first, (), (later,))
+    net.run()
+    assert [peer for peer, _ in net.asked].count(1) == 1 and net.penalties == []
+    assert net.kept == story.ends and not net.walk.active
+
+
+def test_p117_good_nodes_do_not_hide_that_no_end_was_shown(league: League) -> None:
+    tokens = count(3, 2)
+    walk = Walk(
+        chain_id=league.network.chain, own=0, next_token=lambda: next(tokens), patience_ns=2 * SECOND,
+        reached=league.epoch, connected={1: None, 2: None}, faults={}, claims={1: 5, 2: 0},
+    )  # fmt: skip
+    walk.plan(0)
+    (question,) = walk.received(1, EpochEnds(0, (), all_nodes(league)), 0)
+    assert isinstance(question, VerifyVotes)
+    (learned,) = walk.votes_verified(question.token, league.valid(question.items), 0)
+    assert isinstance(learned, LearnNodes) and walk.met and not walk.active and not walk.behind(0)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import msgspec
 import pytest
 
-from consensus.events import Mode, Timer
+from consensus.events import Member, Mode, Timer
 from consensus.messages import Commit, Prepare, PrePrepare, Proposal, Status
 from consensus.records import Accepted, Anchor, CommittedHere
 from consensus.state import primary_of
@@ -324,6 +324,29 @@ def test_p114_votes_above_the_barrier_are_left_to_the_next_core(shell: Callable[
     assert len(one.ended) == 1
     votes = [message for _, message in one.sent if isinstance(message, Prepare | PrePrepare | Commit)]
     assert {vote.vote.epoch for vote in votes} == {0} and max(vote.vote.height for vote in votes) == 5
+
+
+def test_p114_whose_place_moves_with_the_epoch_proposes_in_the_next_core_only(shell: Callable[..., Shell]) -> None:
+    """A block of this core would name the old place as its proposer, and be refused by who made it."""
+    one = alone(shell, max_block_txs=1)
+    now = one.core.config.epoch
+    newcomer = Member(company_id="c" + "a" * 26, consensus_key=bytes([9]) * 32, in_rotation=False)
+    members = (newcomer, *now.members)
+    assert members[0].company_id < members[1].company_id
+    spec = dataclasses.replace(now, epoch=1, first_height=6, members=members, members_hash=bytes([7]) * 32)
+    plain, perform, counted = one.result, one.perform, list[str]()
+    one.result = lambda height: {**plain(height), "next_epoch": spec if height == 1 else None}  # type: ignore[method-assign]
+
+    def counting(effect: ne.NodeEffect) -> list[tuple[type, dict[str, object]]]:
+        counted.extend([effect.metric] if isinstance(effect, ne.Tally) else [])
+        return perform(effect)
+
+    one.perform = counting  # type: ignore[method-assign]
+    many = tuple(envelope(one, nonce) for nonce in range(1, 230))
+    one.feed(nv.Submitted, token=1, envelopes=many)
+    one.pass_time(3_000)
+    assert len(one.ended) == 1 and one.core.replica.state.me == 1 and "epoch_changed" in counted
+    assert "proposal_rejected" not in counted and "own_proposal_invalid" not in counted
 
 
 def test_p114_the_core_ends_with_its_epoch_and_executes_what_is_stored(shell: Callable[..., Shell]) -> None:

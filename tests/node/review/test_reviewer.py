@@ -154,3 +154,18 @@ def test_l58_the_process_has_no_network_where_linux_lets_us(tmp_path: Path) -> N
         )
     dropped, reached = done.stdout.split()
     assert (dropped, reached) in {("True", "False"), ("False", "True")}
+
+
+def test_s57_a_process_that_writes_without_end_fills_no_memory_here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever breaks out of the compiler has its pipe left: no more is read from it than an answer may have."""
+    worker = tmp_path / "worker.py"
+    worker.write_text(
+        "import sys\nsys.stdin.buffer.read(4)\nwhile True:\n    sys.stdout.buffer.write(b'\\x7f' * 65536)\n"
+    )
+    monkeypatch.setattr(reviewer, "_WORKER", str(worker))
+    monkeypatch.setattr(reviewer, "TIME_MAX_S", 2)
+    verdict = asyncio.run(Reviewer(ISO_4217).review([], {"notes": NOTES}))
+    assert verdict.fault is not None and verdict.fault.code == STOPPED
+    assert "no answer that can be read" in verdict.fault.text, "it was told apart at its first bytes"

@@ -15,7 +15,8 @@ from ledger.registry.records import ConsensusKey, TlsPin
 from node.config import Address
 from node.core.messages import TxBatch
 from node.identity.hello import nonce_codec
-from node.identity.tls import client_context, trusted_certificates
+from node.identity.keystore import KeyFileRefused
+from node.identity.tls import TlsFiles, client_context, trusted_certificates
 from node.transport.frames import HELLO_TYPE, NONCE_TYPE, FrameReader, encode_message, frame
 from node.transport.link_policy import LinkPolicy, LinkRule
 from node.transport.peers import GUEST_FIRST, REASONS_MAX, FaultsRefused, ListenFailed, Member
@@ -378,6 +379,19 @@ async def test_s23_another_certificate_is_shown_on_new_links_and_the_old_ones_st
     await b.until(lambda: b.downs == [0])  # the old key counts no longer
     await b.until(lambda: b.ups == [0, 0])  # and the dialler comes with the new one
     assert peers_a.connected == (1,) and peers_b.connected == (0,)
+
+
+async def test_s23_a_certificate_without_its_key_leaves_the_old_one_shown(lan: SimpleNamespace) -> None:
+    """OpenSSL takes the certificate before it finds that the key is another one's."""
+    a, b, renewed = lan.new(0), lan.new(1), lan.new(0, salt=50)
+    peers_b, address_b = await lan.run(b, [], {}, lan.any_port)
+    broken = TlsFiles(certificate=renewed.files.certificate, key=a.files.key, password=b.files.password)
+    with pytest.raises(KeyFileRefused, match="does not belong to"):
+        peers_b.present(broken)
+    peers_b.update(1, [Member(index=0, node=a.node, address=None)], b.key)
+    peers_a, _ = await lan.run(a, [b], {1: address_b}, lan.any_port)
+    await a.until(lambda: a.ups == [1])
+    assert peers_a.connected == (1,)
 
 
 @pytest.mark.parametrize("junk", [b"no certificate", b"", b"\x30\x03\x02\x01\x00"], ids=["text", "empty", "other DER"])
