@@ -1,11 +1,16 @@
-"""Sentences about contracts in the two languages: the files `words/*.toml`, which have the same keys (U17)."""
+"""Sentences about contracts in the two languages (U17): `words/en.toml` and `words/zh-CN.toml` have the same keys.
+
+What the compiler says is English in the engine; `words/compiler.zh-CN.toml` has every sentence of it in Chinese.
+"""
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
+from typing import Final
 
 from cli.language import chosen
 
@@ -28,3 +33,57 @@ def advice(code: str) -> str:
     step = words(language, "errors").get(code, "")
     meaning = words(language, "meanings").get(code, "")
     return f"{meaning}；{step}" if meaning and step else step
+
+
+def sentence(text: str) -> str:
+    """Return a sentence of the compiler in the chosen language; the English one where no other is known.
+
+    The engine speaks one language, because nodes compare what it says; people read theirs. The English sentence is the
+    key: `cli/words/compiler.zh-CN.toml` has each with `{1}`, `{2}` for the parts that change.
+    """
+    return text if chosen() == "en" else translated(text) or text
+
+
+def translated(text: str) -> str:
+    """Return a sentence of the compiler in Chinese, or "" for one that is not in the file.
+
+    >>> translated("expected an expression, found `*`")
+    '此处应为表达式，却是`*`'
+    >>> translated("`amout` is not declared; did you mean `amount`?")
+    '`amout` 没有声明；您是不是要写 `amount`？'
+    """
+    whole = _ENDS.fullmatch(text)
+    if whole is None:
+        return ""
+    said, rule, near = whole.groups()
+    for pattern, chinese in _sentences():
+        found = pattern.fullmatch(said)
+        if found is not None:
+            parts = _compiler_words()["parts"]
+            told = chinese
+            for number, part in enumerate(found.groups(), 1):
+                told = told.replace(f"{{{number}}}", parts.get(part, part))
+            return told + (rule or "") + (f"；您是不是要写 `{near}`？" if near else "")
+    return ""
+
+
+_ENDS: Final = re.compile(r"(.*?)( \((?:LR?\d+|section \d+)\))?(?:; did you mean `(\w+)`\?)?", re.DOTALL)
+"""A sentence, the rule it cites, and the name that was perhaps meant."""
+
+_PLACE: Final = re.compile(r"\{\d\}")
+
+
+@cache
+def _compiler_words() -> Mapping[str, Mapping[str, str]]:
+    return tomllib.loads((files("cli") / "words" / "compiler.zh-CN.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _sentences() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Return a pattern for each English sentence and the Chinese one, those with the most fixed letters first."""
+    known = _compiler_words()["sentences"]
+    ordered = sorted(known, key=lambda english: (-len(_PLACE.sub("", english)), english))
+    return tuple(
+        (re.compile("(.+?)".join(re.escape(part) for part in _PLACE.split(english)), re.DOTALL), known[english])
+        for english in ordered
+    )

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from cli import place
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
-from cli.phrases import advice
+from cli.phrases import advice, sentence
 
 if TYPE_CHECKING:
     from contracts.interface import Interface
@@ -36,7 +36,7 @@ class Problem:
 
     def words(self) -> str:
         """Return the message as compilers print it."""
-        where = f"{self.file}:{self.line}:{self.column}: {self.code}: {self.text}"
+        where = f"{self.file}:{self.line}:{self.column}: {self.code}: {sentence(self.text)}"
         shown = f"{where}\n    {self.source_line}\n    {' ' * (self.column - 1)}^" if self.source_line else where
         step = advice(self.code)
         return f"{shown}\n    {step}" if step else shown
@@ -79,16 +79,22 @@ class Unit:
 
 
 def read_unit(path: Path, others: Sequence[Path] = ()) -> Unit:
-    """Return a contract or test file with everything it uses; raise `SourceRefused` for what does not parse."""
+    """Return a contract or test file with everything it uses; raise `SourceRefused` for what does not parse.
+
+    A file of `others` that does not parse is nobody's: what is wrong with it is said when its turn comes.
+    """
     named: dict[str, Path] = {}
     versions: dict[str, int] = {}
-    for other in others:
-        if other != path:
-            head = read_head(other, place.read_bytes(other, "contract"))
-            if head.kind == "contract" and (head.name not in named or head.version > versions[head.name]):
-                named[head.name], versions[head.name] = other, head.version
     source = place.read_bytes(path, "contract")
     own = read_head(path, source)
+    for other in others:
+        if other != path:
+            try:
+                head = read_head(other, place.read_bytes(other, "contract"))
+            except SourceRefused:
+                continue
+            if head.kind == "contract" and (head.name not in named or head.version > versions[head.name]):
+                named[head.name], versions[head.name] = other, head.version
     used: dict[str, tuple[str, bytes]] = {}
     wanted = (own.name,) if own.kind == "tests" else own.uses
     for item in wanted:

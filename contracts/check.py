@@ -232,6 +232,7 @@ class Bodies(Terms):
             value = self.store(item.value, self.found.type_of(item.type))
         kind = value.type if item.type is None else self.found.type_of(item.type)
         slot = self.declare(item, item.name, kind, changeable=item.var, needed=not item.var)
+        self.scopes[-1][item.name].inferred = item.type is None
         return ir.Assign(item.line, slot, owned(item.line, value) if item.var else value)
 
     def assign(self, item: tree.Assign) -> ir.Statement:
@@ -244,7 +245,15 @@ class Bodies(Terms):
         if item.op != "=":
             here = tree.Name(item.line, item.column, item.name)
             value = tree.Sum(item.line, item.column, here, ((item.op[0], item.value),))
-        return ir.Assign(item.line, local.slot, owned(item.line, self.store(value, local.type)))
+        stored = self.store(value, local.type)
+        if local.inferred and isinstance(stored, ir.Fit) and local.type.kind == "text":
+            raise fail(
+                item,
+                "wrong_type",
+                f"`{item.name}` took {local.type} from its first value, and this may be longer; "
+                f"write `var {item.name}: text(n) = ...` with the bound it needs (L31)",
+            )
+        return ir.Assign(item.line, local.slot, owned(item.line, stored))
 
     def container(self, item: tree.Statement, name: str, kinds: Sequence[str]) -> Local:
         """Return the `var` list or map that a statement changes (L34)."""

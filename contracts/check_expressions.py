@@ -15,7 +15,7 @@ from contracts import ir
 from contracts.errors import SourceError, meant, quote
 from contracts.interface import MethodSchema
 from contracts.limits import INT_BITS, LIST_BOUND, RATE_PLACES, TEXT_CHARS, WIDTH_MAX
-from contracts.resolve import CLOSED_TYPES, Declarations, Head, fail, literal, rescaled
+from contracts.resolve import CLOSED_TYPES, Declarations, Head, fail, literal, rescaled_literal
 from contracts.syntax import tree
 from contracts.syntax.phrases import PREDEFINED
 from contracts.types import (
@@ -64,9 +64,23 @@ ID_TEXT: Final = text(40)
 """Type of `new_id` (L29)."""
 
 
+_INSTEAD: Final = {
+    ("date", "-", "date"): "; write days_between(a, b)",
+    ("date", "+", "int"): "; write `date + n days`",
+    ("date", "-", "int"): "; write `date - n days`",
+    ("text", "+", "text"): '; a text is built by inserts: "{a}{b}"',
+    ("currency", "-", "rate"): "; the sign stands before the currency: `-EUR 1.00`",
+    ("currency", "-", "int"): "; the sign stands before the currency: `-JPY 1`",
+}
+"""What to write instead of a sum that does not exist, by the types and the sign of what was meant."""
+
+
 @dataclass(slots=True)
 class Local:
-    """A parameter, local or row; `changeable` for `var`; `needed` for `let`, which must be used."""
+    """A parameter, local or row; `changeable` for `var`; `needed` for `let`, which must be used.
+
+    `inferred`: its type is that of its first value, not a written one.
+    """
 
     slot: int
     type: Type
@@ -75,6 +89,7 @@ class Local:
     changeable: bool = False
     needed: bool = False
     used: bool = False
+    inferred: bool = False
 
 
 class Terms:
@@ -166,7 +181,7 @@ class Terms:
     def fit(self, node: tree.Node, found: ir.Expr, wanted: Type) -> ir.Expr:
         if wanted.kind == "option" and found.type != wanted:
             return ir.Const(wanted, 0, None) if found.type == NONE else self.fit(node, found, parts_of(wanted)[0])
-        if isinstance(found, ir.Const) and (scaled := rescaled(found, wanted)) is not None:
+        if (scaled := rescaled_literal(found, wanted)) is not None:
             return scaled
         if found.type.kind == "text" == wanted.kind:
             if found.type.size <= wanted.size:
@@ -509,7 +524,8 @@ class Terms:
                 first = self.ratio_sum(operand, expr.line, sign, first, item)
                 continue
             if item.type != first.type or not stored_width(item.type):
-                raise fail(operand, "wrong_type", f"{first.type} {sign} {item.type} is not defined")
+                advice = _INSTEAD.get((first.type.kind, sign, item.type.kind), "")
+                raise fail(operand, "wrong_type", f"{first.type} {sign} {item.type} is not defined{advice}")
             width = self.width(operand, max(width, item.width) + 1)
             terms.append((sign, item))
         if not terms:
@@ -518,9 +534,9 @@ class Terms:
 
     def alike(self, left: ir.Expr, right: ir.Expr) -> tuple[ir.Expr, ir.Expr]:
         """Return both, a rate literal with the places of the other (L14)."""
-        if isinstance(right, ir.Const) and (scaled := rescaled(right, left.type)) is not None:
+        if (scaled := rescaled_literal(right, left.type)) is not None:
             return left, scaled
-        if isinstance(left, ir.Const) and (scaled := rescaled(left, right.type)) is not None:
+        if (scaled := rescaled_literal(left, right.type)) is not None:
             return scaled, right
         return left, right
 

@@ -345,8 +345,18 @@ def _const(found: Declarations, const: tree.Const) -> ir.Const:
     raise fail(const, "wrong_type", f"the constant is {wanted}, its value is {value.type}")
 
 
+def rescaled_literal(value: ir.Expr, wanted: Type) -> ir.Const | ir.Negate | None:
+    """Return a rate literal, with its sign, with the places of `wanted`, or None when it is none or not exact (L14)."""
+    if isinstance(value, ir.Const):
+        return rescaled(value, wanted)
+    if not isinstance(value, ir.Negate) or value.type == wanted:
+        return None
+    inner = rescaled_literal(value.operand, wanted)
+    return None if inner is None else ir.Negate(wanted, inner.width, inner)
+
+
 def rescaled(value: ir.Const, wanted: Type) -> ir.Const | None:
-    """Return a rate literal with the places of `wanted`, or None when it is none or not exact (L14)."""
+    """Return a rate with the places of `wanted`, or None when it is none or not exact (L14)."""
     if wanted.kind != "rate" or value.type.kind != "rate" or value.type.size > wanted.size:
         return None
     scaled: int = value.value * 10 ** (wanted.size - value.type.size)
@@ -406,6 +416,8 @@ def _constant_sum(found: Declarations, expr: tree.Sum) -> ir.Const:
         elif total.type == MONEY == item.type and total.value[0] == item.value[0]:
             minor = _int(expr, total.value[1] + factor * item.value[1]).value
             total = ir.Const(MONEY, 63, (total.value[0], minor))
+        elif total.type == MONEY == item.type:
+            raise fail(operand, "currency", f"{total.value[0]} and {item.value[0]} are not added (L22)")
         else:
             raise fail(operand, "wrong_type", f"{total.type} and {item.type} are not added")
     return total

@@ -196,8 +196,11 @@ def _continuing(name: str, source: bytes, old: Code | None) -> tree.Contract:
         if file.name != name:
             raise LinkError(name, f"the source calls itself {file.name}")
         if file.replaces != (0 if old is None else old.version):
-            active = "no version is active" if old is None else f"version {old.version} is active"
-            raise SourceError("version", file.line, file.column, f"{active}, and it replaces another")
+            text = "no version is active, so the first one replaces none"
+            if old is not None:
+                following = f"contract {name} version {old.version + 1} replaces {old.version}"
+                text = f"version {old.version} is active, and the next one begins `{following}`"
+            raise SourceError("version", file.line, file.column, text)
     return file
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 
 from contracts import calendar, containers, ir, unrounded
 from contracts.gas import ARGUMENT_BYTES, CHARS_BUILT, CHARS_COMPARED, QUESTION, READ_BYTES, argument_bytes
-from contracts.limits import INT_MAX
+from contracts.limits import INT_MAX, TEXT_CHARS
 from contracts.machine import Frame, Run, Unit, Value
 from contracts.types import CURRENCY, Many
 from contracts.values import DAY_LAST, date_text, day_of, measure, render
@@ -650,6 +650,8 @@ class Shapes:
         def join(f: Frame) -> str:
             pieces = [render(kind, part(f), currencies) for kind, part in parts]
             size = sum(len(piece) for piece in pieces)
+            if size > TEXT_CHARS:  # L14: no text is longer than the longest type of text, whatever its parts are
+                raise unit.abort("text_too_long", line, f"the text has more than {TEXT_CHARS} code points")
             run: Run = f[0]
             run.gas -= size // CHARS_BUILT
             run.memory -= 16 + 4 * size

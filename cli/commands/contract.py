@@ -923,10 +923,11 @@ def new(name: str, folder: str) -> None:
     source = SKELETON.replace("NAME", name).encode("utf-8")
     try:
         load(source, {}, ISO_4217)
-    except SourceError:
-        raise CommandFailed(
-            Exit.USAGE, f"{name!r} is no name of a contract", "use small letters, digits and _, beginning with a letter"
-        ) from None
+    except SourceError as error:
+        step = "use small letters, digits and _, beginning with a letter"
+        if error.code in ("reserved_name", "predefined_name", "syntax") and name.isidentifier() and name.islower():
+            step = f"the language or the ledger has this word for itself; try my_{name}"
+        raise CommandFailed(Exit.USAGE, f"{name!r} is no name of a contract", step) from None
     path = Path(folder) / f"{name}{SUFFIX}"
     if path.exists():
         raise CommandFailed(Exit.REJECTED, f"{path} is there already", "choose another name, or another --folder")

@@ -343,8 +343,8 @@ class _Teller:
             case tree.Name(name=name):
                 return self.say("call" if args else "call_plain", name=self.named(name), args=self.listed(args))
             case tree.Member(of=tree.Name(name=contract), name=name):
-                given = self.listed(args)
-                return self.say("call_out", contract=self.named(contract), name=self.named(name), args=given)
+                key = "call_out" if args else "call_out_plain"
+                return self.say(key, contract=self.named(contract), name=self.named(name), args=self.listed(args))
         return self.say("call", name=self.expr(it.of), args=self.listed(args))
 
     def code_names(self) -> list[str]:

@@ -47,6 +47,8 @@ class Parser(Sentences):
             replaces = self.integer("the version it replaces")
             if replaces < 1 or version != replaces + 1:
                 text = f"version {version} can only replace version {version - 1} (L61)"
+                if version == 1:
+                    text = "version 1 is the first and replaces none (L61)"
                 raise self.fail("version", token.line, token.column, text)
         self.newline()
         uses = []

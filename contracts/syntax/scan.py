@@ -73,6 +73,15 @@ def _checked_text(source: bytes) -> str:
     return text
 
 
+def _no_word(word: str) -> str:
+    """Return why `word` is of no class of L3."""
+    if word[0].islower():
+        return f"{quote(word)} is no name: names are small letters, digits and _"
+    if "_" not in word and len(word) < NAME_CHARS:
+        return f"{quote(word)} is no type: a type has a small letter, for example {word}x"
+    return f"{quote(word)} is neither a name, a type, a currency nor a rule id"
+
+
 class _Scanner:
     def __init__(self, text: str) -> None:
         self.lines = text.split("\n")[:-1]
@@ -164,7 +173,7 @@ class _Scanner:
         elif _TYPE.fullmatch(word):
             kind = "TYPE"
         else:
-            raise self._fail("bad_token", at + 1, f"{quote(word)} is neither a name, a type, a currency nor a rule id")
+            raise self._fail("bad_token", at + 1, _no_word(word))
         self._add(kind, word, None, at + 1)
         return end
 

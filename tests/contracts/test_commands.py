@@ -49,6 +49,19 @@ def test_new_test_fmt_explain(folder: Path) -> None:
     assert shown["items"][0]["sentences"][0]["text"] == "合约“notes”，第 1 版"
     assert "is there already" in failed(run("new", "notes")).text
     assert "no name of a contract" in failed(run("new", "Notes")).text
+    assert "small letters" in failed(run("new", "my notes")).next_step
+    for taken in ("registry", "if"):
+        assert f"my_{taken}" in failed(run("new", taken)).next_step
+
+
+def test_each_of_several_files_is_refused_for_its_own_fault(folder: Path) -> None:
+    (folder / "one.contract").write_text("contract one version 1\ntable T key id: int:\n    n: int\n")
+    (folder / "two.contract").write_text("")
+    (folder / "three.contract").write_text("contract three version 1\nquery q() -> int:\n    return 3\n")
+    result = run("check", "one.contract", "two.contract", "three.contract")
+    assert "one.contract:2:7: bad_token: T is no type: a type has a small letter, for example Tx" in result.output
+    assert "two.contract:1:1: bad_byte" in result.output
+    assert "2 of 3 files are not right" in failed(result).text
 
 
 def test_errors_name_the_next_step_in_both_languages(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -57,7 +70,9 @@ def test_errors_name_the_next_step_in_both_languages(folder: Path, monkeypatch: 
     assert "c.contract:3:12: wrong_type" in english
     assert "convert it, round it, or change the declared type" in english
     monkeypatch.setenv("HANSA_LANG", "zh-CN")
-    assert "类型不符；转换、舍入，或修改声明的类型" in run("check", "c.contract").output
+    chinese = run("check", "c.contract").output
+    assert "wrong_type: 此处应为int，却是未舍入的数" in chinese
+    assert "类型不符；转换、舍入，或修改声明的类型" in chinese
 
 
 def test_coverage_and_generated_calls(folder: Path) -> None:

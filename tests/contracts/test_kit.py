@@ -175,7 +175,7 @@ action settle(id: text(8), pay: money) by role treasurer of Deal[id].buyer apart
 def test_sentences_by_example() -> None:
     told = [item.text for item in explain(load(TERMS, {}, CURRENCIES), WORDS["en"]["explain"])]
     assert (
-        "It needs the signature of somebody with the role treasurer in buyer of the Deal id, who is not the person who signs first."
+        "It needs the signature of somebody with the role treasurer in buyer of the Deal for id, who is not the person who signs first."
         in told
     )
     assert "It is refused unless phase of deal is open and frozen of deal is false." in told
@@ -183,8 +183,32 @@ def test_sentences_by_example() -> None:
         "It is refused unless pay is at least open of deal plus open of deal times late rate of deal times 2.5%, "
         "rounded to the nearest unit, halves up or pay is zero." in told
     )
-    assert "When it ends, open of the Deal id is zero; otherwise nothing of it happens." in told
+    assert "When it ends, open of the Deal for id is zero; otherwise nothing of it happens." in told
     assert "These are different people." in told
+
+
+def test_sentences_about_other_contracts_and_rows_that_may_be_missing() -> None:
+    other = b"contract aa version 1\nquery f() -> int:\n    return 1\nquery g(n: int) -> int:\n    return n\n"
+    source = b"""contract bb version 1
+uses aa@1
+table Tab key (a: int, b: int):
+    n: int
+query q(a: int, b: int) -> int:
+    if not exists Tab[a, b]:
+        return aa.f()
+    require exists Tab[b, a] else gone "gone"
+    return aa.g(a)
+"""
+    code = load(source, {"aa": load(other, {}, CURRENCIES).interface}, CURRENCIES)
+    assert [item.text for item in explain(code, WORDS["en"]["explain"])][-4:] == [
+        "If the Tab for a and b does not exist:",
+        "The answer is f in contract aa.",
+        "It is refused unless the Tab for b and a exists.",
+        "The answer is g for a in contract aa.",
+    ]
+    assert "必须满足：存在 “Tab”（主键 “b”和“a”）；否则拒绝。" in [
+        item.text for item in explain(code, WORDS["zh-CN"]["explain"])
+    ]
 
 
 # -- traces and coverage

@@ -26,6 +26,7 @@ from contracts.syntax.parse import parse
 from ledger.receipt import ContractEvent
 
 INT_MAX = 2**63 - 1
+TEXT_CHARS = 4_096
 
 
 class Stop(Exception):
@@ -138,7 +139,7 @@ class Reference:
         env = Env(self.contracts[contract])
         if item.kind == "row":
             row = self._get(contract, item.table, self._prefix(b"t", contract, item.table) + key)
-            env.names["row"] = row
+            env.names["row"], env.kinds["row"] = row, Kind("row", 0, contract, item.table)
         if item.kind != "row" or (row is not None and (item.where is None or self._value(env, item.where))):
             self._block(env, item.body)
         self._invariants()
@@ -520,6 +521,9 @@ class Reference:
 
     def _for_each(self, env: Env, item: tree.ForEach) -> Returned | None:
         turns: list[tuple[Any, ...]]
+        kinds = self._inferred(env, item.source).parts
+        for name, kind in zip((item.variable, item.second), kinds, strict=False):
+            env.kinds[name] = kind
         match item.source:
             case tree.Call(of=tree.Name(name="range"), args=(arg,)):
                 count = self._store(env, arg.value, Kind("int"))
@@ -542,6 +546,7 @@ class Reference:
     def _for(self, env: Env, item: tree.For) -> Returned | None:
         own, table = env.contract.name, item.table.name
         rest, keys = self._scan(env, item)
+        env.kinds[item.variable] = Kind("row", 0, own, table)
         if item.mode == "limit" and len(keys) > item.bound:
             raise Stop("limit_exceeded", "", own, item.line)
         for key in keys[: item.bound]:
@@ -656,7 +661,7 @@ class Reference:
             raise Stop("overflow", "", own, expr.line)
         if isinstance(value, Amount) and not -INT_MAX <= value.minor <= INT_MAX:
             raise Stop("overflow", "", own, expr.line)
-        if kind.word == "text" and kind.size and isinstance(value, str) and len(value) > kind.size:
+        if kind.word == "text" and isinstance(value, str) and len(value) > kind.size:
             raise Stop("text_too_long", "", own, expr.line)
         return value
 
@@ -666,52 +671,68 @@ class Reference:
         return self._key(own, table, [self._store(env, k, kind) for k, kind in zip(keys, kinds, strict=False)])
 
     def _inferred(self, env: Env, expr: tree.Expr) -> Kind:
-        """Return the kind of a local without a written type, as far as its stores need it."""
-        match expr:
-            case tree.Call(of=tree.Name(name=name)):
-                for routine in env.contract.routines:
-                    if routine.name == name and routine.result is not None:
-                        return self._kind(env.contract.name, routine.result)
-            case tree.Name(name=name) if name in env.kinds:
-                return env.kinds[name]
-            case tree.ListOf(items=items):
-                return Kind("list", len(items), "", "", (self._inferred(env, items[0]),))
-        return Kind("text", self._size(env, expr))
+        """Return the kind of a local without a written type, as far as its stores need it; `Kind("")` where none does.
 
-    def _size(self, env: Env, expr: tree.Expr) -> int:
-        """Return the bound of a text expression, 0 for other types."""
+        Bounds of texts and lists come from what the value is made of (L30, L31), never from the value itself.
+        """
+        own = env.contract.name
         match expr:
             case tree.Text():
-                size = 0
-                for part in expr.parts:
-                    size += len(part) if isinstance(part, str) else self._shown_size(env, part)
-                return min(size, 4096)
-            case tree.Name() if expr.name in env.names:
-                return env.kinds.get(expr.name, Kind("")).size
-            case tree.Member():
-                value = self._value(env, expr.of) if not isinstance(expr.of, tree.TypeName) else None
-                if isinstance(value, Row):
-                    return dict(self._fields(*value.home))[expr.name].size
-            case tree.Call(of=tree.Name(name="min" | "max")):
-                return max(self._size(env, arg.value) for arg in expr.args)
-            case tree.Call(of=tree.Name(name="new_id")):
-                return 40
-            case tree.Call(of=tree.Name(name=name)):
-                for routine in env.contract.routines:
-                    if routine.name == name and routine.result is not None:
-                        return self._kind(env.contract.name, routine.result).size
-            case tree.Call(of=tree.Member(of=tree.Name(name=owner), name=name)):
-                result = self._routine(owner, name).result
-                return 0 if result is None else self._kind(owner, result).size
-        return 0
+                sizes = [len(part) if isinstance(part, str) else self._shown_size(env, part) for part in expr.parts]
+                return Kind("text", min(sum(sizes), TEXT_CHARS))
+            case tree.Name(name=name) if name in env.kinds:
+                return env.kinds[name]
+            case tree.Name(name=name) if isinstance(self.consts[own].get(name), str):
+                return Kind("text", len(self.consts[own][name]))
+            case tree.ListOf(items=items) if items:
+                return Kind("list", len(items), "", "", (self._inferred(env, items[0]),))
+            case tree.Member() if not isinstance(expr.of, tree.TypeName):
+                home = self._inferred(env, expr.of)
+                return dict(self._fields(home.owner, home.name))[expr.name] if home.name else Kind("")
+            case tree.Lookup(of=tree.TypeName(name=name)):
+                return Kind("row", 0, own, name)
+            case tree.Lookup():
+                return self._inferred(env, expr.of).parts[-1]
+            case tree.Maybe():
+                return Kind("option", 0, "", "", (self._inferred(env, expr.of),))
+            case tree.Call():
+                return self._inferred_call(env, expr)
+        return Kind("")
+
+    def _inferred_call(self, env: Env, expr: tree.Call) -> Kind:
+        owner, name = env.contract.name, ""
+        match expr.of:
+            case tree.Name():
+                name = expr.of.name
+            case tree.Member(of=tree.Name()):
+                owner, name = expr.of.of.name, expr.of.name
+            case tree.TypeName():
+                return Kind("record", 0, owner, expr.of.name)
+        if any(routine.name == name for routine in self.contracts[owner].routines):
+            result = self._routine(owner, name).result
+            return Kind("") if result is None else self._kind(owner, result)
+        kinds = [self._inferred(env, arg.value) for arg in expr.args]
+        match name:
+            case "default" | "value_of":
+                return kinds[0].parts[0]
+            case "min" | "max" if kinds[0].word == "text":
+                return Kind("text", max(kind.size for kind in kinds))
+            case "split":
+                parts = self._value(env, expr.args[1].value)
+                return Kind("list", parts, "", "", (Kind("money"),))
+            case "share":
+                return Kind("list", kinds[1].size, "", "", (Kind("money"),))
+            case "new_id":
+                return Kind("text", 40)
+        return Kind("")
 
     def _shown_size(self, env: Env, path: tuple[str, ...]) -> int:
+        """Return the most code points that an insert has (L30)."""
         value = env.names.get(path[0], self.consts.get(env.contract.name, {}).get(path[0]))
-        size = env.kinds.get(path[0], Kind("")).size
+        kind = self._inferred(env, tree.Name(0, 0, path[0]))
         if len(path) == 2:
             assert isinstance(value, Row)
-            size = dict(self._fields(*value.home))[path[1]].size
-            value = value[path[1]]
+            kind, value = dict(self._fields(*value.home))[path[1]], value[path[1]]
         match value:
             case bool():
                 return 5
@@ -725,7 +746,7 @@ class Reference:
                 return 10
             case Choice():
                 return 40
-        return size or 64
+        return kind.size if kind.word == "text" else 64
 
     def _value(self, env: Env, expr: tree.Expr) -> Any:
         own = env.contract.name
@@ -739,7 +760,10 @@ class Reference:
             case tree.MoneyAmount():
                 return Amount(expr.code, int(expr.digits.replace(".", "")))
             case tree.Text():
-                return "".join(part if isinstance(part, str) else self._shown(env, part) for part in expr.parts)
+                built = "".join(part if isinstance(part, str) else self._shown(env, part) for part in expr.parts)
+                if len(built) > TEXT_CHARS:
+                    raise Stop("text_too_long", "", own, expr.line)
+                return built
             case tree.Name():
                 return self._name(env, expr.name)
             case tree.Unary(op="not"):
@@ -772,9 +796,11 @@ class Reference:
                     found = found or _plain(value) == _plain(other)
                 return found is not expr.negated
             case tree.IsWithin():
+                of = self._inferred(env, expr.of)
+                if of.word == "map":
+                    place = self._part(of.parts[0], self._store(env, expr.value, of.parts[0]))
+                    return (place in self._value(env, expr.of)) is not expr.negated
                 value, items = self._value(env, expr.value), self._value(env, expr.of)
-                if isinstance(items, dict):
-                    return (self._part(self._key_kind(env, expr.of), value) in items) is not expr.negated
                 for other in items:
                     self._same_currency(own, expr.line, value, other)
                 return any(_plain(value) == _plain(other) for other in items) is not expr.negated

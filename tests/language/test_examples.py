@@ -16,7 +16,6 @@ from contracts.runtime import program
 from contracts.testing import run_tests
 from ledger.money import ISO_4217
 from tests.language.calls import random_calls
-from tests.language.test_differential import differences as differences  # a fixture
 
 FOLDER = Path(__file__).parent / "examples"
 NAMES = ("accounts", "invoices", "credit_risk", "netting")
