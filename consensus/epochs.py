@@ -2,10 +2,13 @@
 
     upon Executed with next_epoch           -> remember the set, which begins at A; nothing at or above A is proposed
                                                before A-1 is final (P113)
-    upon A-1 final and the next set known   -> epoch e+1, view 0; slots, SUSPECTs, VIEW-CHANGEs of e are dropped (P114)
+    upon A-1 final, the next set known      -> epoch e+1, view 0; slots, SUSPECTs, VIEW-CHANGEs of e are dropped (P114)
+    and its decision g in the block store
 
 A replica that learns the set late, because it executes behind, changes the moment it learns it. It cannot have voted
 at A before: the result that header A must name is younger than the decision (A = g+L+W+1).
+The journal may not speak of members that the block store does not know yet: whoever lost power then could only follow,
+and if all of them did, nobody would be left to fetch the blocks from.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from consensus.events import EpochSpec, Mode
-from consensus.membership import membership
+from consensus.membership import Membership, membership
 from consensus.state import Peer, Picture, ReplicaState
 from consensus.step import Step, trim_verified
 from ledger.errors import InvariantViolated
@@ -22,6 +25,12 @@ from ledger.errors import InvariantViolated
 def last_height(state: ReplicaState) -> int | None:
     """Return A-1, the last height of this epoch, or None while no next epoch is decided (P113)."""
     return None if state.coming is None else state.coming.first_height - 1
+
+
+def decision_height(state: ReplicaState, coming: Membership) -> int:
+    """Return g, the height of the block that decided an epoch: A = g+L+W+1 (P112)."""
+    params = state.config.params
+    return coming.first_height - 1 - params.exec_lag - params.window
 
 
 def top_height(state: ReplicaState, base: int, window: int) -> int:
@@ -48,6 +57,11 @@ def decided(step: Step, spec: EpochSpec) -> None:
     state.coming = membership(spec, config.chain_id, config.params.rotate_every, state.members)
 
 
+def ends(state: ReplicaState) -> bool:
+    """Tell whether the last block of this epoch is final here, and the next set known (P114)."""
+    return state.coming is not None and state.tip.height >= state.coming.first_height - 1
+
+
 def change(step: Step) -> None:
     """Begin the next epoch if its set is known and A-1 is final here (P114).
 
@@ -55,7 +69,7 @@ def change(step: Step) -> None:
     """
     state = step.state
     coming = state.coming
-    if coming is None or state.tip.height < coming.first_height - 1:
+    if coming is None or not ends(state) or state.stored < decision_height(state, coming):
         return
     former, state.members, state.coming = state.members, coming, None
     company = state.config.company_id or (former.company_ids[state.me] if state.me >= 0 else "")

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from consensus.amnesia import in_commit
 from consensus.commit import resume_sync, trim
 from consensus.effects import Prune, SignatureItem
+from consensus.epochs import ends
 from consensus.events import Durable, Lsn, Mode, Start, Stored, Timer, Verdict
 from consensus.later import remember_own
 from consensus.membership import membership, membership_of
@@ -280,6 +281,7 @@ def on_stored(step: Step, event: Stored) -> None:
     """The block store reached the disk; write a new `Anchor` if the log grew long (P93)."""
     state = step.state
     state.stored = max(state.stored, min(event.height, state.tip.height))
+    step.moved = step.moved or ends(state)  # the next epoch may have waited for this (P114)
     trim(state, step.params.window)
     if state.journaling and state.logged_bytes >= ANCHOR_BYTES and not state.anchor_lsn:
         anchor(step)

@@ -386,15 +386,17 @@ def adopt_opening(state: ReplicaState, outcome: Opening) -> None:
 
 
 def replay_later(step: Step) -> None:
-    """Feed the votes that waited for the view just entered (P38)."""
+    """Feed the votes that waited for the view just entered (P38).
+
+    A certificate in one of them may show a vote of ours that the journal forgot: then we vote no more (P98).
+    """
     state = step.state
-    ready = [signer for signer in sorted(state.later) if state.later[signer].view <= state.view]
-    for signer in ready:
-        later = state.later.pop(signer)
+    due = [signer for signer in sorted(state.later) if state.later[signer].view <= state.view]
+    for signer, later in [(signer, state.later.pop(signer)) for signer in due]:
         if later.view != state.view:
             continue
         for message, wall in later.votes.values():
-            if message.vote.height <= state.height:
+            if message.vote.height <= state.height or state.mode is not Mode.NORMAL:
                 continue
             if isinstance(message, PrePrepare):
                 judge_pre_prepare(step, signer, message, wall)

@@ -17,7 +17,7 @@ from simulator.report.bench import FIGURES, measure
 from simulator.report.folder import verify, write
 from simulator.report.text import chain, story, summary
 from simulator.report.transcript import rewrite
-from simulator.scenario.load import catalogue, shipped
+from simulator.scenario.load import SWARM, catalogue, shipped
 from simulator.scenario.schema import Scenario
 from simulator.search.abstract import MUTANTS, explore_abstract
 from simulator.search.branches import available, listing
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
             sys.stdout.write(rewrite(Path(options.file).read_text(encoding="utf-8")))
             return 0
         if options.command == "list":
-            sys.stdout.write("\n".join((*shipped(), *catalogue())) + "\n")
+            sys.stdout.write("\n".join((*shipped(), *catalogue(), SWARM)) + "\n")
             return 0
         if options.command == "mutants":
             return _mutants(options)

@@ -13,6 +13,20 @@ from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 
 
+def _seconds(_context: click.Context, _option: click.Parameter, text: str) -> float:
+    """Return the seconds of a time: a number, or a duration as scenario files write it."""
+    from simulator.errors import InvalidScenario
+    from simulator.scenario.units import duration_ns
+
+    try:
+        seconds = float(text) if text.replace(".", "", 1).isdigit() else duration_ns(text, "time") / 1e9
+    except InvalidScenario:
+        seconds = -1.0
+    if seconds < 0:
+        raise click.BadParameter(f"{text!r} is no time; write seconds, or 90s, 10m, 2h")
+    return seconds
+
+
 @click.group("sim")
 def command() -> None:
     """Run the network simulator.
@@ -31,9 +45,9 @@ def list_(form: str) -> None:
     \b
     hansa sim list
     """
-    from simulator.scenario.load import catalogue, shipped
+    from simulator.scenario.load import SWARM, catalogue, shipped
 
-    names = [*shipped(), *catalogue()]
+    names = [*shipped(), *catalogue(), SWARM]
     output.emit({"schema": "hansa.scenarios/1", "items": names}, form, [[name] for name in names], ["SCENARIO"])
 
 
@@ -96,7 +110,14 @@ def run_one(
 @click.option("--seeds", default="0..200", show_default=True, help="First..last; the last is not run. Or one number.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
 @click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Change the scenario; repeat it.")
-@click.option("--budget", "--time", type=float, default=0.0, metavar="SECONDS", help="Stop after this time.")
+@click.option(
+    "--budget",
+    "--time",
+    default="0",
+    callback=_seconds,
+    metavar="TIME",
+    help="Stop after it: seconds, or 90s, 10m, 2h.",
+)
 @click.option("--save", type=click.Path(file_okay=False), help="Keep failing scenarios, made small, in this folder.")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first failure.")
 @place.output_option
@@ -234,7 +255,9 @@ def mutants(only: tuple[str, ...], workers: int, write: str | None, form: str) -
 @click.option("--most", type=click.IntRange(1), default=200, show_default=True, help="Drawn cases of twins-n7.")
 @click.option("--every", type=click.IntRange(1), default=1, help="Run one case in so many.")
 @click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes.")
-@click.option("--time", "budget", type=float, default=0.0, metavar="SECONDS", help="Stop after this time.")
+@click.option(
+    "--time", "budget", default="0", callback=_seconds, metavar="TIME", help="Stop after it: seconds, or 90s, 10m, 2h."
+)
 @click.option("--save", type=click.Path(file_okay=False), help="Keep failing cases as scenarios in this folder.")
 @click.option("--resume", type=click.Path(dir_okay=False), help="Record in this file what is done, and leave it out.")
 @place.output_option

@@ -368,7 +368,7 @@ class Mempool:
         """
         handed: list[bytes] = []
         size = checks = 0
-        fwd_ns = self.params.fwd_ms * _NS
+        fwd_ns, pause_ns = self.params.fwd_ms * _NS, min(self.params.req_ms, self.params.t_cap_ms) * _NS
         fresh_turn = now >= self._turn_ns + fwd_ns
         unled, leading = self._primary == UNLED, self._primary == self.own
         for tx_id, owed in self._owed.items():
@@ -387,7 +387,7 @@ class Mempool:
                     self.changed = due = True
             if not due:
                 continue
-            owed.due_ns, owed.wait_ns = now + owed.wait_ns, min(2 * owed.wait_ns, self.params.req_ms * _NS)
+            owed.due_ns, owed.wait_ns = now + owed.wait_ns, min(2 * owed.wait_ns, pause_ns)
             ours, again = entry.origin == self.own, owed.turn == self._turn
             if not again:
                 owed.turn, owed.handed_ns = self._turn, now

@@ -191,8 +191,12 @@ class Sync:
         return self.plan(tip, now)
 
     def lost(self, peer: int) -> None:
-        """The link to a peer is gone: what it was asked for is asked of another with the next plan."""
+        """The link to a peer is gone: what it was asked for is asked of another with the next plan.
+
+        What it claimed is gone too: it may come back without the last blocks it told of.
+        """
         self.connected.pop(peer, None)
+        self.claims.pop(peer, None)
         for one in self._ranges:
             if one.asked == peer:
                 one.asked = -1

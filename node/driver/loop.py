@@ -557,7 +557,9 @@ class Driver:
         self.meter.count("tree_nodes_written", len(result.nodes))
         self._unflushed += 1
         self._unflushed_txs += len(job.transactions)
-        if not self._flush_due_ns:
+        if result.next_epoch is not None:
+            self._flush_due_ns = time.monotonic_ns()  # the barrier waits until its decision is on the disk (P114)
+        elif not self._flush_due_ns:
             self._flush_due_ns = time.monotonic_ns() + FLUSH_MS * 1_000_000
         self._urgent.append(
             lambda now, wall: nv.BlockExecuted(

@@ -29,6 +29,7 @@ from simulator.byzantine.lying_sync import LyingSync
 from simulator.byzantine.mutate import Mutate
 from simulator.byzantine.open_anyway import OpenAnyway
 from simulator.byzantine.other_chain import OtherChain
+from simulator.byzantine.repeat import Repeat
 from simulator.byzantine.replay_old import ReplayOld
 from simulator.byzantine.silent_primary import SilentPrimary
 from simulator.byzantine.slow_primary import SlowPrimary
@@ -47,7 +48,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
         Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway, LyingSnapshot, LyingEnds,
-        Usurp, OtherChain, Backdate, Garble, Graft,
+        Usurp, OtherChain, Backdate, Garble, Graft, Repeat,
     )
 }  # fmt: skip
 

@@ -29,6 +29,8 @@ CHANGES = ("join", "claim", "leave", "expel", "rekey", "rest", "return", "policy
 """What the workload `members` does: `claim` is a newcomer that says `ready` before its node has any block, `rekey` a
 member that votes with another key from the next epoch on, `policy` the vote, which a member proposes, that companies
 proven to have broken the rules rest from then on (P125)."""
+SWARM = "86-swarm"
+"""Name of the scenario that is drawn anew for each seed; it has no file."""
 ACTIONS = tuple(sorted(str(kind.__struct_config__.tag) for kind in get_args(Action)))
 """Names that `do` may have."""
 
@@ -54,8 +56,9 @@ def load(source: str, overrides: Sequence[str] = (), seed: int | None = None) ->
     elif source in known:
         text = (files("simulator.scenario") / known[source] / f"{source}{SUFFIX}").read_text(encoding="utf-8")
     else:
-        near = get_close_matches(source, known, 1)
-        hint = f"; did you mean {near[0]!r}?" if near else f"; shipped are {', '.join(shipped())}"
+        numbered = [name for name in known if name.startswith(f"{source.zfill(2)}-")]
+        near = numbered or get_close_matches(source, known, 1)
+        hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else f"; shipped are {', '.join(shipped())}"
         raise InvalidScenario("", f"{source!r} is neither a {SUFFIX} file nor a shipped scenario{hint}")
     return parse(text, overrides, seed)
 

@@ -15,9 +15,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TextIO
 
+from simulator.errors import InvalidScenario
 from simulator.hub import Listener
 from simulator.report.coverage import Coverage
-from simulator.scenario.load import describe, load
+from simulator.scenario.load import SWARM, describe, load
 from simulator.scenario.schema import Scenario
 from simulator.search.shrink import shrink
 from simulator.search.swarm import swarm
@@ -67,15 +68,19 @@ class Findings:
 
 
 def scenario_of(source: str, seed: int, overrides: Sequence[str] = ()) -> Scenario:
-    """Return the scenario of a seed: the swarm's own if `source` is empty."""
-    return load(source, overrides, seed) if source else swarm(seed)
+    """Return the scenario of a seed: the swarm's own if `source` is empty, or its number in the catalogue."""
+    if source not in ("", SWARM):
+        return load(source, overrides, seed)
+    if overrides:
+        raise InvalidScenario(overrides[0].partition("=")[0], "the swarm draws its scenario from the seed alone")
+    return swarm(seed)
 
 
 def command_of(source: str, seed: int) -> str:
     """Return the command that repeats a run."""
     return (
         f"python -m simulator run {source} --seed {seed}"
-        if source
+        if source not in ("", SWARM)
         else f"python -m simulator run --swarm --seed {seed}"
     )
 

@@ -237,6 +237,8 @@ class World:
         self.epoch = self.epochs[0]
         self.members_hash = self.epoch.members_hash
         self.deciding: dict[int, EpochSpec] = {}
+        self.prompt = True
+        """A block that decides an epoch reaches the block store as soon as it is executed, as a driver sees to (P114)."""
         self.beginnings: dict[int, int] = {}
         """Height of a block that accepts a plan -> height at which its contracts begin."""
         self.due: list[int] = []
@@ -755,6 +757,8 @@ class World:
         self._execute_into(node, node.chain[height - 1])
         node.executed = height
         self.feed(node, self._executed(node, height))
+        if height in self.deciding and self.prompt:
+            self.store(node.index, behind=len(node.chain) - height)
         if height < len(node.chain):
             self.at(MS // 10, lambda: self._execute(node, life, height + 1))
 

@@ -9,9 +9,13 @@ import pytest
 from pbft_harness import WALL0, Node, World
 
 from consensus.amnesia import echo_of
+from consensus.effects import SignatureItem
 from consensus.events import Mode, Synced
 from consensus.messages import Commit, NewView, Prepare, PrePrepare, Status, ViewChange
 from consensus.records import Anchor, Silenced
+from consensus.step import remember
+from consensus.validate import commit_items
+from ledger.block import BlockRef, block_id
 from ledger.certificate import Vote
 from ledger.codec import encode
 
@@ -184,6 +188,32 @@ def test_p98_two_nodes_with_one_key_find_each_other() -> None:
     world.run(1)
     assert world.state(index).mode is Mode.LEARNER
     assert "COMMIT at height 4 in view 0" in world.state(index).silenced
+
+
+def test_p98_what_waited_for_a_view_may_itself_show_a_forgotten_vote() -> None:
+    """Votes wait for a view to be entered; the certificate in one of them ends our voting before the others' turn."""
+    world = World(4, connect=False)
+    leader = world.state(0).members.collector(1)
+    index, *others = [one for one in range(4) if one != leader]
+    state = world.state(index)
+    first = block_id(world.first_proposal(leader).header)
+    parent = BlockRef(1, first, WALL0 - 999, 0, 1)
+    certificate = world.commit_certificate(Vote(0, 1, 1, parent.block_id), (index, *others))
+    ahead = world.pre_prepare(leader, 1, world.proposal(world.nodes[leader], 2, parent, certificate, (), ()))
+    for item in commit_items(certificate):  # verified one by one, as parts of messages that were void (P18)
+        remember(state, item)
+    remember(state, SignatureItem("pre-prepare", encode(ahead.vote), 0, leader, ahead.signature))
+    vote = Vote(0, 1, 1, parent.block_id)
+    for sender, message in [(leader, ahead), *((one, world.prepare(one, vote)) for one in others)]:
+        world.inject(sender, index, message)
+    world.run(1)
+    assert sorted(state.later) == sorted([leader, *others]) and leader < max(others)
+    opening = world.new_view(leader, 1, tuple(world.view_change(one, 1) for one in sorted((leader, *others))))
+    world.inject(leader, index, opening)
+    world.run(1)
+    assert state.mode is Mode.LEARNER
+    assert "COMMIT at height 1 in view 1" in state.silenced
+    assert not state.later and not state.slots
 
 
 # what proves nothing

@@ -41,6 +41,28 @@ def check_chain(world: World, index: int) -> None:
         assert block.certificate.vote.epoch == header.epoch
 
 
+def test_p114_the_journal_never_speaks_of_members_that_the_store_does_not_know() -> None:
+    """Scenario 22 at the barrier: all lose power while no block store has the block that decided the next epoch."""
+    world = World(4, params=PARAMS)
+    world.prompt = False
+    spec = world.decide(3, range(4), resting=(0,))
+    assert busy(world, spec.first_height - 1)
+    world.run(2_000)
+    assert set(world.heights()) == {spec.first_height - 1}  # A-1 is final, and nothing at A is proposed
+    assert {world.state(index).members.epoch for index in range(4)} == {0}
+    for index in range(4):
+        world.kill(index)
+    for index in range(4):
+        world.restart(index)
+    world.run(2_000)
+    assert {world.state(index).mode for index in range(4)} == {Mode.NORMAL}
+    assert set(world.heights()) == {spec.first_height - 1}  # delivered again from the journals
+    for index in range(4):
+        world.store(index, behind=len(world.nodes[index].chain) - 3)
+    assert {world.state(index).members.epoch for index in range(4)} == {1}
+    assert busy(world, spec.first_height + 4)
+
+
 def test_scenario_67_a_company_is_added_and_votes_from_the_first_height_of_its_epoch_on() -> None:
     world = World(5, params=PARAMS, founders=4)
     world.follow(4)

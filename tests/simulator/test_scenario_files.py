@@ -5,15 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from click import Context
 
+from cli.__main__ import run as hansa
+from cli.commands.sim import explore as explore_command
 from simulator.__main__ import main
 from simulator.errors import InvalidScenario
 from simulator.report.text import story
 from simulator.rng import Rng
 from simulator.scenario import describe, load, shipped
-from simulator.scenario.load import parse
+from simulator.scenario.load import SWARM, catalogue, parse
 from simulator.scenario.schema import json_schema
 from simulator.scenario.units import bandwidth_bits, duration_ns, duration_text, ppm
+from simulator.search.explore import scenario_of
 from simulator.search.swarm import swarm
 from simulator.workloads.base import pace
 from simulator.world import World, compare
@@ -83,6 +87,19 @@ def test_shipped_scenarios_load() -> None:
         assert load(name).name == name
     with pytest.raises(InvalidScenario, match="did you mean 'clean'"):
         load("claen")
+    with pytest.raises(InvalidScenario, match="did you mean '22-f-plus-one-down' or '22-power-cut'"):
+        load("22")
+
+
+def test_every_number_of_the_catalogue_is_there_by_name() -> None:
+    assert {int(name[:2]) for name in (*catalogue(), SWARM)} >= set(range(1, 87))
+
+
+def test_the_swarm_has_a_name_and_takes_no_changes() -> None:
+    assert scenario_of(SWARM, 7) == scenario_of("", 7) == swarm(7)
+    for source in ("", SWARM):
+        with pytest.raises(InvalidScenario, match=r"network\.nodes.*the seed alone"):
+            scenario_of(source, 7, ["network.nodes=5"])
 
 
 def test_m21_the_schema_is_published() -> None:
@@ -157,3 +174,15 @@ def test_captions_and_faults_are_told_in_order() -> None:
     assert "The proposer is cut off" in told
     result = World(load("cut-and-heal", ["duration=4s", "expect.committed="])).run()
     assert "断开" in story(result, "zh-CN")
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("1.5", 1.5), ("90s", 90), ("10m", 600), ("2h", 7200)])
+def test_a_search_takes_its_time_in_seconds_or_as_a_duration(text: str, seconds: float) -> None:
+    option = next(one for one in explore_command.params if one.name == "budget")
+    assert option.process_value(Context(explore_command), text) == seconds
+
+
+@pytest.mark.parametrize("text", ["banana", "-5s", "5x", ""])
+def test_a_time_that_is_none_is_named(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert hansa(["sim", "explore", "--seeds", "0..1", "--time", text]) == 2
+    assert f"{text!r} is no time" in capsys.readouterr().err

@@ -10,7 +10,7 @@ import pytest
 from ledger.codec import encode
 from ledger.registry.lookup import read_user, user_key
 from node.core import effects as ne
-from node.core.mempool import OVERTAKEN_BLOCKS
+from node.core.mempool import OVERTAKEN_BLOCKS, UNLED
 from node.core.messages import TxBatch
 
 from .conftest import MS, Pool
@@ -71,6 +71,21 @@ def test_p132_the_primary_itself_hands_nothing_to_anybody(make: Callable[..., Po
     for _ in range(30):
         assert sent(pool.forward(1_000)) == ([], [])
     assert not pool.pool.work(pool.now, 0).overdue
+
+
+def test_p132_who_led_a_view_that_is_left_shows_what_was_admitted_here_to_all(make: Callable[..., Pool]) -> None:
+    """The others may be idle in the view before, and nobody else knows of it (swarm seed 7176)."""
+    pool = make(own=PRIMARY, **PARAMS)
+    pool.pool.new_turn(pool.now, PRIMARY, 0)
+    mine, theirs = pool.envelope(PRIMARY, 1), pool.envelope(1, 1)
+    pool.submit(mine)
+    pool.gossiped(1, theirs)
+    pool.pool.gossip()  # lost with the links
+    assert sent(pool.forward(1_000)) == ([], [])
+    pool.pool.new_turn(pool.now, UNLED, 0)
+    assert sent(pool.forward(2_000)) == ([], [mine])
+    pool.pool.new_turn(pool.now, PRIMARY, 0)
+    assert sent(pool.forward(10_000)) == ([], [])
 
 
 def test_p132_a_block_with_room_and_t_req_make_it_overdue(pool: Pool) -> None:

@@ -218,7 +218,7 @@ def test_l59_a_broken_source_in_the_state_stops_the_node() -> None:
         (b"contract bills version 1\n\n???\n", "bills: 3:1"),
         (b"tests for bills\n", "file of tests"),
         (BILLS.replace(b"contract bills", b"contract others"), "the source calls itself others"),
-        (BILLS_TWO, "no version is active, and it replaces another"),
+        (BILLS_TWO, "no version is active, so the first one replaces none"),
         (READERS.replace(b"contract readers", b"contract bills").replace(b"uses bills", b"uses gone"), "gone"),
         (b"\xff\xfe", "bills: "),
         (b"contract bills version 1\n" * 3000, "bills: "),

@@ -302,6 +302,17 @@ def test_a_status_that_overtakes_an_answer_charges_nobody(league: League) -> Non
     assert net.penalties == [] and net.sync.claims[1] == 20
 
 
+def test_what_a_peer_claimed_ends_with_its_link(league: League) -> None:
+    """Swarm seed 2444: it may come back without the last blocks it told of."""
+    net = Net(league)
+    net.sync.lost(1)
+    assert 1 not in net.sync.claims
+    net.sync.connected[1] = None
+    net.perform(net.sync.start(league.refs[-1].height, (1, 2), net.tip, net.now))
+    net.perform(net.sync.held(1, Held(1, 0, 0), net.tip, net.now))
+    assert net.penalties == []
+
+
 def test_a_peer_without_old_blocks_is_passed_over_and_not_charged(league: League) -> None:
     net = Net(league)
 
