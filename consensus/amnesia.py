@@ -55,8 +55,15 @@ def echo_of(state: ReplicaState, peer: int) -> bytes:
 
 def keep_votes(state: ReplicaState, slot: Slot, certificate: CommitCertificate | None = None) -> None:
     """A slot goes away: remember the highest vote of each member, which its echo will carry (P98)."""
-    for signer, peer in enumerate(state.peers):
-        peer.voted = _higher(peer.voted, _vote_in(slot, signer))
+    for peer, prepare, commit in zip(state.peers, slot.prepares.votes, slot.commits.votes, strict=True):
+        vote_here, known = commit or prepare, peer.voted
+        if vote_here is None or vote_here is known:
+            continue
+        if known is not None:
+            old, new = known.vote, vote_here.vote
+            if new.height <= old.height or new.view != old.view or new.epoch != old.epoch:
+                vote_here = _higher(known, vote_here)
+        peer.voted = vote_here
     if certificate is not None:
         vote = certificate.vote
         for signer, signature in zip(indexes(signers_mask(certificate)), certificate.signatures, strict=True):

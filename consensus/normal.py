@@ -392,13 +392,15 @@ def _on_vote(step: Step, peer: int, message: Prepare | Commit, kind: str) -> Non
         if _contradicts_proposal(state, message):
             require(step, kind, peer, message, (_item(kind, message),))  # E2
         return
-    slot = _slot(state, height)
+    slot = state.slots.get(height) or _slot(state, height)
     tally = slot.prepares if kind == PREPARE else slot.commits
     known = tally.votes[sender]
     if known is None:
         if peer == sender:
             tally.put(sender, message, verified=False)
-            ask_votes(step, slot, kind, vote.block_id)
+            q = state.members.q
+            if tally.wanted(vote.block_id, q) or (not tally.decided and tally.valid.bit_count() >= q):
+                ask_votes(step, slot, kind, vote.block_id)  # most votes only wait for more, or come when all is decided
         else:
             require(step, kind, peer, message, (_item(kind, message),))  # P17: verified before it takes a place
     elif known.vote.block_id != vote.block_id and not tally.accused >> sender & 1:

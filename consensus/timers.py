@@ -92,12 +92,13 @@ def update(step: Step) -> None:
     if leads or HEARTBEAT in state.timers:
         _update_heartbeat(step, leads)
     _update_batch(step)
-    if (
-        state.gap_ns >= 0
-        or FETCH in state.timers
-        or any(held.verdict is Verdict.MISSING for held in state.blocks.values())
-    ):
+    if state.gap_ns >= 0 or FETCH in state.timers:
         _update_fetch(step)
+        return
+    for held in state.blocks.values():
+        if held.verdict is Verdict.MISSING:
+            _update_fetch(step)
+            return
 
 
 # PROGRESS
@@ -111,8 +112,11 @@ def progress_kind(state: ReplicaState, wall: int, leads: bool) -> str:
     """
     if state.mode is not NORMAL:
         return NOTHING
-    if state.reproposals or any(slot.stage is Stage.ACCEPTED for slot in state.slots.values()):
+    if state.reproposals:
         return WORK
+    for slot in state.slots.values():
+        if slot.stage is Stage.ACCEPTED:
+            return WORK
     grace = state.config.params.status_ms + state.config.params.precision_ms
     if proof_due(state, wall - grace) or (state.work.count > 0 and not throttled(state)):
         return WORK

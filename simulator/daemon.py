@@ -128,6 +128,8 @@ class Surroundings:
     digests: Digests
     slots_of: dict[int, tuple[int, ...]]
     """Slots by index of the company in the league; more than one for twins."""
+    firms: tuple[int, ...]
+    """The other way round: index of the company by slot."""
     encode_messages: bool
     decode_messages: bool
     journal_encoded: bool
@@ -175,6 +177,68 @@ class Daemon:
     `index` is the member it speaks for in the epoch that its core lives in, or its number as a guest. A core ends with
     its epoch, so what is an index to it means one company as long as it lives (P114).
     """
+
+    __slots__ = (  # noqa: RUF023  # not by name: what every message needs stands first, side by side in memory
+        "core",
+        "_inbox",
+        "behaviour",
+        "_senders",
+        "_in_turn",
+        "paused",
+        "world",
+        "_free_at",
+        "_free_place",
+        "_called",
+        "clock",
+        "last_mono",
+        "_began",
+        "slot",
+        "cpu",
+        "_gated",
+        "_batch",
+        "_pipelined",
+        "journal",
+        "incarnation",
+        "taken",
+        "_disorder",
+        "_electorates",
+        "_ending",
+        "_firms",
+        "_flush_at",
+        "_genesis",
+        "_index_entries",
+        "_late_ns",
+        "_others",
+        "_peers",
+        "_replay_blocks",
+        "_rng",
+        "_signers",
+        "_timers",
+        "blocks_set_back",
+        "blocks_slowness",
+        "crash_commit",
+        "crash_point",
+        "damaged",
+        "ends",
+        "executor",
+        "firm",
+        "halt",
+        "honest",
+        "index",
+        "journal_slowness",
+        "last_digest",
+        "lying_disk",
+        "name",
+        "restart_ns",
+        "set_back",
+        "shelf",
+        "signer",
+        "snapshots",
+        "store",
+        "verifier",
+        "voting",
+        "write_error",
+    )
 
     def __init__(
         self,
@@ -235,6 +299,8 @@ class Daemon:
         self.blocks_set_back = False
         """Its block store was; it may not know the members that its journal speaks of."""
         self.last_digest = b""
+        self.taken = 0
+        """Messages of peers that its cores were given."""
         self.snapshots = 0
         """Snapshots that were installed."""
         self.incarnation = 0
@@ -264,6 +330,8 @@ class Daemon:
         """What the core calls each company, by index in the league: a member index, or a number as a guest."""
         self._firms: dict[int, int] = {}
         """The other way round."""
+        self._senders: tuple[int, ...] = ()
+        """What the core calls who sends from a slot."""
         self._ending = False
 
     # -- life ----------------------------------------------------------------------------------------------------
@@ -311,6 +379,7 @@ class Daemon:
         places = {member.company_id: index for index, member in enumerate(config.epoch.members)}
         self._peers = tuple(places.get(company, GUEST_FIRST + firm) for firm, company in enumerate(world.companies))
         self._firms = {peer: firm for firm, peer in enumerate(self._peers)}
+        self._senders = tuple(self._peers[firm] for firm in world.firms)
         self.index = self._peers[self.firm]
         if self.votes:
             self.signer = self._signers[config.epoch.members[self.index].consensus_key]
@@ -434,9 +503,10 @@ class Daemon:
 
     # -- input ---------------------------------------------------------------------------------------------------
 
-    def deliver(self, firm: int, parcel: Parcel) -> None:
+    def deliver(self, parcel: Parcel) -> None:
         """A message of a company's node arrives."""
-        if self.core is None or len(self._inbox) >= INBOX_MAX:
+        inbox = self._inbox
+        if self.core is None or len(inbox) >= INBOX_MAX:
             return
         message = parcel.message
         if message is None or self.world.decode_messages:
@@ -444,10 +514,10 @@ class Daemon:
                 message = peer_codec.decode(parcel.encoded)
             except LedgerError:
                 return  # the transport refuses such bytes before the core sees them (S33)
-        peer = self._peers[firm]
+        peer = self._senders[parcel.source]
         if self.behaviour is not None and not self.behaviour.incoming(peer, message):
             return
-        self._inbox.append((peer, message))
+        inbox.append((peer, message))
         if not self._in_turn:
             self.wake()
 
@@ -469,8 +539,8 @@ class Daemon:
         core = self.core
         if self._in_turn or not self._inbox or self.paused or core is None:
             return
-        heap = self.world.heap
-        if heap.passed(self._free_at, self._free_place):
+        heap, free_at = self.world.heap, self._free_at
+        if heap.now > free_at or heap.passed(free_at, self._free_place):
             self._turn(core)
         elif not self._called:
             self._called = True
@@ -500,6 +570,7 @@ class Daemon:
             event: nv.NodeEvent
             if isinstance(first, int):
                 event = nv.PeerReceived(now=now, wall=wall, peer=first, message=second)
+                self.taken += 1
             else:
                 event = first(now=now, wall=wall, **second)
             try:
@@ -515,7 +586,8 @@ class Daemon:
             for effect in effects:
                 cost += _TAKE[type(effect)](self, effect)
         ends = self.cpu.take(start, cost)
-        if self._gated or inbox or self._batch or (self.journal.busy and not self._pipelined):
+        batch = self._batch
+        if self._gated or inbox or batch.entries or batch.prunes or (not self._pipelined and self.journal.busy):
             self._in_turn = True
             heap.at(ends, self._stepped, self.incarnation)
         else:

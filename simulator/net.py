@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from simulator.heap import EventHeap, Flight
-from simulator.rng import Rng, Streams
+from simulator.rng import QUANTILE_BITS, Rng, Streams
 
 FRAME_OVERHEAD_BYTES = 34
 """Length, tag and TLS record of a frame; counts against bandwidth."""
@@ -49,7 +49,7 @@ class Parcel(msgspec.Struct, frozen=True):
 
 
 class Network:
-    """Carries parcels between slots."""
+    """Carries parcels between slots; `receivers` are who takes them in, by slot."""
 
     def __init__(
         self,
@@ -58,11 +58,11 @@ class Network:
         names: Sequence[str],
         policy: LinkPolicy,
         bandwidth_bits: int,
-        receive: Callable[[int, Parcel], None],
+        receivers: Sequence[Callable[[Parcel], None]],
     ) -> None:
         self._heap = heap
         self._rngs = [streams[f"net/{name}"] for name in names]
-        self._receive = receive
+        self._receivers = receivers
         self._free = [0] * len(names)
         self._bits = bandwidth_bits
         self.default = policy
@@ -85,7 +85,11 @@ class Network:
         arrivals: list[tuple[int, int]] = []
         self.messages += len(targets)
         self.bytes += parcel.size_bytes * len(targets)
+        self.by_type[kind] = self.by_type.get(kind, 0) + len(targets)
         policy = self.default
+        if not (self.links or self.dropped_types or policy.loss_ppm or policy.duplicate_ppm or policy.reorder_ppm):
+            self._free[source] = self._send_calmly(parcel, targets, leaves, wire_ns)
+            return
         for target in targets:
             leaves += wire_ns
             if self.links:
@@ -97,10 +101,24 @@ class Network:
             arrivals.append((leaves + self._delay(policy, rng), target))
             if policy.duplicate_ppm and rng.chance(policy.duplicate_ppm):
                 arrivals.append((leaves + self._delay(policy, rng) * 2, target))
-        self.by_type[kind] = self.by_type.get(kind, 0) + len(targets)
         self._free[source] = leaves
         arrivals.sort()
         heap.fly(Flight(arrivals, self._arrive, parcel))
+
+    def _send_calmly(self, parcel: Parcel, targets: Sequence[int], leaves: int, wire_ns: int) -> int:
+        """Send where all links are alike and nothing is lost: the same draws. Return when the last copy has left."""
+        delay, jitter = self.default.delay_ns, self.default.jitter
+        if jitter:
+            bits = self._rngs[parcel.source].bits
+            arrivals = [
+                (leaves + wire_ns * place + delay * jitter[bits(QUANTILE_BITS)] // 1000, target)
+                for place, target in enumerate(targets, 1)
+            ]
+        else:
+            arrivals = [(leaves + wire_ns * place + delay, target) for place, target in enumerate(targets, 1)]
+        arrivals.sort()
+        self._heap.fly(Flight(arrivals, self._arrive, parcel))
+        return leaves + wire_ns * len(targets)
 
     def cut(self, source: int, target: int) -> None:
         """Drop everything from `source` to `target` from now on; cuts are counted, so they may overlap."""
@@ -122,7 +140,7 @@ class Network:
 
     def release(self, source: int, target: int) -> None:
         for parcel in self._holds.pop((source, target), []):
-            self._receive(target, parcel)
+            self._receivers[target](parcel)
 
     def slow(self, source: int, target: int, **changes: Any) -> None:
         """Change the policy of one direction of a link."""
@@ -159,4 +177,4 @@ class Network:
                 if len(held) > HELD_MAX:
                     del held[0]
                 return
-        self._receive(target, parcel)
+        self._receivers[target](parcel)

@@ -7,7 +7,7 @@ height and view, within the bound of LV1 and LV2. Attackers go on lying. The fir
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -129,6 +129,7 @@ class World:
         costs: CostTable = DEFAULT_COSTS,
         listeners: tuple[type[Listener], ...] = (),
         checkers: tuple[type[Checker], ...] = CHECKERS,
+        execution: type[Execution] = Execution,
     ) -> None:
         check(scenario)
         self.scenario = scenario
@@ -154,7 +155,8 @@ class World:
         indexes = [*range(len(everyone)), *twins]
         slots = [firm.name for firm in everyone] + [f"{everyone[index].name}{TWIN}" for index in twins]
         bandwidth = bandwidth_bits(scenario.network.bandwidth, "network.bandwidth")
-        self.net = Network(self.heap, self.streams, slots, self._policy(), bandwidth, self._receive)
+        receivers: list[Callable[[Parcel], None]] = []
+        self.net = Network(self.heap, self.streams, slots, self._policy(), bandwidth, receivers)
         slots_of: dict[int, tuple[int, ...]] = {}
         for slot, index in enumerate(indexes):
             slots_of[index] = (*slots_of.get(index, ()), slot)
@@ -176,7 +178,7 @@ class World:
             net=self.net,
             trace=self.trace,
             oracle=self.oracle,
-            execution=Execution(self.league.runtime, 0, share=share, recheck=scenario.exec_recheck),
+            execution=execution(self.league.runtime, 0, share=share, recheck=scenario.exec_recheck),
             costs=costs,
             monitor=hub,
             config=self.league.config,
@@ -187,6 +189,7 @@ class World:
             keys=self.league.keys,
             companies=tuple(firm.company_id for firm in everyone),
             slots_of=slots_of,
+            firms=tuple(indexes),
             encode_messages=not abstract,
             decode_messages=full,
             journal_encoded=full,
@@ -194,6 +197,7 @@ class World:
         self._surroundings = surroundings
         for slot, index in enumerate(indexes):
             self.daemons.append(self._daemon(surroundings, slot, index, slots[slot]))
+            receivers.append(self.daemons[slot].deliver)
         self.peering = Peering(self.heap, self.net, self.daemons)
         self.faults = Faults(self)
         self.view.faults = self.faults.kinds
@@ -571,10 +575,6 @@ class World:
                     self.net.slow(a.slot, b.slot, delay_ns=self.net.default.delay_ns * hops)
 
     # -- wiring ----------------------------------------------------------------------------------------------------
-
-    def _receive(self, slot: int, parcel: Parcel) -> None:
-        daemons = self.daemons
-        daemons[slot].deliver(daemons[parcel.source].firm, parcel)
 
     def _process_changed(self, daemon: Daemon) -> None:
         if self.daemons and len(self.daemons) > daemon.slot and hasattr(self, "peering"):

@@ -324,7 +324,7 @@ def systematic(
 
 
 @command.command()
-@click.option("--only", multiple=True, metavar="FIGURE", help="n16, block-100, block-256, block-512 or hour.")
+@click.option("--only", multiple=True, metavar="FIGURE", help="n16, n100, block-100, block-256, block-512 or hour.")
 def bench(only: tuple[str, ...]) -> None:
     """Measure how fast the simulator is on this machine.
 

@@ -61,6 +61,8 @@ BODIES_ANSWER_BYTES: Final = 3 * 1024 * 1024
 """Bytes of one answer to a body request; below the frame cap of 4 MiB (P140)."""
 SnapshotMessage: TypeAlias = SnapshotRequest | SnapshotOffer | ChunkRequest | Chunk | SkeletonRequest | Skeleton
 _SNAPSHOTS: Final = (SnapshotRequest, SnapshotOffer, ChunkRequest, Chunk, SkeletonRequest, Skeleton)
+NOWHERE: Final[tuple[int, int, int, Membership | None]] = (-1, -1, -1, None)
+"""Height, view, base and members of no replica: whoever leads has to be looked up."""
 OBSERVER: Final = 1 << 16
 """Quota slot of a node that is not a member."""
 
@@ -96,7 +98,7 @@ class NodeCore:
         self._state: ReplicaState | None = None
         """Of the replica, to be read only, from the start event on."""
         self._coming: Membership | None = None
-        self._stood: tuple[int, int, int, Membership] | None = None
+        self._stood = NOWHERE
         """Height, view, base and members when the primary was looked up last: nothing else decides who it is."""
 
     # -- the door ----------------------------------------------------------------------------------------------
@@ -113,7 +115,14 @@ class NodeCore:
         state = self._state
         if state is None:
             return out
-        self._follow_primary(state)
+        stood = self._stood
+        if (
+            state.height != stood[0]
+            or state.view != stood[1]
+            or state.base != stood[2]
+            or state.members is not stood[3]
+        ):
+            self._follow_primary(state)
         if self.mempool.changed or self.evidence.changed:
             out += self._consensus(self.mempool.work(self._now, self._wall))
         return out
@@ -456,18 +465,10 @@ class NodeCore:
     def _follow_primary(self, state: ReplicaState) -> None:
         """Tell the mempool when another member proposes: by a view change, or by planned rotation (P77, P132)."""
         if state.mode is cv.CHANGING:
+            self._stood = NOWHERE
             if self._led is not None:  # nobody proposes now, for us at least; patience begins with the view
-                self._led = self._stood = None
+                self._led = None
                 self.mempool.new_turn(self._now, UNLED, state.backoff)
-            return
-        stood = self._stood
-        if (
-            stood is not None
-            and stood[0] == state.height
-            and stood[1] == state.view
-            and stood[2] == state.base
-            and stood[3] is state.members
-        ):
             return
         self._stood = (state.height, state.view, state.base, state.members)
         turn = (state.view, primary_of(state, state.height + 1))

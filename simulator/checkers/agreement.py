@@ -47,7 +47,11 @@ class Agreement(Checker):
         self._claim(vote.height, vote.block_id, f"a certificate of view {vote.view} shows")
 
     def _commit(self, index: int, vote: Vote) -> None:
-        masks = self._signers.setdefault(vote.height, {})
+        masks = self._signers.get(vote.height)
+        if masks is None:
+            masks = self._signers[vote.height] = {}
+            for height in [h for h in self._signers if h < vote.height - 256]:
+                del self._signers[height]
         before = masks.get(vote, 0)
         mask = before | 1 << index
         if mask == before or self.view.too_many(vote.epoch):
@@ -60,8 +64,6 @@ class Agreement(Checker):
             self.fail(
                 f"height {vote.height}: commits of a quorum exist for {ids[0].hex()[:12]} and {ids[1].hex()[:12]}"
             )
-        for height in [h for h in self._signers if h < vote.height - 256]:
-            del self._signers[height]
 
     def _claim(self, height: int, block_id: bytes, who: str) -> None:
         if self.view.too_many(self.view.epoch_of(height).epoch):

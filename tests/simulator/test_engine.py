@@ -11,6 +11,7 @@ import threading
 import time
 import typing
 from decimal import Decimal
+from functools import partial
 from hashlib import sha256
 from typing import Any
 
@@ -163,13 +164,33 @@ def _network(policy: LinkPolicy) -> tuple[EventHeap, Network, list[tuple[int, in
     heap = EventHeap()
     arrived: list[tuple[int, int]] = []
     names = ("acme", "bolt", "corex")
-    net = Network(heap, Streams(1), names, policy, 10**9, lambda to, parcel: arrived.append((heap.now, to)))
+
+    def take(slot: int, _parcel: Parcel) -> None:
+        arrived.append((heap.now, slot))
+
+    net = Network(heap, Streams(1), names, policy, 10**9, [partial(take, slot) for slot in range(len(names))])
     return heap, net, arrived
 
 
 def _drain(heap: EventHeap) -> None:
     while len(heap):
         heap.step()
+
+
+@pytest.mark.parametrize("jitter", [(), exponential()])
+def test_m9_links_that_are_all_alike_draw_what_any_link_draws(jitter: tuple[int, ...]) -> None:
+    """Where nothing can be lost a broadcast is drawn in one pass; a rule that meets nobody takes the long way."""
+    ways: list[tuple[list[tuple[int, int]], int, int]] = []
+    both: tuple[dict[str, list[tuple[int, int]]], ...] = ({}, {"Nothing": [(2, 2)]})
+    for rules in both:
+        heap, net, arrived = _network(LinkPolicy(delay_ns=500_000, jitter=jitter))
+        net.dropped_types = rules
+        for size in (10, 4_000, 300):
+            net.send(Parcel(0, Suspect(0, 0), size, b""), [1, 2])
+        net.send(Parcel(1, Suspect(0, 0), 10, b""), [])
+        _drain(heap)
+        ways.append((arrived, net.messages, net.bytes))
+    assert ways[0] == ways[1] and len(ways[0][0]) == 6
 
 
 def test_m9_cuts_act_on_arrival_and_are_counted() -> None:
