@@ -130,6 +130,7 @@ def serve(config_file: Path) -> int:
             code = asyncio.run(daemon.run())
             if not daemon.goes_on:
                 return code
+            loosen_memory()
             if daemon.driver.installed:
                 take_snapshot(prepared)
             else:
@@ -742,13 +743,20 @@ class Daemon:
 def settle_memory() -> None:
     """Keep the collector away from what the start made (performance E36).
 
-    What an earlier loop of this process began with was kept away from it too: when a store was opened anew, all of it
-    is garbage that nothing would ever collect, with the pool and the caches that hang on it.
+    What was kept away from it before stays so: a node of a cluster shares that with the process it was forked from, and
+    a look of the collector at it would make every page the node's own.
     """
-    gc.unfreeze()
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def loosen_memory() -> None:
+    """Let the collector look at everything again, because a loop ended and another one begins in this process.
+
+    Without that nothing would ever collect the former one, with the pool and the caches that hang on it.
+    """
+    gc.unfreeze()
 
 
 def api_settings(config: NodeConfig, own: TlsFiles | None) -> ApiSettings:

@@ -19,7 +19,7 @@ from consensus.events import Mode
 from ledger.params import Params
 from ledger.registry.lookup import read_nonces
 from ledger.transaction import TX_VERSION, SignerRef, TxBody
-from node.app import EXIT_FAILED, EXIT_OK, reopen, settle_memory
+from node.app import EXIT_FAILED, EXIT_OK, loosen_memory, reopen, settle_memory
 from node.store import pruning
 from tests.node import test_epochs
 from tests.node.test_epochs import Town, until
@@ -127,6 +127,9 @@ def test_e36_what_an_earlier_loop_left_is_collected_at_the_next_start() -> None:
         del knot
         gc.collect()
         assert left() is not None, "the collector does not look at what a start made"
+        settle_memory()
+        assert left() is not None, "nor at what was set aside before a fork: those pages are shared"
+        loosen_memory()
         settle_memory()
         assert left() is None
     finally:
