@@ -48,8 +48,8 @@ ORIGIN_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes one company may have waiting, so that one member cannot fill the pool (P141, T29)."""
 WAITING_TXS: Final = 4_000
 """Transactions that all members together may have waiting (P141): about five seconds of what four members carry. Each
-takes 1.3 KB at every member and a share of a request that waits at its own, and a longer queue only makes everybody wait
-longer: what is beyond is refused with a word on when to ask again (ADR 0029)."""
+takes 1.3 KB at every member, often a request that waits for it, and a longer queue only makes everybody wait longer:
+what is beyond is refused with a word on when to ask again (ADR 0029)."""
 SHARE_TXS_MIN: Final = 512
 """A company's share in a large network: two full batches of the API."""
 SHARE_SLACK: Final = 2
