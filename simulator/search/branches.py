@@ -62,11 +62,7 @@ NARROW: Final = (
         "29-restored-blocks-unknown",
         2,
         ("duration=4s",),
-        reaches=(
-            "recovery: picture.epoch > (config.epoch",
-            "normal: else not slot.own",
-            "normal: held is not None and not",
-        ),
+        reaches=("recovery: picture.epoch > (config.epoch",),
     ),
     Run("29-restored-journal", overrides=("duration=4s",), reaches=("recovery: state.silenced",)),
     Run("29-restored-journal-barrier", overrides=("duration=4s",), reaches=("recovery: older",)),
