@@ -377,7 +377,7 @@ class Service:
     # -- what waits ----------------------------------------------------------------------------------------------
 
     def room(self) -> int:
-        return self._driver.core.mempool.room
+        return max(0, self._driver.core.mempool.room - self._driver.entering)
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:
         refused: dict[int, SubmitResult] = {}

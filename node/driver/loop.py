@@ -243,6 +243,8 @@ class Driver:
         self._answers: dict[int, asyncio.Future[tuple[ne.SubmitResult, ...]]] = {}
         self._submitted: dict[int, tuple[bytes, ...]] = {}
         """Envelopes of every submission that is not answered."""
+        self._unstepped: dict[int, int] = {}
+        """Envelopes of each submission that the core has not seen yet."""
         self._tokens = 0
         self._wake = asyncio.Event()
         self._unflushed = 0
@@ -286,8 +288,21 @@ class Driver:
         token = self._tokens
         future: asyncio.Future[tuple[ne.SubmitResult, ...]] = asyncio.get_running_loop().create_future()
         self._answers[token], self._submitted[token] = future, envelopes
-        self.post(_submitted(token, envelopes))
+        self._unstepped[token] = len(envelopes)
+        self.post(self._hand_in(token, envelopes))
         return await future
+
+    @property
+    def entering(self) -> int:
+        """Envelopes on their way to the core: they will take places that the pool still calls free."""
+        return sum(self._unstepped.values())
+
+    def _hand_in(self, token: int, envelopes: tuple[bytes, ...]) -> Callable[[int, int], nv.NodeEvent]:
+        def make(now: int, wall: int) -> nv.NodeEvent:
+            self._unstepped.pop(token, None)
+            return nv.Submitted(now=now, wall=wall, token=token, envelopes=envelopes)
+
+        return make
 
     def stop(self) -> None:
         """End `run` after the current turn; everything committed is flushed."""
@@ -498,7 +513,8 @@ class Driver:
         for peer in beginning.connected:
             self.connected(peer)
         for token, envelopes in self._submitted.items():
-            self.post(_submitted(token, envelopes))
+            self._unstepped[token] = len(envelopes)
+            self.post(self._hand_in(token, envelopes))
         for one in early:
             self.received(beginning.moved[one.peer], one.message)
         self._wake.set()
@@ -630,10 +646,6 @@ def _is_about_transactions(event: nv.NodeEvent) -> bool:
 
 def _elapsed(timer: nv.AnyTimer, generation: int) -> Callable[[int, int], nv.NodeEvent]:
     return lambda now, wall: nv.TimerElapsed(now=now, wall=wall, timer=timer, generation=generation)
-
-
-def _submitted(token: int, envelopes: tuple[bytes, ...]) -> Callable[[int, int], nv.NodeEvent]:
-    return lambda now, wall: nv.Submitted(now=now, wall=wall, token=token, envelopes=envelopes)
 
 
 def _verified(token: int, verdicts: tuple[bool, ...]) -> Callable[[int, int], nv.NodeEvent]:

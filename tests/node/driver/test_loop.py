@@ -169,3 +169,16 @@ async def test_p91_nothing_leaves_after_a_failed_write_and_the_process_ends(
     records = [record for _, record in backup.journal.image(JOURNAL_ID).records]
     assert not any(isinstance(record, Accepted) for record in records)
     assert backup.journal.last_lsn == Lsn(1)
+
+
+async def test_p141_what_is_on_its_way_to_the_core_takes_places_too(backup: Node) -> None:
+    """Two batches that arrive together may not both count on the same free places."""
+    driver = backup.driver
+    driver._turn([backup.start])
+    tasks = [asyncio.ensure_future(driver.submit((b"x", b"y"))) for _ in range(2)]
+    await asyncio.sleep(0)
+    assert driver.entering == 4
+    driver._turn(driver._take())
+    assert driver.entering == 0
+    results = [await task for task in tasks]
+    assert [[one.code for one in result] for result in results] == [["malformed", "malformed"]] * 2
