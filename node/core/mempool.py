@@ -51,7 +51,7 @@ WAITING_TXS: Final = 4_000
 takes 1.3 KB at every member, often a request that waits for it, and a longer queue only makes everybody wait longer:
 what is beyond is refused with a word on when to ask again (ADR 0029)."""
 SHARE_TXS_MIN: Final = 512
-"""A company's share in a large network: two full batches of the API."""
+"""A company's share in a network of eight or more, whatever that is in all: two full batches of the API."""
 SHARE_SLACK: Final = 2
 """Shares that others may hold for a company: they hear of commits at another time, and pass on what waits (P132)."""
 BATCH_BYTES: Final = 64 * 1024

@@ -243,8 +243,8 @@ class Driver:
         self._answers: dict[int, asyncio.Future[tuple[ne.SubmitResult, ...]]] = {}
         self._submitted: dict[int, tuple[bytes, ...]] = {}
         """Envelopes of every submission that is not answered."""
-        self._unstepped: dict[int, int] = {}
-        """Envelopes of each submission that the core has not seen yet."""
+        self._unstepped: dict[int, None] = {}
+        """Those of them that the core has not seen yet."""
         self._tokens = 0
         self._wake = asyncio.Event()
         self._unflushed = 0
@@ -288,14 +288,14 @@ class Driver:
         token = self._tokens
         future: asyncio.Future[tuple[ne.SubmitResult, ...]] = asyncio.get_running_loop().create_future()
         self._answers[token], self._submitted[token] = future, envelopes
-        self._unstepped[token] = len(envelopes)
+        self._unstepped[token] = None
         self.post(self._hand_in(token, envelopes))
         return await future
 
     @property
     def entering(self) -> int:
         """Envelopes on their way to the core: they will take places that the pool still calls free."""
-        return sum(self._unstepped.values())
+        return sum(len(self._submitted[token]) for token in self._unstepped)
 
     def _hand_in(self, token: int, envelopes: tuple[bytes, ...]) -> Callable[[int, int], nv.NodeEvent]:
         def make(now: int, wall: int) -> nv.NodeEvent:
@@ -513,7 +513,7 @@ class Driver:
         for peer in beginning.connected:
             self.connected(peer)
         for token, envelopes in self._submitted.items():
-            self._unstepped[token] = len(envelopes)
+            self._unstepped[token] = None
             self.post(self._hand_in(token, envelopes))
         for one in early:
             self.received(beginning.moved[one.peer], one.message)

@@ -41,7 +41,8 @@ class ChainTime(Checker):
         seen = self._seen.get(vote.height)
         if seen is None:
             seen = self._seen[vote.height] = {}
-            for old in [height for height in self._seen if height < max(self._seen) - SEEN_HEIGHTS]:
+            low = max(self._seen) - SEEN_HEIGHTS
+            for old in [height for height in self._seen if height < low]:
                 del self._seen[old]
         key = (daemon.slot, vote.block_id)
         backoff = 0 if daemon.replica_state is None else daemon.replica_state.backoff
