@@ -618,6 +618,7 @@ class Daemon:
         if self._held_back and self.driver.backlog < BACKLOG_MAX // 2:
             self._held_back = False
             self.links.resume()
+        self.service.serve_line()
 
     # -- what the driver tells -------------------------------------------------------------------------------------
 

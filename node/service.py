@@ -47,6 +47,7 @@ from node.core.programs import Linked, Parked, Programs, Step
 from node.core.rehearsal import Rehearsal, ask, rehearse
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
 from node.documents.vault import Vault
+from node.driver.line import Line
 from node.driver.loop import Driver
 from node.identity.directory import Directory
 from node.review.reviewer import Reviewer
@@ -135,6 +136,7 @@ class Service:
         self.utc_offset_min = identity.document.utc_offset_min
         self._submitted: OrderedDict[bytes, Transaction] = OrderedDict()
         self._block_done = asyncio.Event()
+        self._line = Line(lambda: driver.core.mempool.room - driver.entering)
 
     def adopt(self, directory: Directory) -> None:
         """Use the names and identifiers of `directory` from now on."""
@@ -377,7 +379,14 @@ class Service:
     # -- what waits ----------------------------------------------------------------------------------------------
 
     def room(self) -> int:
-        return max(0, self._driver.core.mempool.room - self._driver.entering)
+        return self._line.room
+
+    async def turn(self, envelopes: Sequence[bytes]) -> bool:
+        return await self._line.turn(len(envelopes), sum(map(len, envelopes)))
+
+    def serve_line(self) -> None:
+        """Call those who stand in the line and for whom there is room now."""
+        self._line.serve()
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:
         refused: dict[int, SubmitResult] = {}

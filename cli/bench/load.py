@@ -168,12 +168,15 @@ class Sent:
 
 @asynccontextmanager
 async def _together() -> AsyncIterator[asyncio.TaskGroup]:
-    """A task group whose first failure is raised as it is."""
+    """A task group whose first failure is raised as it is, if all of them say what happened."""
     try:
         async with asyncio.TaskGroup() as group:
             yield group
-    except* (CommandFailed, aiohttp.ClientError, TimeoutError) as failures:
-        first: BaseException = failures
+    except BaseExceptionGroup as failures:  # not `except*`: that wraps what is raised inside it in a group again
+        told, others = failures.split((CommandFailed, aiohttp.ClientError, TimeoutError))
+        if told is None or others is not None:
+            raise
+        first: BaseException = told
         while isinstance(first, BaseExceptionGroup):
             first = first.exceptions[0]
         raise first from None

@@ -334,6 +334,7 @@ async def submit(call: Call) -> Answer:
 
     Form, signatures, signers, nonce and quota are judged once, by the mempool (E16); its codes come back here.
     """
+    await call.service.turn((call.body,))  # the pool itself says whether there was room (E16)
     result = (await call.service.submit((call.body,)))[0]
     if result.code:
         _refuse(result)
@@ -371,11 +372,10 @@ async def submit_batch(call: Call) -> Answer:
         ) from None
     if not 1 <= len(envelopes) <= BATCH_MAX:
         raise Problem("too_large", f"{len(envelopes)} envelopes, 1 to {BATCH_MAX} are taken at once.")
-    room = call.service.room()
-    if len(envelopes) > room:
+    if not await call.service.turn(envelopes):
         raise Problem(
             "mempool_full",
-            f"{len(envelopes)} transactions, and this company may have {room} more waiting now.",
+            f"{len(envelopes)} transactions, and this company may have {call.service.room()} more waiting now.",
             next_step="Send the same batch again in a second: nothing of it was taken.",
             retry_after_s=FULL_RETRY_S,
         )

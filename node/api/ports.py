@@ -505,7 +505,11 @@ class NodeService(Protocol):
 
     # what waits
     def room(self) -> int:
-        """Return how many more transactions the mempool takes from this company now."""
+        """Return how many more transactions this company may hand in now."""
+        ...
+
+    async def turn(self, envelopes: Sequence[bytes]) -> bool:
+        """Stand in the line until there is room for `envelopes`; False if there is none in time (ADR 0029)."""
         ...
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:

@@ -345,7 +345,7 @@ def _endpoint(listener: Listener, operation: Operation) -> Callable[[web.Request
         verdict = listener.charge(request, principal, operation.weight)
         if operation.name == "events" and "text/event-stream" in request.headers.get("Accept", ""):
             return await _stream(listener, operation, principal, request)
-        async with Place(listener, waits=_may_wait(request)):
+        async with Place(listener, waits=_may_wait(operation, request)):
             body = b""
             if operation.body:
                 body = await listener.read_body(request, operation.body, operation.body_limit_bytes)
@@ -459,8 +459,10 @@ def language_of(request: web.Request, fallback: str) -> str:
     return fallback
 
 
-def _may_wait(request: web.Request) -> bool:
-    """Tell whether a request asked to wait for a block (U14, U25)."""
+def _may_wait(operation: Operation, request: web.Request) -> bool:
+    """Tell whether a request may wait: for a block when it asked to (U14, U25), or in the line of what is handed in."""
+    if operation.name in ("submit", "submit_batch"):
+        return True
     return "Prefer" in request.headers or "wait" in request.query or "min_height" in request.query
 
 

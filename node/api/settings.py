@@ -32,7 +32,7 @@ class ApiSettings:
     requests_max: int = REQUESTS_MAX
     """Requests in work at once; others wait up to `queue_s`, then get 503 (S52)."""
     waits_max: int = WAITS_MAX
-    """Requests that wait for a block at once; they cost nothing meanwhile and have places of their own."""
+    """Requests that wait for a block, or for room in the queue, at once; they have places of their own."""
     queue_s: float = QUEUE_S
     header_s: float = 5.0
     body_s: float = 5.0

@@ -8,6 +8,8 @@ from aiohttp.test_utils import TestServer
 
 from cli.bench import load
 from cli.bench.load import Sender
+from cli.exit_codes import Exit
+from cli.failure import CommandFailed
 
 
 async def _asked(answers: list[tuple[int, str]]) -> tuple[tuple[int, bytes], int]:
@@ -39,3 +41,27 @@ async def test_any_other_refusal_ends_the_run(refusal: tuple[int, str]) -> None:
 async def test_a_node_that_stays_busy_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(load, "BUSY_S", -1)
     assert await _asked([(503, "0")]) == ((503, b"503"), 1)
+
+
+async def test_a_failure_of_the_load_is_raised_as_it_is_out_of_groups_in_groups() -> None:
+    async def fail() -> None:
+        raise CommandFailed(Exit.FAILED, "the node lost a transaction", "see its log")
+
+    with pytest.raises(CommandFailed, match="lost a transaction"):
+        async with load._together() as outer:
+
+            async def stream() -> None:
+                async with load._together() as inner:
+                    inner.create_task(fail())
+
+            outer.create_task(stream())
+
+
+async def test_a_fault_of_the_load_itself_is_not_hidden() -> None:
+    async def fail() -> None:
+        raise KeyError("a bug")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with load._together() as group:
+            group.create_task(fail())
+    assert caught.group_contains(KeyError)

@@ -14,6 +14,7 @@ from ledger.proof import proven_receipt, proven_value, result_codec, verify_resu
 from ledger.state import MemoryState
 from ledger.transaction import decode_transaction
 from node.api.problems import PROBLEMS
+from node.driver import line
 
 
 def headers(world: Any, role: str = "preparer", **changes: Any) -> dict[str, str]:
@@ -134,7 +135,8 @@ async def test_u26_a_batch_answers_in_order(world: Any, client: Any) -> None:
         assert refused.status in (400, 413)
 
 
-async def test_u26_a_batch_without_room_is_not_begun(world: Any, client: Any) -> None:
+async def test_u26_a_batch_without_room_is_not_begun(world: Any, client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line, "LINE_WAIT_S", 0.05)
     world.places_left = 1
     both = [world.sign([(0, "preparer")], "invoices", "receive", name) for name in ("inv-a", "inv-b")]
     answer = await client.post("/v1/transactions/batch", data=msgspec.msgpack.encode(both), headers=packed(world))
@@ -144,6 +146,21 @@ async def test_u26_a_batch_without_room_is_not_begun(world: Any, client: Any) ->
     assert not world.pending
     one = await client.post("/v1/transactions/batch", data=msgspec.msgpack.encode(both[:1]), headers=packed(world))
     assert one.status == 202
+
+
+async def test_u26_a_batch_stands_in_the_line_until_there_is_room(world: Any, client: Any) -> None:
+    world.places_left = 1
+    both = [world.sign([(0, "preparer")], "invoices", "receive", name) for name in ("inv-a", "inv-b")]
+    sending = asyncio.ensure_future(
+        client.post("/v1/transactions/batch", data=msgspec.msgpack.encode(both), headers=packed(world))
+    )
+    while not world.line.standing:
+        await asyncio.sleep(0)
+    assert not world.pending, "none of it was taken"
+    world.places_left = 2
+    world.line.serve()
+    answer = await sending
+    assert answer.status == 202 and (await answer.json())["accepted"] == 2
 
 
 @pytest.mark.control("S70", "S53")

@@ -74,6 +74,7 @@ from node.core.effects import SubmitResult
 from node.core.programs import Parked, Programs
 from node.core.rehearsal import Rehearsal, ask, rehearse
 from node.documents.taking import DocumentRefused, DocumentTaken, DocumentWish, SealedOriginal
+from node.driver.line import Line
 from node.review.wire import Task, Verdict
 from node.review.worker import judge
 from node.store.rows import EVERYBODY, parties_of
@@ -228,6 +229,7 @@ class World:
         self.kept_heights = 0
         self.auto = True
         self.places_left = 2_000
+        self.line = Line(lambda: self.places_left)
         self.nonces: dict[str, int] = {}
         self.reasons: tuple[str, ...] = ()
 
@@ -667,7 +669,10 @@ class World:
         return CertifiedProof(height=height, certified_by=height + 1, data=encode(proof))
 
     def room(self) -> int:
-        return self.places_left
+        return self.line.room
+
+    async def turn(self, envelopes: Sequence[bytes]) -> bool:
+        return await self.line.turn(len(envelopes), sum(map(len, envelopes)))
 
     async def submit(self, envelopes: Sequence[bytes]) -> Sequence[SubmitResult]:
         results, fresh = [], []
