@@ -21,7 +21,7 @@ from consensus.later import ask_help, buffer_later, late
 from consensus.messages import Commit, Message, Prepare, Prepared, PreparedCertificate, PrePrepare, Proposal
 from consensus.records import Accepted, PreparedHere
 from consensus.signatures import require, require_votes
-from consensus.slots import COMMIT, PRE_PREPARE, PREPARE, Held, Slot, Stage, new_slot
+from consensus.slots import COMMIT, PRE_PREPARE, PREPARE, TIMELY_PRE_PREPARE, Held, Slot, Stage, new_slot
 from consensus.state import Job, ReplicaState, primary_of
 from consensus.step import NS, Step, signers_mask
 from consensus.tally import Tally, indexes
@@ -96,12 +96,23 @@ def judge_pre_prepare(step: Step, peer: int, message: PrePrepare, wall: int) -> 
         return
     items = [SignatureItem(PRE_PREPARE, encode(vote), vote.epoch, message.sender, message.signature)]
     items += commit_items(message.proposal.last_certificate)
-    slot.timely = slot.timely or timely(step, message.proposal.header, wall)
-    require(step, "pre-prepare", peer, message, items)
+    # The judgement belongs to this message: what else came for the slot, unverified, must not vouch for it (P145).
+    in_time = timely(step, message.proposal.header, wall)
+    require(step, TIMELY_PRE_PREPARE if in_time else PRE_PREPARE, peer, message, items)
 
 
 def pre_prepare_verified(step: Step, peer: int, message: Message) -> None:
-    """Signatures are good: the first proposal takes the slot, a second one is evidence E1 (P30c, P124).
+    """Signatures of a proposal are good whose time did not fit our clock when it came: only a new view can want it."""
+    _proposed(step, peer, message, in_time=False)
+
+
+def timely_pre_prepare_verified(step: Step, peer: int, message: Message) -> None:
+    """Signatures of a proposal are good whose time fitted our clock when it came (P30g)."""
+    _proposed(step, peer, message, in_time=True)
+
+
+def _proposed(step: Step, peer: int, message: Message, *, in_time: bool) -> None:
+    """Let the first verified proposal take the slot; a second one is evidence E1 (P30c, P124).
 
     The primary signed the vote alone: who passes it on may have put another proposal beside it, so the peer is charged.
     """
@@ -122,6 +133,7 @@ def pre_prepare_verified(step: Step, peer: int, message: Message) -> None:
         return
     state.heard_primary_ns = step.now
     state.silent_primary = False
+    slot.timely = in_time
     fill(step, slot, message, header)
     consider(step, slot)
 
@@ -634,6 +646,6 @@ def prepared_verified(step: Step, peer: int, message: Message) -> None:
     if not slot.block_id and certificate.primary != state.me:
         signers = indexes(signers_mask(certificate))
         signature = certificate.signatures[signers.index(certificate.primary)]
-        slot.timely = slot.timely or timely(step, proposal.header, step.wall)
+        slot.timely = timely(step, proposal.header, step.wall)
         fill(step, slot, PrePrepare(certificate.primary, vote, signature, proposal), header)
     consider(step, slot)

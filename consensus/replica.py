@@ -56,6 +56,7 @@ from consensus.normal import (
     on_prepared,
     pre_prepare_verified,
     prepared_verified,
+    timely_pre_prepare_verified,
     vote_verified,
     votes_checked,
 )
@@ -63,7 +64,7 @@ from consensus.propose import on_block_built, on_work_changed, propose
 from consensus.recovery import initial_state, on_durable, on_stored, resume
 from consensus.repair import greet, on_guest_status, on_status, send_status
 from consensus.signatures import NEW_VIEW_CONTENT, OWN, VOTES, answered, complete
-from consensus.slots import COMMIT, PRE_PREPARE, PREPARE
+from consensus.slots import COMMIT, PRE_PREPARE, PREPARE, TIMELY_PRE_PREPARE
 from consensus.stall import StallView, why
 from consensus.state import ReplicaState
 from consensus.step import Completion, Step, VoteSigner
@@ -254,6 +255,7 @@ _MESSAGES: Final[dict[type, Callable[[Step, int, Any], None]]] = {
 
 _COMPLETIONS: Final[dict[str, Completion]] = {
     PRE_PREPARE: pre_prepare_verified,
+    TIMELY_PRE_PREPARE: timely_pre_prepare_verified,
     PREPARE: vote_verified,
     COMMIT: vote_verified,
     "prepared": prepared_verified,

@@ -18,6 +18,8 @@ from ledger.block import BlockRef, Header, carries_work
 from ledger.certificate import CommitCertificate
 
 PRE_PREPARE = "pre-prepare"
+TIMELY_PRE_PREPARE = "timely pre-prepare"
+"""The same message, whose time fitted our clock at its receipt (P145)."""
 PREPARE = "prepare"
 COMMIT = "commit"
 

@@ -127,6 +127,25 @@ def test_p145_a_header_time_too_far_in_the_past_is_refused() -> None:
     world.rule = lambda *_: None
     old = world.first_proposal(world.primary(), time_ms=WALL0 + 2000)
     assert offered(world, old, backup(world)) is Stage.REJECTED  # MU95
+
+
+@pytest.mark.parametrize("fault", ["signature", "binding"])
+def test_p145_another_message_for_the_slot_does_not_vouch_for_the_time_of_a_proposal(fault: str) -> None:
+    """Seed 6911: a proposal that was never taken, with a good time, made a late one of the same slot look timely."""
+    world = World(4)
+    world.run(5000)
+    world.rule = lambda *_: None
+    primary, to = world.primary(), backup(world)
+    good = world.first_proposal(primary)
+    if fault == "binding":
+        world.inject(primary, to, world.pre_prepare(primary, 0, msgspec.structs.replace(good, tx_ids=(bytes(32),))))
+    else:
+        forged = world.pre_prepare(primary, 0, good)
+        world.inject((to + 1) % 4, to, msgspec.structs.replace(forged, signature=bytes(64)))
+    world.run(1)
+    slot = world.state(to).slots.get(1)
+    assert slot is not None and slot.stage is Stage.EMPTY
+    assert offered(world, world.first_proposal(primary, time_ms=WALL0 + 2000), to) is Stage.REJECTED
     world = World(4)
     world.run(5000)
     world.rule = lambda *_: None
