@@ -1,7 +1,7 @@
-"""`hansa contract`: read the network's contracts; write, check, test, explain and compare files without a node; decide
-by vote which contracts run.
+"""`hansa contract`: read the network's contracts, run them without consequence, and decide by vote which ones run.
 
-L8 (errors), L64 and L65 (tests, traces), G5 (worst cases), L57 to L60 (plans, votes, what people see before them).
+The commands for files, which need no node, are in `contract_files.py`. L57 to L60 (plans, votes, what people see before
+them), L65 (traces).
 """
 
 from __future__ import annotations
@@ -16,14 +16,13 @@ from cli import output, place, planning
 from cli.acting import Actor
 from cli.amounts import show_amount
 from cli.client import Client
+from cli.commands.contract_files import COMMANDS, files_argument, language_option
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
-from cli.language import LANGUAGES, chosen
+from cli.language import chosen
 from cli.phrases import words
 from cli.profile import Session, command_options, run
 from cli.wallet import Wallet
-
-_files = click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 
 
 @click.group("contract")
@@ -113,9 +112,6 @@ def show(session: Session, name: str, source: bool) -> None:
     output.table(rows, ["KIND", "SIGNATURE", "BY", "GAS AT MOST>"])
 
 
-_lang = click.option(
-    "--lang", type=click.Choice(LANGUAGES), default=None, help="Language; HANSA_LANG or the locale if left out."
-)
 _yes = click.option("--yes", is_flag=True, help="Sign without being asked.")
 _people = click.option("--as", "people", multiple=True, help="Person who signs; repeat it for a second one.")
 _expires = click.option(
@@ -174,7 +170,7 @@ def history(session: Session) -> None:
 
 @command.command()
 @click.argument("what", nargs=-1, required=True, metavar="PLAN | FILE…")
-@_lang
+@language_option
 @command_options
 def review(session: Session, what: tuple[str, ...], lang: str | None) -> None:
     """Show what a PLAN, or contract FILES, would change: differences, permissions, costs, and plain sentences.
@@ -197,10 +193,10 @@ def review(session: Session, what: tuple[str, ...], lang: str | None) -> None:
 
 
 @command.command()
-@_files
+@files_argument
 @click.option("--delay", type=click.IntRange(0, 100_000), default=0, help="More blocks between acceptance and start.")
 @_expires
-@_lang
+@language_option
 @_yes
 @_people
 @command_options
@@ -242,7 +238,7 @@ def propose(
 @command.command()
 @click.argument("plan")
 @click.option("--wait", is_flag=True, help="When this vote accepts it, return once it runs.")
-@_lang
+@language_option
 @_yes
 @_people
 @command_options
@@ -266,7 +262,7 @@ def approve(session: Session, plan: str, wait: bool, lang: str | None, yes: bool
 
 @command.command()
 @click.argument("plan")
-@_lang
+@language_option
 @_people
 @command_options
 def reject(session: Session, plan: str, lang: str | None, people: tuple[str, ...]) -> None:
@@ -289,7 +285,7 @@ def _order(verb: str, help_text: str) -> None:
     @command.command(verb, help=help_text)
     @click.argument("name")
     @_expires
-    @_lang
+    @language_option
     @_yes
     @_people
     @command_options
@@ -357,7 +353,7 @@ def parked(session: Session, name: str | None) -> None:
 @click.argument("schedule")
 @click.argument("entry", required=False)
 @_expires
-@_lang
+@language_option
 @_yes
 @_people
 @command_options
@@ -633,430 +629,5 @@ def _vote(
     click.echo(planning.votes(done["plan"], language))
 
 
-@command.command()
-@_files
-@place.output_option
-def check(files: tuple[str, ...], form: str) -> None:
-    """Compile contract FILES, with everything they use; the first fault of each is shown with its line.
-
-    Used contracts are taken from the other FILES, from the same folder, or from the shipped library. Exit code 10
-    when something is wrong.
-
-    \b
-    hansa contract check notes.contract
-    """
-    from cli.sources import SourceRefused, compile_unit, read_unit
-    from ledger.money import ISO_4217
-
-    paths = [Path(file) for file in files]
-    items: list[dict[str, Any]] = []
-    for path in paths:
-        try:
-            code, _ = compile_unit(read_unit(path, paths), ISO_4217)
-            items.append({"file": str(path), "contract": code.name, "version": code.version, "problem": None})
-        except SourceRefused as refusal:
-            problem = refusal.problem
-            items.append({"file": str(path), "problem": _problem(problem), "words": problem.words()})
-    bad = [item for item in items if item["problem"]]
-    if form == "json":
-        shown = [{name: value for name, value in item.items() if name != "words"} for item in items]
-        output.emit({"schema": "hansa.contract-check/1", "items": shown, "problems": len(bad)}, form, [], [])
-    else:
-        for item in items:
-            click.echo(
-                item["words"] if item["problem"] else f"{item['file']}: {item['contract']} v{item['version']} is right"
-            )
-    _end(len(bad), len(items), "files are not right")
-
-
-@command.command()
-@_files
-@click.option("-q", "--quiet", is_flag=True, help="Show only tests that fail.")
-@click.option("--coverage", is_flag=True, help="Show the lines, refusals and branches that no test reaches.")
-@click.option("--property", "generated", is_flag=True, help="Make generated calls and look for missing refusals.")
-@click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Repeats generated calls."
-)
-@click.option("--runs", type=click.IntRange(1, 100_000), default=100, show_default=True, help="Generated sequences.")
-@place.output_option
-def test(files: tuple[str, ...], quiet: bool, coverage: bool, generated: bool, seed: int, runs: int, form: str) -> None:
-    """Run the tests in contract FILES, and in files of tests ("tests for NAME"). Exit code 10 when one fails.
-
-    With --property, calls are generated from the tests and at random; a call that only an invariant, an `ensure` or
-    the range of a number stops is shown, because no `require` tells the person who calls. That is a finding too.
-
-    \b
-    hansa contract test notes.contract
-    hansa contract test --coverage --property notes.contract
-    """
-    from cli.sources import SourceRefused, compile_unit, read_unit, refused
-    from contracts.errors import LinkError, SourceError
-    from contracts.kit import observe
-    from contracts.kit.explore import explore
-    from contracts.testing import run_tests
-    from ledger.money import ISO_4217
-
-    paths = [Path(file) for file in files]
-    items: list[dict[str, Any]] = []
-    reached: list[dict[str, Any]] = []
-    found: list[dict[str, Any]] = []
-    for path in paths:
-        try:
-            unit = read_unit(path, paths)
-            compile_unit(unit, ISO_4217)
-            try:
-                if coverage:
-                    report, part = observe.coverage(unit.source, unit.sources, ISO_4217)
-                    reached.append(_reached(str(path), part))
-                else:
-                    report = run_tests(unit.source, unit.sources, ISO_4217)
-                if generated:
-                    found.append(_explored(str(path), explore(unit.source, unit.sources, ISO_4217, seed, runs)))
-            except SourceError as error:
-                raise refused(str(path), unit.source, error) from None
-        except SourceRefused as refusal:
-            items.append(
-                {
-                    "file": str(path),
-                    "title": "",
-                    "passed": False,
-                    "line": refusal.problem.line,
-                    "problem": refusal.problem.words(),
-                }
-            )
-            continue
-        except LinkError as error:
-            raise CommandFailed(Exit.REJECTED, f"{path}: {error}", "name the files of all used contracts") from None
-        for result in report.results:
-            items.append(
-                {
-                    "file": str(path),
-                    "title": result.title,
-                    "passed": result.passed,
-                    "line": result.line,
-                    "problem": result.problem,
-                }
-            )
-    failed = [item for item in items if not item["passed"]]
-    if form == "json":
-        counts = {"passed": len(items) - len(failed), "failed": len(failed)}
-        more = {"coverage": reached} if coverage else {}
-        more |= {"generated": found} if generated else {}
-        output.emit({"schema": "hansa.contract-test/1", "items": items, **counts, **more}, form, [], [])
-    else:
-        for item in items:
-            if not item["passed"]:
-                click.echo(f"FAILED  {item['file']}:{item['line']}  {item['title']}\n    {item['problem']}")
-            elif not quiet:
-                click.echo(f"ok      {item['title']}")
-        _say_reached(reached)
-        _say_found(found)
-        output.say(f"{len(items) - len(failed)} passed, {len(failed)} failed")
-    _end(len(failed), len(items), "tests failed")
-    _end(
-        sum(len(part["findings"]) for part in found),
-        sum(part["calls"] for part in found),
-        "generated calls are findings",
-    )
-
-
-@command.command()
-@_files
-@click.option("--check", "only_check", is_flag=True, help="Change nothing; exit code 10 when a file is not tidy.")
-def fmt(files: tuple[str, ...], only_check: bool) -> None:
-    """Give contract FILES the one layout. Lines stay where they are, and the meaning (IR hash) stays the same.
-
-    \b
-    hansa contract fmt notes.contract
-    """
-    from cli.sources import refused
-    from contracts.errors import SourceError
-    from contracts.kit.layout import tidy
-
-    untidy = 0
-    for path in (Path(file) for file in files):
-        source = place.read_bytes(path, "contract")
-        try:
-            shaped = tidy(source)
-        except SourceError as error:
-            raise CommandFailed(
-                Exit.FINDINGS, refused(str(path), source, error).problem.words(), "correct the source first"
-            ) from None
-        if shaped == source:
-            continue
-        untidy += 1
-        if only_check:
-            click.echo(f"{path} is not tidy")
-        else:
-            path.write_bytes(shaped)
-            click.echo(f"{path} is tidy now")
-    if only_check:
-        _end(untidy, len(files), "files are not tidy")
-
-
-@command.command()
-@_files
-@_lang
-@place.output_option
-def explain(files: tuple[str, ...], lang: str | None, form: str) -> None:
-    """Say in plain sentences what contract FILES keep, who may do what, and what always holds.
-
-    The sentences come from the compiled contract, not from its comments.
-
-    \b
-    hansa contract explain notes.contract
-    hansa contract explain --lang zh-CN notes.contract
-    """
-    from cli.sources import SourceRefused, compile_unit, read_unit
-    from contracts.kit.explain import explain as tell
-    from ledger.money import ISO_4217
-
-    paths = [Path(file) for file in files]
-    items: list[dict[str, Any]] = []
-    for path in paths:
-        try:
-            code, _ = compile_unit(read_unit(path, paths), ISO_4217)
-        except SourceRefused as refusal:
-            raise CommandFailed(Exit.FINDINGS, refusal.problem.words(), "correct the source") from None
-        told = tell(code, words(lang or chosen(), "explain"))
-        items.append({"contract": code.name, "sentences": [item._asdict() for item in told]})
-    if form == "json":
-        output.emit({"schema": "hansa.contract-explain/1", "language": lang or chosen(), "items": items}, form, [], [])
-        return
-    for item in items:
-        for sentence in item["sentences"]:
-            if sentence["level"] == 0:
-                click.echo("")
-            click.echo("    " * sentence["level"] + sentence["text"])
-
-
-@command.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@click.argument("title")
-@place.output_option
-def trace(file: str, title: str, form: str) -> None:
-    """Run the one test of FILE with this TITLE, and show each line it runs, with gas and the values that changed.
-
-    \b
-    hansa contract trace notes.contract "a note is kept"
-    """
-    from cli.sources import SourceRefused, compile_unit, read_unit
-    from contracts.kit import observe
-    from ledger.money import ISO_4217
-
-    path = Path(file)
-    try:
-        unit = read_unit(path)
-        compile_unit(unit, ISO_4217)
-    except SourceRefused as refusal:
-        raise CommandFailed(Exit.FINDINGS, refusal.problem.words(), "correct the source") from None
-    report, entries = observe.trace(unit.source, unit.sources, ISO_4217, title)
-    if not report.results:
-        raise CommandFailed(Exit.NOT_FOUND, f"{file} has no test called {title!r}", f"hansa contract test {file}")
-    texts = {name: source.decode("ascii").split("\n") for name, source in (*unit.sources, (unit.name, unit.source))}
-    rows = [
-        [
-            f"{entry.contract}:{entry.line}",
-            str(entry.gas_used),
-            texts[entry.contract][entry.line - 1].strip(),
-            ", ".join(f"{name} = {value}" for name, value in entry.locals),
-        ]
-        for entry in entries
-    ]
-    items = [{**entry._asdict(), "locals": dict(entry.locals)} for entry in entries]
-    result = report.results[0]
-    document = {"schema": "hansa.contract-trace/1", "passed": result.passed, "problem": result.problem, "items": items}
-    output.emit(document, form, rows, ["LINE", "GAS>", "STATEMENT", "VALUES"])
-    _end(int(not result.passed), 1, f"test failed: {result.problem}")
-
-
-@command.command()
-@click.argument("old", type=click.Path(exists=True, dir_okay=False))
-@click.argument("new", type=click.Path(exists=True, dir_okay=False))
-@click.option("--rules", is_flag=True, help="Only lines that grant, refuse, bound or promise something.")
-@place.output_option
-def diff(old: str, new: str, rules: bool, form: str) -> None:
-    """Show what changed from contract OLD to NEW, declaration by declaration: added, removed, changed.
-
-    Spaces, comments, tests and the order of declarations are no change.
-
-    \b
-    hansa contract diff notes.contract notes-2.contract
-    """
-    from cli.sources import refused
-    from contracts.errors import SourceError
-    from contracts.kit.compare import compare
-
-    sources = [place.read_bytes(Path(file), "contract") for file in (old, new)]
-    try:
-        changes = [item for item in compare(*sources) if item.rule or not rules]
-    except SourceError as error:
-        raise CommandFailed(Exit.FINDINGS, refused(new, sources[1], error).problem.words(), "correct it") from None
-    if form == "json":
-        document = {"schema": "hansa.contract-diff/1", "items": [item._asdict() for item in changes]}
-        output.emit(document, form, [], [])
-        return
-    for item in changes:
-        mark = "*" if item.rule else " "
-        click.echo(f"{mark} {item.kind} in {item.declaration}")
-        if item.old:
-            click.echo(f"    - {item.old_line}: {item.old}")
-        if item.new:
-            click.echo(f"    + {item.new_line}: {item.new}")
-    output.say(f"{len(changes)} changes, {sum(item.rule for item in changes)} of them in rules (*)")
-
-
-@command.command()
-@click.argument("name")
-@click.option("--folder", type=click.Path(exists=True, file_okay=False), default=".", help="Where the file goes.")
-def new(name: str, folder: str) -> None:
-    """Write a first contract NAME with one table, one action and one test, to change from there.
-
-    \b
-    hansa contract new notes
-    """
-    from cli.sources import SUFFIX
-    from contracts.errors import SourceError
-    from contracts.runtime import load
-    from ledger.money import ISO_4217
-
-    source = SKELETON.replace("NAME", name).encode("utf-8")
-    try:
-        load(source, {}, ISO_4217)
-    except SourceError as error:
-        step = "use small letters, digits and _, beginning with a letter"
-        if error.code in ("reserved_name", "predefined_name", "syntax") and name.isidentifier() and name.islower():
-            step = f"the language or the ledger has this word for itself; try my_{name}"
-        raise CommandFailed(Exit.USAGE, f"{name!r} is no name of a contract", step) from None
-    path = Path(folder) / f"{name}{SUFFIX}"
-    if path.exists():
-        raise CommandFailed(Exit.REJECTED, f"{path} is there already", "choose another name, or another --folder")
-    path.write_bytes(source)
-    click.echo(f"{path} is written; next: hansa contract test {path}")
-
-
-SKELETON = """contract NAME version 1
-
-table Note key id: text(40):
-    author: party, words: text(200), written: date
-
-event Written: id: text(40), author: party
-
-action write(words: text(200)) -> text(40) by role preparer of caller:
-    require count(words) > 0 else empty "a note has words"
-    let id = new_id("note")
-    insert Note(id = id, author = caller, words = words, written = today)
-    emit Written(id = id, author = caller)
-    return id
-
-query words_of(id: text(40)) -> text(200):
-    return Note[id].words
-
-test "a note is written and read":
-    parties acme
-    as acme role preparer:
-        expect abort empty: write("")
-        let id = write("hello")
-    expect words_of(id) == "hello"
-    expect emitted Written(id = id, author = acme)
-"""
-"""What `new` writes; NAME stands for the name."""
-
-
-def _reached(file: str, part: Any) -> dict[str, Any]:
-    missed = [item._asdict() for item in part.missed]
-    return {"file": file, "contract": part.contract, "lines": list(part.lines), "branches": list(part.branches),
-            "missed": missed}  # fmt: skip
-
-
-def _say_reached(parts: list[dict[str, Any]]) -> None:
-    meaning = {"line": "never runs", "refusal": "never refuses", "branch": "is never false"}
-    for part in parts:
-        for item in part["missed"]:
-            click.echo(f"{part['file']}:{item['line']}  {meaning[item['kind']]}: {item['text']}")
-        lines, branches = part["lines"], part["branches"]
-        click.echo(
-            f"{part['contract']}: {lines[0]} of {lines[1]} lines, {branches[0]} of {branches[1]} branches and refusals"
-        )
-
-
-def _explored(file: str, part: Any) -> dict[str, Any]:
-    findings = [item._asdict() for item in part.findings]
-    return {"file": file, "contract": part.contract, "seed": part.seed, "calls": part.succeeded + part.refused,
-            "succeeded": part.succeeded, "findings": findings, "never": list(part.never)}  # fmt: skip
-
-
-def _say_found(parts: list[dict[str, Any]]) -> None:
-    for part in parts:
-        for item in part["findings"]:
-            click.echo(
-                f"{part['file']}:{item['line']}  {item['code']} stops {item['method']}{item['args']}: {item['text']}"
-            )
-            for call in item["calls"]:
-                click.echo(f"    after {call}")
-        if part["never"]:
-            click.echo(f"{part['contract']}: no generated call got through {', '.join(part['never'])}")
-        click.echo(
-            f"{part['contract']}: {part['calls']} generated calls, {part['succeeded']} succeeded, seed {part['seed']}"
-        )
-
-
-@command.command()
-@_files
-@place.output_option
-def gas(files: tuple[str, ...], form: str) -> None:
-    """Print the worst case of every action, query and schedule, which the compiler proves, beside the limits.
-
-    \b
-    hansa contract gas notes.contract
-    """
-    from cli.sources import SourceRefused, compile_unit, read_unit
-    from contracts import limits
-    from ledger.money import ISO_4217
-
-    paths = [Path(file) for file in files]
-    items: list[dict[str, Any]] = []
-    for path in paths:
-        try:
-            code, _ = compile_unit(read_unit(path, paths), ISO_4217)
-        except SourceRefused as refusal:
-            raise CommandFailed(Exit.FINDINGS, refusal.problem.words(), "correct the source") from None
-        for kind, methods in (
-            ("action", code.interface.actions),
-            ("query", code.interface.queries),
-            ("schedule", code.interface.schedules),
-        ):
-            for name, schema in methods.items():
-                items.append(
-                    {
-                        "contract": code.name,
-                        "kind": kind,
-                        "method": name,
-                        "gas": schema.worst_gas,
-                        "memory_bytes": schema.cost.memory,
-                        "rows": schema.cost.rows_written,
-                        "row_bytes": schema.cost.row_bytes,
-                        "events": schema.cost.events,
-                        "event_bytes": schema.cost.event_bytes,
-                        "levels": schema.levels,
-                    }
-                )
-    bounds = {
-        "gas": limits.TX_GAS, "query_gas": limits.QUERY_GAS, "memory_bytes": limits.TX_MEMORY_BYTES,
-        "rows": limits.TX_ROWS, "row_bytes": limits.TX_ROW_BYTES, "events": limits.TX_EVENTS,
-        "event_bytes": limits.TX_EVENT_BYTES, "levels": limits.CALL_LEVELS,
-    }  # fmt: skip
-    columns = ("gas", "memory_bytes", "rows", "row_bytes", "events", "event_bytes", "levels")
-    rows = [[f"{item['contract']}.{item['method']}", *(str(item[name]) for name in columns)] for item in items]
-    rows.append(["limit of a transaction", *(str(bounds[name]) for name in columns)])
-    header = ["METHOD", "GAS>", "MEMORY>", "ROWS>", "ROW BYTES>", "EVENTS>", "EVENT BYTES>", "LEVELS>"]
-    output.emit({"schema": "hansa.contract-gas/1", "items": items, "limits": bounds}, form, rows, header)
-
-
-def _problem(problem: Any) -> dict[str, Any]:
-    return {name: getattr(problem, name) for name in ("file", "code", "line", "column", "text", "source_line")}
-
-
-def _end(bad: int, count: int, what: str) -> None:
-    if bad:
-        raise CommandFailed(Exit.FINDINGS, f"{bad} of {count} {what}", "the rules are in docs/contract-language.md")
+for each in COMMANDS:
+    command.add_command(each)
