@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import re
+from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contracts import gas, limits
 from contracts.errors import ABORT_CODES
-from contracts.runtime import load
+from contracts.host import Outcome
+from contracts.runtime import Program, load, program
+from contracts.syntax import tree
+from contracts.syntax.parse import parse
 from contracts.syntax.phrases import PREDEFINED
 from contracts.syntax.scan import RESERVED
 from contracts.testing import run_tests
 from contracts.values import key_part
 from ledger.money import ISO_4217
 from tests.language.calls import random_calls
-from tests.language.hosts import ACME
+from tests.language.hosts import ACME, BANK, CURRENCIES, GAS, DictHost, reference_of, same, signer
 
 DOCS = Path(__file__).parents[2] / "docs"
 LANGUAGE = (DOCS / "contract-language.md").read_text(encoding="utf-8")
@@ -28,13 +33,92 @@ def test_there_are_examples() -> None:
     assert EXAMPLES
 
 
-@pytest.mark.parametrize("text", EXAMPLES, ids=range(len(EXAMPLES)))
-def test_examples_pass_their_tests(text: str) -> None:
-    report = run_tests(text.encode("ascii"), [], ISO_4217)
+def _needed(at: int) -> list[tuple[str, bytes]]:
+    """Return what example `at` uses, replaces or tests, by name and in order: examples further up, with what they need."""
+    heads = [re.match(r"contract (\w+) version (\d+)", text) for text in EXAMPLES]
+    found = {(head[1], head[2]): place for place, head in enumerate(heads[:at]) if head is not None}
+    newest = {name: place for (name, _), place in found.items()}
+    text = EXAMPLES[at]
+    places = [found[name, version] for name, version in re.findall(r"^uses (\w+)@(\d+)$", text, re.M)]
+    places += [
+        found[name, version] for name, version in re.findall(r"^contract (\w+) version \d+ replaces (\d+)", text)
+    ]
+    places += [newest[name] for name in re.findall(r"^tests for (\w+)", text)]
+    sources: list[tuple[str, bytes]] = []
+    for place in places:
+        sources += [*_needed(place), (EXAMPLES[place].split()[1], EXAMPLES[place].encode("ascii"))]
+    return sources
+
+
+@pytest.mark.parametrize("at", range(len(EXAMPLES)))
+def test_examples_pass_their_tests(at: int) -> None:
+    text, used = EXAMPLES[at].encode("ascii"), _needed(at)
+    report = run_tests(text, used, ISO_4217)
     assert report.results
     assert [result for result in report.results if not result.passed] == []
-    name = load(text.encode("ascii"), {}, ISO_4217).name
-    random_calls([(name, text.encode("ascii"))], 1, 100)
+    file = parse(text)
+    if isinstance(file, tree.Contract):
+        random_calls([*used, (file.name, text)], 1, 100)
+
+
+def _call(linked: Program, state: dict[bytes, bytes], company: str, role: str, method: str, *args: Any) -> Outcome:
+    """Make a call on both implementations, which must agree."""
+    contract, name = method.split(".")
+    host, other = (DictHost(each, [(signer(company, role), role)]) for each in (state, dict(state)))
+    call = linked.execute if name in linked.interfaces[contract].actions else linked.query
+    outcome = call(contract, name, args, host, GAS)
+    assert same(outcome, reference_of(linked, CURRENCIES), (contract, name, args, False), other) == ""
+    assert outcome.abort is not None or host.state == other.state
+    return outcome
+
+
+def _example(head: str) -> int:
+    return next(at for at, text in enumerate(EXAMPLES) if text.startswith(f"contract {head}\n"))
+
+
+def test_l42_the_example_by_contract_is_called_by_the_other_one_only() -> None:
+    at = _example("orders version 1")
+    linked = program([*_needed(at), ("orders", EXAMPLES[at].encode("ascii"))], CURRENCIES)
+    state: dict[bytes, bytes] = {}
+    assert _call(linked, state, ACME, "treasurer", "purses.fill", ("EUR", 900)).abort is None
+    assert _call(linked, state, BANK, "treasurer", "purses.fill", ("EUR", 100)).abort is None
+    refused = _call(linked, state, ACME, "preparer", "purses.move", ACME, BANK, ("EUR", 400)).abort
+    assert refused is not None and refused.code == "not_authorised"
+
+
+def test_l62_the_examples_of_an_upgrade_read_what_the_first_version_wrote() -> None:
+    first, second = _example("notes version 1"), _example("notes version 2 replaces 1")
+    state: dict[bytes, bytes] = {}
+    one = program([("notes", EXAMPLES[first].encode("ascii"))], CURRENCIES)
+    assert _call(one, state, ACME, "preparer", "notes.write", "a", "ask").abort is None
+    both = program([*_needed(second), ("notes", EXAMPLES[second].encode("ascii"))], CURRENCIES)
+    before = dict(state)
+    assert _call(both, state, ACME, "preparer", "notes.author_of", "a").result == ACME
+    assert _call(both, state, ACME, "preparer", "notes.votes_of", "a").result == 0
+    assert state == before, "a reader rewrites nothing"
+    assert _call(both, state, ACME, "preparer", "notes.vote", "a").abort is None
+    assert state != before and _call(both, state, ACME, "preparer", "notes.votes_of", "a").result == 1
+
+
+def test_every_construct_is_in_an_example() -> None:
+    """The page is the specification, so nothing that the parser can build is without an example that runs."""
+    seen: set[type] = set()
+
+    def walk(item: object) -> None:
+        if isinstance(item, tree.Node):
+            seen.add(type(item))
+            for each in fields(item):
+                walk(getattr(item, each.name))
+        elif isinstance(item, tuple):
+            for part in item:
+                walk(part)
+
+    for text in re.findall(r"```contract\n(.*?)```", LANGUAGE, re.S):
+        walk(parse(text.encode("ascii")))
+    kinds = {kind for kind in vars(tree).values() if isinstance(kind, type) and issubclass(kind, tree.Node)}
+    assert {kind.__name__ for kind in kinds - seen - {tree.Node}} == set()
+    words = set(re.findall(r"[a-z]+", "\n".join(re.findall(r"```contract\n(.*?)```", LANGUAGE, re.S))))
+    assert RESERVED - words == set()
 
 
 def _table(page: str, header: str) -> list[list[str]]:
