@@ -159,6 +159,7 @@ class Service:
         for part, spent in meter.cpu_ns.items():
             counters[f"cpu_ns.{part}"] = spent
         counters["mempool_txs"] = len(self._driver.core.mempool.waiting)
+        counters["submissions_standing"] = self._line.standing
         counters["state_rows"] = self._store.row_count()
         counters["storage_bytes.chain"] = self._store.size_bytes()
         counters["storage_write_buffer_bytes"] = self._store.write_buffer_bytes()

@@ -89,6 +89,7 @@ _PLAIN: Final[Mapping[str, tuple[str, Mapping[str, str]]]] = {
     "txs_ok": ("txs_total", {"outcome": "ok"}),
     "txs_failed": ("txs_total", {"outcome": "failed"}),
     "state_rows": ("state_rows", {}),
+    "submissions_standing": ("submissions_standing", {}),
     "storage_write_buffer_bytes": ("storage_write_buffer_bytes", {}),
 }
 """Counter of the node -> metric and labels."""

@@ -49,6 +49,7 @@ METRICS: Final = (
     Metric("txs_total", "counter", ("outcome",), "Transactions executed since the start, by outcome."),
     Metric("mempool_txs", "gauge", (), "Transactions that wait."),
     Metric("mempool_bytes", "gauge", (), "Their size."),
+    Metric("submissions_standing", "gauge", (), "Submissions that stand in the line for room in the queue."),
     Metric("mempool_oldest_age_seconds", "gauge", (), "Age of the oldest waiting transaction."),
     Metric("peer_rejected_messages_total", "counter", ("peer",), "Messages of a member refused, all reasons together."),
     Metric("mempool_rejected_total", "counter", ("reason",), "Transactions not taken, by reason."),

@@ -61,7 +61,7 @@ class Node:
     counted: dict[str, int] = field(
         default_factory=lambda: {
             "blocks": 412, "txs_ok": 900, "txs_failed": 3, "mempool_rejected.bad_nonce": 2, "cpu_ns.verify": 1_500_000_000,
-            "storage_bytes.chain": 4_096, "storage_write_buffer_bytes": 8_192, "rejected_messages.stale": 1, "mempool_txs": 14, "something_else": 5,
+            "storage_bytes.chain": 4_096, "storage_write_buffer_bytes": 8_192, "submissions_standing": 6, "rejected_messages.stale": 1, "mempool_txs": 14, "something_else": 5,
         }
     )  # fmt: skip
 
@@ -116,7 +116,7 @@ async def test_u59_metrics_are_valid_text_with_figures_of_the_node() -> None:
     assert lines and all(LINE.fullmatch(line) for line in lines), [line for line in lines if not LINE.fullmatch(line)]
     for line in (
         "hansa_consensus_height 412", "hansa_consensus_exec_lag_blocks 1", "hansa_consensus_quorum 3",
-        "hansa_consensus_reachable_members 3", 'hansa_peers{state="lost"} 1', "hansa_mempool_txs 14",
+        "hansa_consensus_reachable_members 3", 'hansa_peers{state="lost"} 1', "hansa_mempool_txs 14", "hansa_submissions_standing 6",
         "hansa_mempool_oldest_age_seconds 2.5", 'hansa_txs_total{outcome="failed"} 3',
         'hansa_peer_rejected_messages_total{peer="cbolt"} 3',
         'hansa_mempool_rejected_total{reason="bad_nonce"} 2', 'hansa_cpu_seconds_total{part="verify"} 1.5',
