@@ -16,6 +16,7 @@ from node.api.routes import DERIVED_STATES, PAYMENT_PHASES
 from node.api.server import Place
 from node.web import live, render
 from node.web.desk import LANGUAGE_COOKIE, YEAR_S, Desk, html, local
+from node.web.refusals import refusal
 from node.web.routes import Page
 from node.web.texts import LANGUAGES, catalogue
 
@@ -59,6 +60,8 @@ def problem_page(request: web.Request, problem: Problem) -> web.Response:
         language,
         title=problem.kind.zh if language == "zh-CN" else problem.kind.en,
         problem=problem,
+        detail=refusal(problem.detail, language),
+        next_step=refusal(problem.next_step, language),
         signed_in=session is not None,
         path=request.path,
         here=request.path_qs if request.method == "GET" else "/",

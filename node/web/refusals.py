@@ -1,0 +1,64 @@
+"""What a refusal says, for people who read Chinese (U17, U57).
+
+The API speaks English, because programs read it; a page speaks the language of its reader. The English sentence is the
+key: `locales/refusals.zh-CN.json` has each with `{1}`, `{2}` for the parts that change. A test compares the file with
+what the API can say.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Final
+
+from node.web.texts import LANGUAGES
+
+_PLACE: Final = re.compile(r"\{\d\}")
+_POINTER: Final = re.compile(r"([?/][^ :]*): (.+)", re.DOTALL)
+"""A refusal of one field begins with where it stands (RFC 6901, or the name of a query parameter)."""
+
+
+def refusal(text: str, language: str) -> str:
+    """Return a sentence of a refusal in `language`, or "" where only the English one is known.
+
+    >>> refusal("This token lacks the scope 'read'.", "zh-CN")
+    "此令牌没有权限范围 'read'。"
+    >>> refusal("?limit: given twice", "zh-CN")
+    '?limit：给出了两次'
+    """
+    if language == LANGUAGES[0]:
+        return text
+    pointed = _POINTER.fullmatch(text)
+    if pointed is not None:
+        told = refusal(pointed[2], language)
+        return f"{pointed[1]}：{told}" if told else ""
+    for pattern, chinese in _sentences():
+        found = pattern.fullmatch(text)
+        if found is not None:
+            parts = [refusal(part, language) or part for part in found.groups()]  # a part may be a sentence itself
+            return chinese.format("", *parts)
+    return ""
+
+
+@cache
+def sentences() -> Mapping[str, str]:
+    """Return English sentence -> Chinese one."""
+    text = (files("node.web") / "locales" / "refusals.zh-CN.json").read_text(encoding="utf-8")
+    found: Mapping[str, str] = json.loads(text)
+    return found
+
+
+@cache
+def _sentences() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """Return a pattern for each sentence and the Chinese one, those with the most fixed letters first."""
+    ordered = sorted(sentences(), key=lambda english: (-len(_PLACE.sub("", english)), english))
+    return tuple(
+        (re.compile("(.+?)".join(re.escape(part) for part in _PLACE.split(english)), re.DOTALL), sentences()[english])
+        for english in ordered
+    )
+
+
+__all__ = ["refusal", "sentences"]
