@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Final
 
 from cli.language import chosen
+from node.sentences import Sentence, compiled, look_up
 
 
 @cache
@@ -56,21 +57,16 @@ def translated(text: str) -> str:
     if whole is None:
         return ""
     said, rule, near = whole.groups()
-    for pattern, chinese in _sentences():
-        found = pattern.fullmatch(said)
-        if found is not None:
-            parts = _compiler_words()["parts"]
-            told = chinese
-            for number, part in enumerate(found.groups(), 1):
-                told = told.replace(f"{{{number}}}", parts.get(part, part))
-            return told + (rule or "") + (f"；您是不是要写 `{near}`？" if near else "")
-    return ""
+    told = look_up(_sentences(), said)
+    if told is None:
+        return ""
+    parts = _compiler_words()["parts"]
+    chinese = told.filled([parts.get(part, part) for part in told.parts])
+    return chinese + (rule or "") + (f"；您是不是要写 `{near}`？" if near else "")
 
 
 _ENDS: Final = re.compile(r"(.*?)( \((?:LR?\d+|section \d+)\))?(?:; did you mean `(\w+)`\?)?", re.DOTALL)
 """A sentence, the rule it cites, and the name that was perhaps meant."""
-
-_PLACE: Final = re.compile(r"\{\d\}")
 
 
 @cache
@@ -79,11 +75,5 @@ def _compiler_words() -> Mapping[str, Mapping[str, str]]:
 
 
 @cache
-def _sentences() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Return a pattern for each English sentence and the Chinese one, those with the most fixed letters first."""
-    known = _compiler_words()["sentences"]
-    ordered = sorted(known, key=lambda english: (-len(_PLACE.sub("", english)), english))
-    return tuple(
-        (re.compile("(.+?)".join(re.escape(part) for part in _PLACE.split(english)), re.DOTALL), known[english])
-        for english in ordered
-    )
+def _sentences() -> tuple[Sentence, ...]:
+    return compiled(_compiler_words()["sentences"])

@@ -14,9 +14,9 @@ from functools import cache
 from importlib.resources import files
 from typing import Final
 
+from node.sentences import Sentence, compiled, look_up
 from node.web.texts import LANGUAGES
 
-_PLACE: Final = re.compile(r"\{\d\}")
 _POINTER: Final = re.compile(r"([?/][^ :]*): (.+)", re.DOTALL)
 """A refusal of one field begins with where it stands (RFC 6901, or the name of a query parameter)."""
 
@@ -33,14 +33,12 @@ def refusal(text: str, language: str) -> str:
         return text
     pointed = _POINTER.fullmatch(text)
     if pointed is not None:
-        told = refusal(pointed[2], language)
-        return f"{pointed[1]}：{told}" if told else ""
-    for pattern, chinese in _sentences():
-        found = pattern.fullmatch(text)
-        if found is not None:
-            parts = [refusal(part, language) or part for part in found.groups()]  # a part may be a sentence itself
-            return chinese.format("", *parts)
-    return ""
+        rest = refusal(pointed[2], language)
+        return f"{pointed[1]}：{rest}" if rest else ""
+    told = look_up(_rows(), text)
+    if told is None:
+        return ""
+    return told.filled([refusal(part, language) or part for part in told.parts])  # a part may be a sentence itself
 
 
 @cache
@@ -52,13 +50,8 @@ def sentences() -> Mapping[str, str]:
 
 
 @cache
-def _sentences() -> tuple[tuple[re.Pattern[str], str], ...]:
-    """Return a pattern for each sentence and the Chinese one, those with the most fixed letters first."""
-    ordered = sorted(sentences(), key=lambda english: (-len(_PLACE.sub("", english)), english))
-    return tuple(
-        (re.compile("(.+?)".join(re.escape(part) for part in _PLACE.split(english)), re.DOTALL), sentences()[english])
-        for english in ordered
-    )
+def _rows() -> tuple[Sentence, ...]:
+    return compiled(sentences())
 
 
 __all__ = ["refusal", "sentences"]

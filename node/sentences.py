@@ -1,0 +1,56 @@
+"""Sentences with parts that change, looked up by what they say in English.
+
+What nodes compare or programs read is English everywhere; people read their own language. A table has each English
+sentence, with `{1}`, `{2}` for the parts that change, and the sentence of the other language with the same parts.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
+
+_PLACE: Final = re.compile(r"\{\d\}")
+
+
+class Sentence(NamedTuple):
+    """One row of a table, ready to be compared."""
+
+    pattern: re.Pattern[str]
+    told: str
+
+
+class Told(NamedTuple):
+    """The sentence of the other language, its parts still open, and the parts that were found, in order."""
+
+    text: str
+    parts: Sequence[str]
+
+    def filled(self, parts: Sequence[str]) -> str:
+        """Return the sentence with `parts` in their places."""
+        return _PLACE.sub(lambda place: parts[int(place[0][1:-1]) - 1], self.text)
+
+
+def compiled(table: Mapping[str, str]) -> tuple[Sentence, ...]:
+    """Return the rows of English -> other language, those with the most fixed letters first."""
+    ordered = sorted(table, key=lambda english: (-len(_PLACE.sub("", english)), english))
+    return tuple(
+        Sentence(re.compile("(.+?)".join(map(re.escape, _PLACE.split(english))), re.DOTALL), table[english])
+        for english in ordered
+    )
+
+
+def look_up(rows: Sequence[Sentence], text: str) -> Told | None:
+    """Return what an English sentence is in the other language, or None if no row fits the whole of it.
+
+    >>> look_up(compiled({"height {1} of {2}": "{2} 的高度 {1}"}), "height 3 of acme").filled(["3", "acme"])
+    'acme 的高度 3'
+    """
+    for pattern, told in rows:
+        found = pattern.fullmatch(text)
+        if found is not None:
+            return Told(told, found.groups())
+    return None
+
+
+__all__ = ["Sentence", "Told", "compiled", "look_up"]
