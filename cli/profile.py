@@ -7,8 +7,10 @@ file holds tokens, so it is readable by its owner only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import tomllib
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
@@ -227,11 +229,14 @@ def run(
     """
 
     async def inside() -> T:
+        _wake_for_interrupts()
         async with session.client() as client:
             return await work(client)
 
     try:
         return asyncio.run(inside())
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
     except CommandFailed as failure:
         if failure.code is not Exit.NOT_FOUND or named is None or (failure.problem or {}).get("code") != "not_found":
             raise
@@ -243,6 +248,20 @@ def run(
             f"check the spelling; {step}; hansa whoami shows which company asks",
             {**(failure.problem or {}), "detail": text},
         ) from None
+
+
+def _wake_for_interrupts() -> None:
+    """Let Ctrl-C end the task that runs, also when it comes just before the loop waits.
+
+    `asyncio.run` sets a handler that the interpreter calls between two instructions: a signal that arrives between the
+    last of them and the wait of the system is noticed only when something else ends the wait. A loop's own handler has
+    a file descriptor that ends it (PEP 475 covers waits that have begun, `signal.set_wakeup_fd` the rest).
+    """
+    task = asyncio.current_task()
+    if task is None or signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        return
+    with contextlib.suppress(NotImplementedError, RuntimeError, ValueError):  # another system, or not the main thread
+        asyncio.get_running_loop().add_signal_handler(signal.SIGINT, task.cancel)
 
 
 Work = Callable[[Client], Awaitable[T]]

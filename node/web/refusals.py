@@ -17,8 +17,8 @@ from typing import Final
 from node.sentences import Sentence, compiled, look_up
 from node.web.texts import LANGUAGES
 
-_POINTER: Final = re.compile(r"([?/][^ :]*): (.+)", re.DOTALL)
-"""A refusal of one field begins with where it stands (RFC 6901, or the name of a query parameter)."""
+_POINTER: Final = re.compile(r"(|[?/][^ :]*): (.+)", re.DOTALL)
+"""A refusal of one field begins with where it stands: RFC 6901, where "" is all of it, or a query parameter."""
 
 
 def refusal(text: str, language: str) -> str:
@@ -34,7 +34,7 @@ def refusal(text: str, language: str) -> str:
     pointed = _POINTER.fullmatch(text)
     if pointed is not None:
         rest = refusal(pointed[2], language)
-        return f"{pointed[1]}：{rest}" if rest else ""
+        return f"{pointed[1]}：{rest}" if rest and pointed[1] else rest
     told = look_up(_rows(), text)
     if told is None:
         return ""

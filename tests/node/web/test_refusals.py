@@ -11,7 +11,7 @@ import pytest
 
 import node.api
 import node.web
-from node.api.problems import Problem, height_pruned
+from node.api.problems import Problem, height_pruned, invalid
 from node.api.query import _MEANING
 from node.web.refusals import refusal, sentences
 
@@ -78,6 +78,14 @@ def test_no_sentence_of_the_file_is_unused() -> None:
 def test_parts_that_are_sentences_are_chinese_too() -> None:
     told = refusal(height_pruned(7, "Block 3 was asked for.").detail, "zh-CN")
     assert told == "所请求的是区块 3。区块、回执和事件自高度 7 起保存。"
+
+
+@pytest.mark.parametrize(
+    ("pointer", "told"),
+    [("", "请求体不是提案：x"), ("/kind", "/kind：请求体不是提案：x"), ("/a/0/b", "/a/0/b：请求体不是提案：x")],
+)
+def test_a_refusal_of_a_field_says_where_it_stands(pointer: str, told: str) -> None:
+    assert refusal(invalid(pointer, "the body is not a proposal: x").detail, "zh-CN") == told
 
 
 def test_what_nobody_translated_stays_english() -> None:
