@@ -108,12 +108,18 @@ def test_what_the_operating_system_refuses_is_told_without_a_traceback(
     assert "Not a directory" in done.err and "Traceback" not in done.err and "Next: " in done.err
 
 
+def _hear_interrupts() -> None:
+    """A shell starts what runs in the background with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_u18_an_interrupted_command_ends_with_130_and_one_word(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"http://127.0.0.1:{silent.getsockname()[1]}"
         child = subprocess.Popen(
             [sys.executable, "-m", "cli", "invoice", "list", "--api", address],
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, "HOME": str(tmp_path)},
+            preexec_fn=_hear_interrupts,
         )  # fmt: skip
         silent.settimeout(30)
         link, _ = silent.accept()
