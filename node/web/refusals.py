@@ -2,7 +2,7 @@
 
 The API speaks English, because programs read it; a page speaks the language of its reader. The English sentence is the
 key: `locales/refusals.zh-CN.json` has each with `{1}`, `{2}` for the parts that change. A test compares the file with
-what the API can say.
+the sentences in the sources; what a library or a rule of the ledger says has no row, and pages show it as it was said.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Refusals on Chinese pages are Chinese to the last sentence (U17): the file has what the API can say, and nothing else."""
+"""Refusals on Chinese pages are Chinese (U17): the file has each sentence written in the sources, and nothing else."""
 
 from __future__ import annotations
 
