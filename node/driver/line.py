@@ -17,8 +17,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-LINE_WAIT_S: Final = 10.0
-"""A caller stands this long at most: twice what a full queue takes to be ordered, less than a caller's patience."""
+LINE_WAIT_S: Final = 20.0
+"""A caller stands this long at most: four times what a full queue takes to be ordered, and less than a client waits."""
 LINE_BYTES_MAX: Final = 4 * 1024 * 1024
 """Bodies held by the callers in the line: some 28 full batches, or 7,000 single calls."""
 
