@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -334,12 +335,14 @@ async def submit(call: Call) -> Answer:
 
     Form, signatures, signers, nonce and quota are judged once, by the mempool (E16); its codes come back here.
     """
+    ends = time.monotonic() + call.prefer_wait_s
     await call.service.turn((call.body,))  # the pool itself says whether there was room (E16)
     result = (await call.service.submit((call.body,)))[0]
     if result.code:
         _refuse(result)
     if call.prefer_wait_s:
-        await call.service.wait_transaction(result.tx_id, final=False, timeout_s=float(call.prefer_wait_s))
+        left_s = max(0.0, ends - time.monotonic())  # the time in the line is part of what the caller waits
+        await call.service.wait_transaction(result.tx_id, final=False, timeout_s=left_s)
     found = call.service.transaction(result.tx_id)
     pending = found is None or found.state is TxState.PENDING
     content: dict[str, Any] = {"id": result.tx_id.hex(), "state": TxState.PENDING.value}

@@ -30,15 +30,22 @@ def _questions(world: World, to: int) -> list[VerifySignatures]:
     return asked
 
 
-@pytest.mark.parametrize("fault", ["epoch", "height", "sender", "size", "place"])
-def test_p137_what_can_be_refused_without_arithmetic_costs_no_signature_check(fault: str) -> None:
+def _offered() -> tuple[World, int, int]:
+    """Return a world in which one backup has a verified proposal for height 1 and nobody's votes, with primary and backup."""
     world = World(4)
     world.run(5)
     world.rule = lambda *_: None
     primary = world.primary()
-    to, liar = (primary + 1) % 4, (primary + 2) % 4
+    to = (primary + 1) % 4
     world.inject(primary, to, world.pre_prepare(primary, 0, world.first_proposal(primary)))
     world.run(1)
+    return world, primary, to
+
+
+@pytest.mark.parametrize("fault", ["epoch", "height", "sender", "size", "place"])
+def test_p137_what_can_be_refused_without_arithmetic_costs_no_signature_check(fault: str) -> None:
+    world, primary, to = _offered()
+    liar = (primary + 2) % 4
     slot = world.state(to).slots[1]
     vote = Vote(0, 0, 1, slot.block_id)
     message = world.prepare(liar, vote)
@@ -61,13 +68,7 @@ def test_p137_what_can_be_refused_without_arithmetic_costs_no_signature_check(fa
 
 
 def test_p137_the_same_vote_without_a_fault_is_looked_at() -> None:
-    world = World(4)
-    world.run(5)
-    world.rule = lambda *_: None
-    primary = world.primary()
-    to = (primary + 1) % 4
-    world.inject(primary, to, world.pre_prepare(primary, 0, world.first_proposal(primary)))
-    world.run(1)
+    world, primary, to = _offered()
     asked = _questions(world, to)
     for liar in ((primary + 2) % 4, (primary + 3) % 4):
         world.inject(liar, to, world.prepare(liar, Vote(0, 0, 1, world.state(to).slots[1].block_id)))

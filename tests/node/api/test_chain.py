@@ -163,6 +163,25 @@ async def test_u26_a_batch_stands_in_the_line_until_there_is_room(world: Any, cl
     assert answer.status == 202 and (await answer.json())["accepted"] == 2
 
 
+async def test_u26_the_time_in_the_line_is_part_of_what_a_caller_waits(
+    world: Any, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(line, "LINE_WAIT_S", 0.2)
+    left: list[float] = []
+    plain = world.wait_transaction
+
+    async def wait_transaction(tx_id: bytes, *, final: bool, timeout_s: float) -> Any:
+        left.append(timeout_s)
+        return await plain(tx_id, final=final, timeout_s=0)
+
+    monkeypatch.setattr(world, "wait_transaction", wait_transaction)
+    for places, least, most in ((5, 0.8, 1.0), (0, 0.0, 0.8)):
+        world.places_left = places
+        envelope = world.sign([(0, "preparer")], "invoices", "receive", f"inv-{places}")
+        await client.post("/v1/transactions", data=envelope, headers={**packed(world), "Prefer": "wait=1"})
+        assert least <= left.pop() <= most
+
+
 @pytest.mark.control("S70", "S53")
 async def test_f3_strangers_see_that_a_transaction_is_there_but_not_what_it_does(world: Any, client: Any) -> None:
     world.issue(1, 2, 1000)

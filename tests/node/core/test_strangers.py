@@ -15,6 +15,7 @@ import pytest
 from contracts.errors import ABORT_CODES
 from contracts.host import Outcome
 from ledger.receipt import Receipt
+from ledger.state import Overlay
 from ledger.transaction import Transaction
 from ledger.transition import TransactionHost
 from node.core.programs import Linked, Programs
@@ -33,27 +34,13 @@ CALLS = 6
 """Calls of a block: several touch the same rows."""
 
 
-class Written:
-    """A host over another one: what is written stays here until `hand_on`."""
+class Written(Overlay):
+    """The host of one call over another one: what is written stays here until `hand_on`."""
 
     def __init__(self, host: TransactionHost) -> None:
+        super().__init__(host)
         self.host = host
-        self.writes: dict[bytes, bytes | None] = {}
         self.day, self.height, self.tx_id, self.signers = host.day, host.height, host.tx_id, host.signers
-
-    def get(self, key: bytes) -> bytes | None:
-        return self.writes[key] if key in self.writes else self.host.get(key)
-
-    def put(self, key: bytes, value: bytes) -> None:
-        self.writes[key] = value
-
-    def delete(self, key: bytes) -> None:
-        self.writes[key] = None
-
-    def scan(self, low: bytes, high: bytes, count: int) -> Sequence[bytes]:
-        found = set(self.host.scan(low, high, count + len(self.writes)))
-        found |= {key for key, value in self.writes.items() if low <= key < high and value is not None}
-        return sorted(found - {key for key, value in self.writes.items() if value is None})[:count]
 
     def keys(self) -> Sequence[bytes]:
         """What the walker asks for: it looks at all rows for each loop."""
@@ -61,10 +48,10 @@ class Written:
 
     def changes(self) -> dict[bytes, bytes | None]:
         """What differs from before: an index entry that stays may be written again or not."""
-        return {key: value for key, value in self.writes.items() if self.host.get(key) != value}
+        return {key: value for key, value in self.writes() if self.host.get(key) != value}
 
     def hand_on(self) -> None:
-        for key, value in self.writes.items():
+        for key, value in self.writes():
             if value is None:
                 self.host.delete(key)
             else:
