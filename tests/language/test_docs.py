@@ -133,6 +133,8 @@ def test_words_and_names() -> None:
     assert set(words.group(1).split()) == RESERVED
     listed = {word for row in _table(LANGUAGE, "| built-in |") for word in re.findall(r"`([a-z_]+)", row[0])}
     assert listed <= PREDEFINED
+    used = set(re.findall(r"[A-Za-z_]+", "\n".join(re.findall(r"```contract\n(.*?)```", LANGUAGE, re.S))))
+    assert (listed | PREDEFINED) - used == set(), "an example uses every built-in"
     assert {"min", "max", "abs", "floor_div", "mod", "count", "days_between", "money_of", "new_id", "today"} <= listed
 
 

@@ -1,8 +1,8 @@
 """The grammar of the documentation is data: the parser accepts what it derives, and it recognises every example.
 
 Random files are derived from the EBNF block rule by rule. The other way round, a plain Earley recogniser that knows
-nothing but that block accepts the tokens of every program here, and refuses what is mutilated so that the parser does
-too (contracts-hostile section 10).
+nothing but that block accepts the tokens of every program here and of every example of the page, which together use
+every alternative, and refuses what is mutilated so that the parser does too (contracts-hostile section 10).
 """
 
 from __future__ import annotations
@@ -187,23 +187,38 @@ def _beside(source: str, error: SourceError) -> bool:
 # -- recognition
 
 
+def _written(node: Node) -> str:
+    """Return a part of the grammar as the page has it."""
+    kind, value = node
+    if kind in ("word", "kind", "rule"):
+        return f'"{value}"' if kind == "word" else str(value)
+    if kind in ("opt", "many"):
+        return f"[ {_written(value)} ]" if kind == "opt" else f"{{ {_written(value)} }}"
+    if kind == "alt":
+        return f"( {' | '.join(map(_written, value))} )"
+    return " ".join(map(_written, value))
+
+
 class Recogniser:
     """Earley's algorithm on the rules, turned into plain productions once."""
 
     def __init__(self) -> None:
         self.productions: dict[str, list[tuple[Any, ...]]] = {}
+        self.written: dict[tuple[str, int], str] = {}
+        """What a production is on the page: its rule, and the part of it."""
         for name, node in RULES.items():
-            self.add(name, node)
+            self.add(name, node, name)
 
-    def add(self, name: str, node: Node) -> None:
+    def add(self, name: str, node: Node, rule: str) -> None:
         kind, value = node
         self.productions.setdefault(name, [])
         for part in value if kind == "alt" else [node]:
+            self.written[name, len(self.productions[name])] = f"{rule}: {_written(part)}"
             self.productions[name].append(
-                tuple(self.symbol(item) for item in (part[1] if part[0] == "seq" else [part]))
+                tuple(self.symbol(item, rule) for item in (part[1] if part[0] == "seq" else [part]))
             )
 
-    def symbol(self, node: Node) -> Any:
+    def symbol(self, node: Node, rule: str) -> Any:
         kind, value = node
         if kind in ("word", "kind"):
             return node
@@ -212,13 +227,60 @@ class Recogniser:
         name = f"_{len(self.productions)}"
         self.productions[name] = []
         if kind in ("opt", "many"):
-            inner = self.symbol(value)
+            self.written |= {(name, 0): f"{rule}: nothing for {_written(node)}", (name, 1): f"{rule}: {_written(node)}"}
+            inner = self.symbol(value, rule)
             self.productions[name] = [(), (inner, name) if kind == "many" else (inner,)]
         else:
-            self.add(name, node)
+            self.add(name, node, rule)
         return name
 
     def accepts(self, tokens: list[Token]) -> bool:
+        return any(
+            name == "file" and start == 0 and dot == len(self.productions[name][number])
+            for name, number, dot, start in self.charts(tokens)[-1]
+        )
+
+    def used(self, tokens: list[Token]) -> set[tuple[str, int]]:
+        """Return the productions by which a file is recognised."""
+        charts = self.charts(tokens)
+        complete: list[dict[str, set[tuple[int, int]]]] = [{} for _ in charts]
+        for end, chart in enumerate(charts):
+            for name, number, dot, start in chart:
+                if dot == len(self.productions[name][number]):
+                    complete[end].setdefault(name, set()).add((number, start))
+        seen: set[tuple[str, int, int]] = set()
+        parts: set[tuple[str, int, int, int, int]] = set()
+        found: set[tuple[str, int]] = set()
+        todo = [("file", 0, len(tokens))]
+        while todo:
+            symbol = todo.pop()
+            if symbol in seen:
+                continue
+            seen.add(symbol)
+            name, begin, end = symbol
+            inside = []
+            for number, start in complete[end].get(name, ()):
+                if start == begin:
+                    found.add((name, number))
+                    inside.append((name, number, len(self.productions[name][number]), begin, end))
+            while inside:
+                part = inside.pop()
+                if part in parts or part[2] == 0:
+                    continue
+                parts.add(part)
+                _, number, dot, _, to = part
+                item = self.productions[name][number][dot - 1]
+                if isinstance(item, tuple):
+                    inside.append((name, number, dot - 1, begin, to - 1))
+                    continue
+                for _, middle in complete[to].get(item, ()):
+                    if (name, number, dot - 1, begin) in charts[middle]:
+                        inside.append((name, number, dot - 1, begin, middle))
+                        todo.append((item, middle, to))
+        return found
+
+    def charts(self, tokens: list[Token]) -> list[dict[tuple[str, int, int, int], None]]:
+        """Return the items of each place: a production, how far it is, and where it began."""
         nullable = {name for name, rules in self.productions.items() if () in rules}
         before = -1
         while before != len(nullable):
@@ -235,7 +297,6 @@ class Recogniser:
                 charts[at][item] = None
                 todo.append(item)
 
-        done = False
         for at in range(len(tokens) + 1):
             todo = list(charts[at])
             if at == 0:
@@ -245,8 +306,6 @@ class Recogniser:
                 name, number, dot, start = todo.pop()
                 rule = self.productions[name][number]
                 if dot == len(rule):
-                    if name == "file" and start == 0 and at == len(tokens):
-                        done = True
                     for parent in waiting[start].get(name, ()):
                         put(at, (parent[0], parent[1], parent[2] + 1, parent[3]))
                     continue
@@ -260,7 +319,7 @@ class Recogniser:
                     put(at, (name, number, dot + 1, start))
                 for other in range(len(self.productions[item])):
                     put(at, (item, other, 0, at))
-        return done
+        return charts
 
 
 def _matches(item: Node, token: Token) -> bool:
@@ -277,6 +336,16 @@ RECOGNISER = Recogniser()
 def test_the_grammar_recognises_every_program(path: Path) -> None:
     tokens = scan(path.read_bytes())[:-1]
     assert RECOGNISER.accepts(tokens)
+
+
+def test_the_examples_use_every_alternative() -> None:
+    """The page is the specification: whatever a rule allows, or lets one leave out, is in an example that runs."""
+    used: set[tuple[str, int]] = set()
+    for text in re.findall(r"```contract\n(.*?)```", PAGE, re.S):
+        tokens = scan(text.encode("ascii"))[:-1]
+        assert RECOGNISER.accepts(tokens), text.split("\n")[0]
+        used |= RECOGNISER.used(tokens)
+    assert sorted(RECOGNISER.written[each] for each in RECOGNISER.written.keys() - used) == []
 
 
 def test_the_grammar_refuses_what_the_parser_refuses() -> None:
