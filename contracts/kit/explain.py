@@ -3,12 +3,16 @@
 Door: `explain(code, words) -> list[Told]`. `words` are the sentences of one language by key, with `{name}` where a part
 stands; the same keys exist in every language. Everything told comes from the checked tree, nothing from comments, so an
 explanation cannot say other than the contract does.
+
+No two expressions that mean different things are told alike: a part stands in brackets where it could be read as more
+or less than it is, whether because of an operator or because of an "and" or a comma of its own.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from contracts.runtime import Code
 from contracts.syntax import tree
@@ -30,6 +34,13 @@ def explain(code: Code, words: Words) -> list[Told]:
 
 
 _COMPARED = {"==": "is", "!=": "is_not", "<": "less", "<=": "at_most", ">": "more", ">=": "at_least"}
+_PART = re.compile(r"\{([a-z]+)\}")
+_QUOTED = re.compile("\ue000([0-9]+)\ue001")
+"""Where the text of a literal goes at last: until then no word inside it can be taken for a word of the sentence."""
+_COMMAS = (",", "，")
+_OPENING, _CLOSING = "([（“", ")]）”"
+_SUMS = tree.Sum | tree.Product
+_RULES = tree.Logic | tree.Compare | tree.IsIn | tree.IsWithin | tree.IsNone | tree.Exists | tree.HasRole
 
 
 class _Teller:
@@ -38,25 +49,26 @@ class _Teller:
         self.tree = code.tree
         self.words = words
         self.told: list[Told] = []
+        self.texts: list[str] = []
+        self.joints = [*_COMMAS, *(words[key].strip() for key in ("also", "comma", "and", "or"))]
         self.consts = {item.name: item for item in self.tree.consts}
 
     def say(self, key: str, /, **parts: str) -> str:
         """Return the sentence of `key` with its parts put in."""
-        text = self.words[key]
-        for name, part in parts.items():
-            text = text.replace("{" + name + "}", part)
-        return text
+        return _PART.sub(lambda found: parts[found[1]], self.words[key])
 
     def add(self, level: int, node: tree.Node, key: str, /, **parts: str) -> None:
-        self.told.append(Told(level, node.line, self.say(key, **parts)))
+        text = _QUOTED.sub(lambda found: self.texts[int(found[1])], self.say(key, **parts))
+        self.told.append(Told(level, node.line, text))
 
     def named(self, name: str) -> str:
         return self.say("name", name=name.replace("_", " "))
 
     def listed(self, items: Sequence[str], key: str = "also") -> str:
-        """Return items joined by commas and one last word."""
+        """Return items joined by commas and one last word; one that is joined itself stands in brackets."""
         if len(items) < 2:
             return "".join(items)
+        items = [self.closed(item) for item in items]
         return self.words["comma"].join(items[:-1]) + self.words[key] + items[-1]
 
     # -- declarations
@@ -85,8 +97,7 @@ class _Teller:
         for item in it.invariants:
             self.invariant(item)
         for migration in it.migrations:
-            sets = [self.say("set", name=self.named(arg.name), value=self.expr(arg.value)) for arg in migration.sets]
-            self.add(0, migration, "migrate", table=self.named(migration.table), sets=self.listed(sets))
+            self.add(0, migration, "migrate", table=self.named(migration.table), sets=self.sets(migration.sets))
         for routine in sorted(it.routines, key=lambda one: ("action", "query", "function").index(one.kind)):
             self.routine(routine)
         for schedule in it.schedules:
@@ -146,7 +157,7 @@ class _Teller:
             text = self.say(key, role=self.named(demand.role), party=party)
             if demand.apart is not None:
                 text += self.say("apart", person=self.expr(demand.apart))
-            self.told.append(Told(1, demand.line, self.say("demand", demand=text)))
+            self.add(1, demand, "demand", demand=text)
         if it.demands and sum(isinstance(item, tree.RoleDemand) for item in it.demands) > 1:
             self.add(1, it, "different")
 
@@ -224,10 +235,15 @@ class _Teller:
                 self.block(level + 1, it.body)
 
     def sets(self, args: Sequence[tree.Arg]) -> str:
-        return self.listed([self.say("set", name=self.named(arg.name), value=self.expr(arg.value)) for arg in args])
+        values = [self.expr(arg.value) for arg in args]
+        if len(args) > 1:
+            values = [self.closed(value) for value in values]
+        return self.listed(
+            [self.say("set", name=self.named(arg.name), value=value) for arg, value in zip(args, values, strict=True)]
+        )
 
     def row(self, table: str, keys: Sequence[tree.Expr]) -> str:
-        return self.say("row", table=self.named(table), key=self.listed([self.expr(key) for key in keys]))
+        return self.say("row", table=self.named(table), key=self.listed([self.part(key) for key in keys]))
 
     # -- expressions
 
@@ -247,13 +263,14 @@ class _Teller:
                 return iso
             case tree.Text():
                 parts = [part if isinstance(part, str) else "{" + ".".join(part) + "}" for part in it.parts]
-                return self.say("text", text="".join(parts))
+                self.texts.append("".join(parts))
+                return self.say("text", text=f"\ue000{len(self.texts) - 1}\ue001")
             case tree.CurrencyCode(code=code):
                 return code
             case tree.MoneyAmount():
                 return f"{it.code} {it.digits}"
             case tree.Unary(op="-"):
-                return self.say("negative", value=self.expr(it.operand))
+                return self.say("negative", value=self.part(it.operand))
             case tree.Unary(operand=tree.Exists(row=tree.Lookup(of=tree.TypeName(name=table), keys=keys))):
                 return self.say("exists_not", row=self.row(table, keys))
             case tree.Unary(operand=tree.Member() | tree.Name()):
@@ -261,40 +278,42 @@ class _Teller:
             case tree.Unary():
                 return self.say("not", rule=self.say("group", text=self.expr(it.operand)))
             case tree.Logic():
-                return self.listed([self.grouped(item) for item in it.operands], it.op)
+                return self.listed([self.closed(self.expr(item)) for item in it.operands], it.op)
             case tree.Sum():
-                text = self.expr(it.first)
+                text = self.term(it.first)
                 for sign, item in it.rest:
-                    text += self.words["plus" if sign == "+" else "minus"] + self.grouped(item)
+                    text += self.words["plus" if sign == "+" else "minus"] + self.part(item)
                 return text
             case tree.Product():
-                text = self.grouped(it.operands[0])
+                text = self.part(it.operands[0])
                 for sign, item in zip(it.signs, it.operands[1:], strict=True):
-                    text += self.words["times" if sign == "*" else "over"] + self.grouped(item)
+                    text += self.words["times" if sign == "*" else "over"] + self.part(item)
                 return text
             case tree.Compare():
-                return self.say(_COMPARED[it.op], a=self.expr(it.left), b=self.expr(it.right))
+                return self.say(_COMPARED[it.op], a=self.side(it.left), b=self.side(it.right))
             case tree.IsIn():
-                items = self.listed([self.expr(item) for item in it.items], "or")
-                return self.say("in_not" if it.negated else "in", value=self.expr(it.value), of=items)
+                items = self.listed([self.part(item) for item in it.items], "or")
+                return self.say("in_not" if it.negated else "in", value=self.side(it.value), of=items)
             case tree.IsWithin():
-                return self.say("in_not" if it.negated else "in", value=self.expr(it.value), of=self.expr(it.of))
+                return self.say("in_not" if it.negated else "in", value=self.side(it.value), of=self.part(it.of))
             case tree.IsNone():
-                return self.say("is_some" if it.negated else "is_none", value=self.expr(it.value))
+                return self.say("is_some" if it.negated else "is_none", value=self.side(it.value))
             case tree.Nothing():
                 return self.words["none"]
             case tree.ListOf():
-                return self.say("list", items=self.words["comma"].join(self.expr(item) for item in it.items))
+                return self.say(
+                    "list", items=self.words["comma"].join(self.closed(self.expr(item)) for item in it.items)
+                )
             case tree.EmptyMap():
                 return self.words["empty_map"]
             case tree.Old():
-                return self.say("old", value=self.expr(it.value))
+                return self.say("old", value=self.part(it.value))
             case tree.Member():
                 return self.member(it)
             case tree.Lookup(of=tree.TypeName(name=table), keys=keys):
                 return self.row(table, keys)
             case tree.Lookup():
-                return self.say("place", of=self.expr(it.of), at=self.expr(it.keys[0]))
+                return self.say("place", of=self.part(it.of), at=self.part(it.keys[0]))
             case tree.Maybe():
                 return self.say("maybe", value=self.expr(it.of))
             case tree.Call():
@@ -304,14 +323,57 @@ class _Teller:
             case tree.Zero():
                 return self.words["zero"]
             case tree.HasRole():
-                return self.say("has_role", role=self.named(it.role), party=self.expr(it.party))
+                return self.say("has_role", role=self.named(it.role), party=self.part(it.party))
             case tree.Days():
-                return self.say("days", count=self.expr(it.count))
+                return self.say("days", count=self.part(it.count))
 
-    def grouped(self, it: tree.Expr) -> str:
-        """Return a part of a longer expression, in brackets where its own parts could be misread."""
+    # -- brackets
+
+    def part(self, it: tree.Expr) -> str:
+        """Return an operand: in brackets if it is an operation itself."""
+        return self.bracketed(it, _SUMS | _RULES | tree.Unary | tree.Old | tree.Call)
+
+    def term(self, it: tree.Expr) -> str:
+        """Return the first operand of a sum: what stands before all signs needs no brackets for its own."""
+        return self.bracketed(it, _RULES | tree.Old | tree.Call)
+
+    def side(self, it: tree.Expr) -> str:
+        """Return a side of a comparison: comparing binds least, so that only another rule needs brackets."""
+        negated = isinstance(it, tree.Unary) and it.op == "not"
+        return self.bracketed(it, tree.Unary if negated else _RULES)
+
+    def bracketed(self, it: tree.Expr, kinds: Any) -> str:
+        """Return a part of something, in brackets if it is one of these kinds (a call without arguments is none)."""
+        while isinstance(it, tree.Call) and isinstance(it.of, tree.Name) and self.told_as_its_argument(it.of.name):
+            it = it.args[0].value
         text = self.expr(it)
-        return self.say("group", text=text) if isinstance(it, tree.Logic | tree.Sum | tree.Product) else text
+        if isinstance(it, kinds) and not (isinstance(it, tree.Call) and not it.args):
+            return self.say("group", text=text)
+        return self.closed(text)
+
+    def closed(self, text: str) -> str:
+        """Return a text in brackets if it has a word or a comma that joins parts, and is not in brackets there."""
+        depth, quoted = 0, False
+        for at, letter in enumerate(text):
+            if letter == '"':
+                quoted = not quoted
+            elif letter in _OPENING:
+                depth += 1
+            elif letter in _CLOSING:
+                depth -= 1
+            elif depth == 0 and not quoted and any(self.joins(joint, text, at) for joint in self.joints):
+                return self.say("group", text=text)
+        return text
+
+    @staticmethod
+    def joins(joint: str, text: str, at: int) -> bool:
+        """Tell whether a joining word stands at a place; one of letters is not the end or the beginning of another."""
+        if not text.startswith(joint, at):
+            return False
+        return not (joint.isascii() and joint.isalpha()) or (text[at - 1 : at] + text[at + len(joint) :][:1]).isspace()
+
+    def told_as_its_argument(self, name: str) -> bool:
+        return self.words.get(f"call_{name}") == "{a}" and name not in self.code_names()
 
     def name_of(self, name: str) -> str:
         if name in ("caller", "sender", "today", "height", "row", "result"):
@@ -329,16 +391,21 @@ class _Teller:
                 return self.say("value", name=self.named(it.name))
             case tree.TypeName():
                 return self.named(it.name)
-        return self.say("of", field=self.named(it.name), of=self.expr(it.of))
+        of = self.bracketed(it.of, _SUMS | _RULES | tree.Unary | tree.Old | tree.Call | tree.Maybe)
+        if isinstance(it.of, tree.Lookup) and not isinstance(it.of.of, tree.TypeName):
+            of = self.say("group", text=of)
+        return self.say("of", field=self.named(it.name), of=of)
 
     def call(self, it: tree.Call) -> str:
-        args = [self.expr(arg.value) for arg in it.args]
+        args = [self.part(arg.value) for arg in it.args]
         match it.of:
             case tree.TypeName(name=name):
                 return self.say("made", name=self.named(name), sets=self.sets(it.args))
             case tree.Name(name=name) if f"call_{name}" in self.words and name not in self.code_names():
                 parts = {letter: args[at] if at < len(args) else "" for at, letter in enumerate("abc")}
                 key = f"call_{name}" if f"call_{name}_{len(args)}" not in self.words else f"call_{name}_{len(args)}"
+                if self.words[key].startswith(tuple("{a}" + comma for comma in _COMMAS)):
+                    parts["a"] = self.term(it.args[0].value)  # the comma says where it ends
                 return self.say(key, **parts)
             case tree.Name(name=name):
                 return self.say("call" if args else "call_plain", name=self.named(name), args=self.listed(args))

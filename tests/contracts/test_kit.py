@@ -180,8 +180,8 @@ def test_sentences_by_example() -> None:
     )
     assert "It is refused unless phase of deal is open and frozen of deal is false." in told
     assert (
-        "It is refused unless pay is at least open of deal plus open of deal times late rate of deal times 2.5%, "
-        "rounded to the nearest unit, halves up or pay is zero." in told
+        "It is refused unless pay is at least open of deal plus (open of deal times late rate of deal times 2.5%, "
+        "rounded to the nearest unit, halves up) or pay is zero." in told
     )
     assert "When it ends, open of the Deal for id is zero; otherwise nothing of it happens." in told
     assert "These are different people." in told
