@@ -26,13 +26,13 @@ print(World(load("30-twins", ["duration=2s"]), 3).run().trace)
 
 
 @lru_cache(maxsize=1)
-def interpreters() -> tuple[str, ...]:
-    """Return the interpreters that can run the simulator, this one first."""
+def interpreters(*also: str) -> tuple[str, ...]:
+    """Return the interpreters that can run the simulator, this one first; they have the modules `also` too."""
     named = os.environ.get("HANSA_PYTHONS", "").split(os.pathsep)
     found = [sys.executable, *(shutil.which(version) or "" for version in VERSIONS), *named]
     usable: dict[str, None] = {}
     for python in found:
-        probe = "import sys, msgspec, nacl, cryptography; assert (3, 11) <= sys.version_info[:2] <= (3, 13)"
+        probe = f"import {', '.join(('sys', 'msgspec', 'nacl', 'cryptography', *also))}; assert (3, 11) <= sys.version_info[:2] <= (3, 13)"
         if python and subprocess.run([python, "-c", probe], capture_output=True, check=False).returncode == 0:
             usable[python] = None
     return tuple(usable)

@@ -1,4 +1,4 @@
-"""Programs by people who did not write the engine, through the chain: genesis, signed calls, blocks, receipts, roots.
+"""Programs by people who did not write the engine, through the chain: plans, signed calls, blocks, receipts, roots.
 
 In one league the plain tree walker runs every call beside the closures and must write the same. Another execution, from
 the genesis state and with nothing remembered, must come to the same blocks. Nothing but a receipt comes out of a block.
@@ -6,32 +6,33 @@ the genesis state and with nothing remembered, must come to the same blocks. Not
 
 from __future__ import annotations
 
-import random
+import os
+import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from contracts.errors import ABORT_CODES
 from contracts.host import Outcome
-from ledger.receipt import Receipt
+from ledger.governance.programs import contract_names
 from ledger.state import Overlay
-from ledger.transaction import Transaction
 from ledger.transition import TransactionHost
-from node.core.programs import Linked, Programs
-from tests.language.calls import argument
+from node.core.programs import Linked
 from tests.language.hosts import CURRENCIES, GAS, reference_of, same
-from tests.language.test_strangers import ACCEPTED
-from tests.ledger.governance.conftest import League, found_league
+from tests.language.test_strangers import ACCEPTED, MADE, REFUSED
+from tests.node.core import stories
+from tests.node.core.stories import Story, histories, tell
+from tests.simulator.test_determinism import interpreters
 
-BLOCKS = 4
-DAY_MS = 86_400_000
 LAST, ROWS_MAX = b"\xff" * 64, 10_000
 """Behind every key, and more than these programs write."""
 LIMITS = ("out_of_gas", "memory_budget", "write_budget", "event_budget")
 """Ends for which the walker does not look: what a call may use is counted by the closures alone."""
-CALLS = 6
-"""Calls of a block: several touch the same rows."""
+SAID = {"nothing": "the source of c has 0 bytes", "3,000 used contracts": "the used contract u0 is not active"}
+"""What is said of two of them before the compiler looks."""
+LONG = [(wanted, title, source) for title, (wanted, source) in MADE.items() if wanted]
 
 
 class Written(Overlay):
@@ -77,43 +78,99 @@ def _checked(linked: Linked, contract: str, method: str, args: tuple[Any, ...], 
     return outcome
 
 
-def _calls(league: League, linked: Linked, rng: random.Random) -> list[Transaction]:
-    interface = linked.interfaces["c"]
-    calls = []
-    for _ in range(CALLS if interface.actions else 0):
-        method, schema = rng.choice(list(interface.actions.items()))
-        args = tuple(argument(item.spec, interface.names(), rng, []) for item in schema.params)
-        firm = rng.choice(league.firms)
-        calls.append(league.call(firm, method, *args, contract="c", roles=("preparer", "approver"), gas_limit=GAS))
-    return calls
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """The walker runs beside the closures until this is undone."""
+    monkeypatch.setattr(Linked, "execute", _checked)
+    return monkeypatch
+
+
+def _ended_well(story: Story) -> None:
+    """Each receipt is a result or a named abort within its gas, and another execution comes to the same."""
+    for made in story.blocks:
+        assert all(receipt.gas_used <= GAS for receipt in made.receipts)
+        assert all(receipt.abort[0].code in ABORT_CODES for receipt in made.receipts if receipt.abort)
+    story.retold()
 
 
 @pytest.mark.parametrize(("title", "source"), ACCEPTED, ids=[title for title, _ in ACCEPTED])
-def test_a_program_runs_on_a_chain(title: str, source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = source.encode("ascii")
-    code = Programs(CURRENCIES).compiled([{"c": text}])["c"]
+def test_a_program_of_the_genesis_runs_on_a_chain(title: str, source: str, beside: pytest.MonkeyPatch) -> None:
+    story = Story(title, {"c": source.encode("ascii")})
+    story.days(4)
+    beside.undo()
+    _ended_well(story)
 
-    def founded() -> League:
-        league = found_league(contracts=[("c", text, code.version, code.interface.ir_hash)])
-        league.runtime = Programs(CURRENCIES)  # type: ignore[assignment]  # a linker gives the runtime of each height
-        return league
 
-    league, rng = founded(), random.Random(title)  # a test's own choices
-    linked = Programs(CURRENCIES).at(league.state, 1)
-    blocks: list[tuple[list[Transaction], tuple[Receipt, ...], bytes]] = []
-    with monkeypatch.context() as patch:
-        patch.setattr(Linked, "execute", _checked)
-        for _ in range(BLOCKS):
-            league.time_ms += DAY_MS  # schedules find a new date
-            calls = _calls(league, linked, rng)
-            receipts = league.block(*calls)
-            assert [receipt.tx_id for receipt in receipts[: len(calls)]] == [tx.tx_id for tx in calls]
-            assert all(receipt.gas_used <= GAS for receipt in receipts)
-            assert all(receipt.abort[0].code in ABORT_CODES for receipt in receipts if receipt.abort)
-            blocks.append((calls, receipts, league.state.exec_root))
-    again = founded()
-    for calls, receipts, exec_root in blocks:
-        again.time_ms += DAY_MS
-        assert again.block(*calls) == receipts
-        assert again.state.exec_root == exec_root
-    assert again.state.state_root == league.state.state_root
+@pytest.mark.parametrize(("title", "source"), ACCEPTED, ids=[title for title, _ in ACCEPTED])
+def test_a_program_that_companies_agree_on_runs_on_a_chain(title: str, source: str, beside: pytest.MonkeyPatch) -> None:
+    story, ends = tell(title, [{"c": source.encode("ascii")}])
+    beside.undo()
+    assert ends == [""]
+    assert contract_names(story.league.state) == ("c",)
+    _ended_well(story)
+
+
+@pytest.mark.parametrize("title", histories())
+def test_l44_l62_a_history_of_plans_ends_as_it_should(title: str, beside: pytest.MonkeyPatch) -> None:
+    """Lifts that may abort meet rows of the version before, and contracts call each other, in blocks."""
+    wanted, plans = histories()[title]
+    story, ends = tell(title, plans)
+    beside.undo()
+    assert ends[:-1] == [""] * (len(plans) - 1)
+    if not wanted:
+        assert ends[-1] == ""
+    elif wanted.startswith("link "):
+        assert ends[-1].startswith(f"{wanted.removeprefix('link ')}: ")
+    else:
+        assert f": {wanted}: " in ends[-1] or ends[-1].endswith(" is not active")
+    _ended_well(story)
+
+
+@pytest.mark.parametrize(
+    ("says", "title", "source"), [*REFUSED, *LONG], ids=[title for _, title, _ in [*REFUSED, *LONG]]
+)
+def test_l58_a_plan_with_a_source_that_is_none_fails_and_the_chain_goes_on(says: str, title: str, source: str) -> None:
+    """Whoever agrees on it, with whatever hash: the plan fails with a sentence, alike everywhere, and nothing runs."""
+    story = Story(title)
+    text = source.encode("latin-1")
+    ended = story.agree({"c": text})
+    assert ended, "the plan is not accepted"
+    code, _, place = says.partition(" ")
+    assert SAID[title] in ended if title in SAID else (f"{code}: " in ended and place in ended)
+    assert contract_names(story.league.state) == ()
+    good = ACCEPTED[len(source) % len(ACCEPTED)][1].encode("ascii")
+    assert story.agree({"c": good}) == ""
+    story.days(1)
+    _ended_well(story)
+
+
+def test_histories_call_what_they_deploy() -> None:
+    """Rows are written, replaced and lifted: calls succeed before and after versions change."""
+    for title in ("lift: plain", "lift: divides by zero", "use: the right caller", "use: an enum that grows"):
+        story, _ = tell(title, histories()[title][1])
+        mine = [
+            (tx, receipt)
+            for made in story.blocks
+            for tx, receipt in zip(made.transactions, made.receipts, strict=False)
+            if tx.body.contract != "governance"
+        ]
+        assert sum(not receipt.abort for _, receipt in mine) >= 5, title
+
+
+def test_k41_k44_one_digest_of_the_blocks_on_every_python_and_hash_seed() -> None:
+    found = {}
+    program = "from tests.node.core.stories import digest; print(digest())"
+    for python in interpreters("pytest"):
+        for hash_seed in ("1", "77"):
+            done = subprocess.run(
+                [python, "-c", program],
+                cwd=Path(__file__).parents[3],
+                env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONDONTWRITEBYTECODE": "1"},
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=300,
+            )
+            found[python, hash_seed] = done.stdout.strip()
+    assert len(found) >= 2
+    assert set(found.values()) == {stories.digest()}, found
