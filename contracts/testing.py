@@ -22,6 +22,7 @@ from contracts.host import Host, Outcome, Signer
 from contracts.interpreter import StatementClosures
 from contracts.limits import SIGNERS, TX_GAS
 from contracts.machine import Run, Step
+from contracts.notation import Notation
 from contracts.resolve import Declarations, fail, resolve
 from contracts.runtime import Code, Program, link, load, older_of, replace_version
 from contracts.syntax import tree
@@ -224,6 +225,12 @@ def party_id(name: str) -> str:
     return "c" + b32encode(H(Tag.ID_COMPANY, name.encode("ascii"))).decode("ascii").lower()[:26]
 
 
+def party_names(tests: Sequence[tree.Test]) -> dict[str, str]:
+    """Return the names that tests give to companies, by company id."""
+    named = [step.names for test in tests for step in test.steps if isinstance(step, tree.Parties)]
+    return {party_id(name): name for names in named for name in names}
+
+
 def user_id(company: str, role: str) -> str:
     """Return the id of the person who holds `role` in a company of a test."""
     return "u" + b32encode(H(Tag.ID_USER, company.encode("ascii"), role.encode("ascii"))).decode("ascii").lower()[:26]
@@ -360,6 +367,7 @@ class _TestCheck(Bodies):
         ]
         self.limit = before
         contract = self.code.name
+        shown = Notation(contract, {contract: self.code.interface}, self.code.currencies).fields
 
         def expect(world: _World, frame: list[Any]) -> None:
             frame[0] = Run(world.host(), TX_GAS)
@@ -368,7 +376,7 @@ class _TestCheck(Bodies):
             for event in named:
                 if all(event.fields[at] == value for at, value in values):
                     return
-            last = "none was emitted" if not named else f"the last one is {_shown(fields, named[-1])}"
+            last = "none was emitted" if not named else f"the last one is {shown(fields, named[-1].fields)}"
             raise TestFailed(item.line, f"no such {item.event}: {last}")
 
         return expect
@@ -491,7 +499,10 @@ def _run(test: tree.Test, steps: Sequence[_Action], slots: int, program: Program
         for step in steps:
             step(world, frame)
     except TestFailed as failed:
-        return TestResult(test.title, failed.line, failed.text)
+        text = failed.text
+        for company, name in party_names([test]).items():
+            text = text.replace(company, name)
+        return TestResult(test.title, failed.line, text)
     return TestResult(test.title, test.line, "")
 
 
@@ -508,7 +519,3 @@ def _told(abort: Abort) -> str:
     reason = f" {abort.reason}" if abort.reason else ""
     text = f": {abort.text}" if abort.text else ""
     return f"{abort.code}{reason} in line {abort.line} of {abort.contract}{text}"
-
-
-def _shown(fields: Sequence[tuple[str, Type]], event: ContractEvent) -> str:
-    return ", ".join(f"{name} = {value}" for (name, _), value in zip(fields, event.fields, strict=True))

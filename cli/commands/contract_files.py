@@ -378,9 +378,7 @@ def _explored(file: str, part: Any) -> dict[str, Any]:
 def _say_found(parts: list[dict[str, Any]]) -> None:
     for part in parts:
         for item in part["findings"]:
-            click.echo(
-                f"{part['file']}:{item['line']}  {item['code']} stops {item['method']}{item['args']}: {item['text']}"
-            )
+            click.echo(f"{part['file']}:{item['line']}  {item['code']} stops {item['call']}: {item['text']}")
             for call in item["calls"]:
                 click.echo(f"    after {call}")
         if part["never"]:

@@ -37,8 +37,9 @@ _COMPARED = {"==": "is", "!=": "is_not", "<": "less", "<=": "at_most", ">": "mor
 _PART = re.compile(r"\{([a-z]+)\}")
 _QUOTED = re.compile("\ue000([0-9]+)\ue001")
 """Where the text of a literal goes at last: until then no word inside it can be taken for a word of the sentence."""
-_COMMAS = (",", "，")
-_OPENING, _CLOSING = "([（“", ")]）”"
+_COMMAS = (",", "\uff0c")
+_OPENING, _CLOSING = "([\uff08\u201c", ")]\uff09\u201d"
+"""Brackets and quotation marks of both languages; the straight one opens and closes."""
 _SUMS = tree.Sum | tree.Product
 _RULES = tree.Logic | tree.Compare | tree.IsIn | tree.IsWithin | tree.IsNone | tree.Exists | tree.HasRole
 

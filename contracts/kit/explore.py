@@ -15,8 +15,9 @@ from typing import Any, Final, NamedTuple
 from contracts.host import Host, Outcome, Signer
 from contracts.interpreter import Machine
 from contracts.limits import TX_GAS
+from contracts.notation import Notation
 from contracts.runtime import Code, Program, link
-from contracts.testing import load_all, party_id, run_due, run_loaded, user_id
+from contracts.testing import load_all, party_id, party_names, run_due, run_loaded, user_id
 from contracts.types import Type, parts_of
 from contracts.values import Names, date_number, date_text
 from ledger.crypto.hashing import H, Tag
@@ -36,11 +37,15 @@ _TEXTS: Final = ("", "a", "b", "ab", "x")
 
 
 class Finding(NamedTuple):
-    """A call that ended with `code` in `line`, after the fewest calls before it; `calls` are those."""
+    """A call that ended with `code` in `line`, after the fewest calls before it; `calls` are those.
+
+    `call` and `calls` are written as a test would make them; a schedule that ran by itself is `schedule`.
+    """
 
     code: str
     method: str
     args: tuple[Any, ...]
+    call: str
     line: int
     text: str
     calls: tuple[str, ...]
@@ -72,7 +77,9 @@ def explore(
         program.stories.append([])
         run_loaded(codes, name, (test,), program)
     program.listening = False
-    tour = _Tour(codes[name], program, currencies, seed)
+    names = {party_id(party): party for party in _PARTIES} | party_names(tests)
+    interfaces = {earlier: code.interface for earlier, code in codes.items()}
+    tour = _Tour(codes[name], program, currencies, seed, Notation(name, interfaces, currencies, names))
     for run in range(runs):
         tour.sequence(run, length)
     done = tuple(sorted(tour.found.values(), key=lambda item: (item.line, item.method)))
@@ -166,8 +173,11 @@ class _Host:
 
 
 class _Tour:
-    def __init__(self, code: Code, program: _Recording, currencies: CurrencyTable, seed: int) -> None:
+    def __init__(
+        self, code: Code, program: _Recording, currencies: CurrencyTable, seed: int, notation: Notation
+    ) -> None:
         self.code = code
+        self.notation = notation
         self.program = program
         self.codes = tuple(code for code in ("EUR", "EUR", "JPY") if code in currencies)
         self.seed = seed
@@ -240,18 +250,24 @@ class _Tour:
             self.succeeded += 1
             if contract == self.code.name:
                 self.worked[method] = True
-            calls.append(f"{contract}.{method}{args}")
+            calls.append(self.written(contract, method, args))
             pool += [item for item in (outcome.result, *args) if isinstance(item, str) and item not in pool]
             return
         state.rollback()
         self.refused += 1
         self.look(outcome.abort, method, args, calls)
 
+    def written(self, contract: str, method: str, args: tuple[Any, ...]) -> str:
+        """Return a call as the tests of the contract make it."""
+        params = self.program.interfaces[contract].actions[method].params
+        return self.notation.call("" if contract == self.code.name else contract, method, params, args)
+
     def look(self, abort: Abort, method: str, args: tuple[Any, ...], calls: Sequence[str]) -> None:
         """Keep an abort that is looked for, with the fewest calls before it."""
         key = (abort.code, method, abort.line)
         if abort.code in LOOKED_FOR and (key not in self.found or len(self.found[key].calls) > len(calls)):
-            self.found[key] = Finding(abort.code, method, args, abort.line, abort.text, tuple(calls))
+            call = method if method == "schedule" else self.written(self.code.name, method, args)
+            self.found[key] = Finding(abort.code, method, args, call, abort.line, abort.text, tuple(calls))
 
     def value(self, kind: Type, draw: _Draw, pool: Sequence[str], day: int) -> Any:
         """Return a wire value of `kind`, often an edge of it or one that was used before."""

@@ -13,10 +13,10 @@ from contracts import ir
 from contracts.check import check
 from contracts.limits import TX_GAS
 from contracts.machine import Frame, Run, Unit
+from contracts.notation import Notation
 from contracts.resolve import resolve
 from contracts.runtime import Code, link, older_of
-from contracts.testing import TestReport, load_all, run_loaded
-from contracts.values import render
+from contracts.testing import TestReport, load_all, party_names, run_loaded
 from ledger.money import CurrencyTable
 
 ENTRIES_MAX: Final = 10_000
@@ -55,7 +55,7 @@ def trace(
     """Run the one test with this title; return its report and every statement it ran, at most ENTRIES_MAX."""
     codes, name, tests = load_all(source, used, currencies)
     chosen = tuple(test for test in tests if test.title == title)
-    watching = Watching(codes, currencies)
+    watching = Watching(codes, currencies, party_names(chosen))
     report = run_loaded(codes, name, chosen, link(codes, watching))
     return report, tuple(
         Entry(step.contract, step.line, TX_GAS - step.gas_left, step.locals) for step in watching.steps[:ENTRIES_MAX]
@@ -74,13 +74,16 @@ class Watched(NamedTuple):
 class Watching:
     """What `link` calls before each statement: keeps the first ENTRIES_MAX of them, and all gas by line."""
 
-    def __init__(self, codes: Mapping[str, Code], currencies: CurrencyTable) -> None:
+    def __init__(
+        self, codes: Mapping[str, Code], currencies: CurrencyTable, parties: Mapping[str, str] | None = None
+    ) -> None:
         self.steps: list[Watched] = []
         self.cut = False
         self.lines: dict[tuple[str, int], list[int]] = {}
         """(contract, line) -> [times it ran, gas until the next statement]."""
         self._codes = codes
-        self._currencies = currencies
+        interfaces = {name: code.interface for name, code in codes.items()}
+        self._notations = {name: Notation(name, interfaces, currencies, parties) for name in codes}
         self._names: dict[str, list[tuple[int, Slots]]] = {}
         self._run: Run | None = None
         self._seen: dict[int, str] = {}
@@ -118,7 +121,7 @@ class Watching:
         changed = []
         for slot, (local, kind) in _routine_slots(self._names[contract], line).items():
             if slot < len(frame) and frame[slot] is not None:
-                shown = _shown(kind, frame[slot], self._currencies)
+                shown = self._notations[contract].value(kind, frame[slot])
                 if self._seen.get(slot) != local + shown:
                     self._seen[slot] = local + shown
                     changed.append((local, shown))
@@ -216,10 +219,3 @@ def _routine_slots(names: Sequence[tuple[int, Slots]], line: int) -> Slots:
         if first <= line:
             chosen = slots
     return chosen
-
-
-def _shown(kind: Any, value: Any, currencies: CurrencyTable) -> str:
-    """Return a value as an insert shows it; rows, lists and their kin in wire form."""
-    if kind.kind in ("row", "record", "list", "map", "option"):
-        return str(value)
-    return render(kind, value, currencies)

@@ -85,7 +85,7 @@ def test_l65_reads_lines_and_locals_are_told_and_the_gas_adds_up() -> None:
     assert [line for _, line in told.lines] == [9, 10, 11, 12, 13, 14]
     assert all(times == 1 for times, _ in told.lines.values())
     entry = told.steps[0]
-    assert (entry.contract, entry.line, entry.locals) == ("notes", 9, (("id", "a"), ("words", "second")))
+    assert (entry.contract, entry.line, entry.locals) == ("notes", 9, (("id", '"a"'), ("words", '"second"')))
     assert told.steps[-1].locals == () and dict(told.steps[4].locals) == {"changes": "2"}
     limit = stage.call("a", "x").body.gas_limit
     begun = limit - told.steps[0].gas_left
