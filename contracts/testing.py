@@ -21,13 +21,13 @@ from contracts.errors import Aborted, LinkError, SourceError
 from contracts.host import Host, Outcome, Signer
 from contracts.interpreter import StatementClosures
 from contracts.limits import SIGNERS, TX_GAS
-from contracts.machine import Run, Step
+from contracts.machine import Run, Step, Value
 from contracts.notation import Notation
 from contracts.resolve import Declarations, fail, resolve
 from contracts.runtime import Code, Program, link, load, older_of, replace_version
 from contracts.syntax import tree
 from contracts.syntax.parse import parse
-from contracts.types import BOOL, NOTHING, PARTY, Type
+from contracts.types import BOOL, NOTHING, PARTY, ZERO, Type
 from contracts.values import date_number
 from ledger.crypto.hashing import H, Tag
 from ledger.money import CurrencyTable
@@ -239,6 +239,9 @@ def user_id(company: str, role: str) -> str:
 _Action = Callable[[_World, list[Any]], None]
 """One step, ready to run."""
 
+_SHOWN = ("int", "rate", "bool", "text", "money", "date", "currency", "party", "user", "enum", "option")
+"""Kinds of values that a failing comparison shows."""
+
 _Attempt = Callable[[_World, list[Any]], tuple[Abort | None, Any]]
 """A call: why it aborted, or its result."""
 
@@ -328,6 +331,10 @@ class _TestCheck(Bodies):
 
     def expect_true(self, item: tree.ExpectTrue) -> _Action:
         value = self.machine.shapes.value(self.within(READS, item.condition, BOOL))
+        conditions: Sequence[tree.Expr] = (item.condition,)
+        if isinstance(item.condition, tree.Logic) and item.condition.op == "and":
+            conditions = item.condition.operands
+        parts = [self.compared(condition) for condition in conditions]
 
         def expect(world: _World, frame: list[Any]) -> None:
             frame[0] = Run(world.host(), TX_GAS)
@@ -336,9 +343,38 @@ class _TestCheck(Bodies):
             except Aborted as end:
                 raise TestFailed(item.line, f"the expression aborts {_told(_abort(end))}") from None
             if not held:
-                raise TestFailed(item.line, "this does not hold")
+                frame[0] = Run(world.host(), TX_GAS)
+                for part, (holds, sides) in enumerate(parts, 1):
+                    if not holds(frame):
+                        text = "this does not hold" if len(parts) == 1 else f"part {part} of this does not hold"
+                        text += "" if sides is None else f": {sides(frame)}"
+                        raise TestFailed(item.line, text)
 
         return expect
+
+    def compared(self, part: tree.Expr) -> tuple[Value, Callable[[list[Any]], str] | None]:
+        """Return whether a condition holds, and what a comparison of plain values compares."""
+        built = self.within(READS, part, BOOL)
+        holds = self.machine.shapes.value(built)
+        contract = self.code.name
+        notation = Notation(contract, {contract: self.code.interface}, self.code.currencies)
+        match built:
+            case ir.Compare():
+                left, right = (self.machine.shapes.value(side) for side in (built.left, built.right))
+                kinds, sign = (built.left.type, built.right.type), built.op
+            case ir.CompareZero():
+                left = right = self.machine.shapes.value(built.money)
+                kinds, sign = (built.money.type, ZERO), built.op
+            case _:
+                return holds, None
+        if any(kind.kind not in (*_SHOWN, ZERO.kind) for kind in kinds):
+            return holds, None
+
+        def sides(frame: list[Any]) -> str:
+            second = "zero" if kinds[1] == ZERO else notation.value(kinds[1], right(frame))
+            return f"{notation.value(kinds[0], left(frame))} {sign} {second}"
+
+        return holds, sides
 
     def expect_abort(self, item: tree.ExpectAbort) -> _Action:
         attempt, _ = self.attempt(item.call)
@@ -376,8 +412,10 @@ class _TestCheck(Bodies):
             for event in named:
                 if all(event.fields[at] == value for at, value in values):
                     return
-            last = "none was emitted" if not named else f"the last one is {shown(fields, named[-1].fields)}"
-            raise TestFailed(item.line, f"no such {item.event}: {last}")
+            if not named:
+                raise TestFailed(item.line, f"no such {item.event}: none was emitted")
+            last = shown(fields, named[-1].fields)
+            raise TestFailed(item.line, f"no such {item.event}: the last one is {last}")
 
         return expect
 

@@ -14,12 +14,17 @@ from cli import output, place
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.language import LANGUAGES, chosen
-from cli.phrases import words
+from cli.phrases import sentence, words
 
 files_argument = click.argument("files", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False))
 language_option = click.option(
     "--lang", type=click.Choice(LANGUAGES), default=None, help="Language; HANSA_LANG or the locale if left out."
 )
+
+
+def kit(key: str, **parts: object) -> str:
+    """Return a sentence of the kit in the chosen language."""
+    return words(chosen(), "kit")[key].format(**parts)
 
 
 @click.command()
@@ -53,9 +58,11 @@ def check(files: tuple[str, ...], form: str) -> None:
     else:
         for item in items:
             click.echo(
-                item["words"] if item["problem"] else f"{item['file']}: {item['contract']} v{item['version']} is right"
+                item["words"]
+                if item["problem"]
+                else kit("right", file=item["file"], contract=item["contract"], version=item["version"])
             )
-    _end(len(bad), len(items), "files are not right")
+    _end(len(bad), len(items), "wrong_files")
 
 
 @click.command()
@@ -135,18 +142,15 @@ def test(files: tuple[str, ...], quiet: bool, coverage: bool, generated: bool, s
     else:
         for item in items:
             if not item["passed"]:
-                click.echo(f"FAILED  {item['file']}:{item['line']}  {item['title']}\n    {item['problem']}")
+                click.echo(kit("failed", file=item["file"], line=item["line"], title=item["title"]))
+                click.echo(f"    {sentence(item['problem'])}")
             elif not quiet:
-                click.echo(f"ok      {item['title']}")
+                click.echo(kit("passed", title=item["title"]))
         _say_reached(reached)
         _say_found(found)
-        output.say(f"{len(items) - len(failed)} passed, {len(failed)} failed")
-    _end(len(failed), len(items), "tests failed")
-    _end(
-        sum(len(part["findings"]) for part in found),
-        sum(part["calls"] for part in found),
-        "generated calls are findings",
-    )
+        output.say(kit("counted", passed=len(items) - len(failed), failed=len(failed)))
+    _end(len(failed), len(items), "wrong_tests")
+    _end(sum(len(part["findings"]) for part in found), sum(part["calls"] for part in found), "wrong_calls")
 
 
 @click.command()
@@ -175,12 +179,12 @@ def fmt(files: tuple[str, ...], only_check: bool) -> None:
             continue
         untidy += 1
         if only_check:
-            click.echo(f"{path} is not tidy")
+            click.echo(kit("untidy", file=path))
         else:
             path.write_bytes(shaped)
-            click.echo(f"{path} is tidy now")
+            click.echo(kit("tidied", file=path))
     if only_check:
-        _end(untidy, len(files), "files are not tidy")
+        _end(untidy, len(files), "wrong_layout")
 
 
 @click.command()
@@ -213,10 +217,10 @@ def explain(files: tuple[str, ...], lang: str | None, form: str) -> None:
         output.emit({"schema": "hansa.contract-explain/1", "language": lang or chosen(), "items": items}, form, [], [])
         return
     for item in items:
-        for sentence in item["sentences"]:
-            if sentence["level"] == 0:
+        for line in item["sentences"]:
+            if line["level"] == 0:
                 click.echo("")
-            click.echo("    " * sentence["level"] + sentence["text"])
+            click.echo("    " * line["level"] + line["text"])
 
 
 @click.command()
@@ -256,7 +260,8 @@ def trace(file: str, title: str, form: str) -> None:
     result = report.results[0]
     document = {"schema": "hansa.contract-trace/1", "passed": result.passed, "problem": result.problem, "items": items}
     output.emit(document, form, rows, ["LINE", "GAS>", "STATEMENT", "VALUES"])
-    _end(int(not result.passed), 1, f"test failed: {result.problem}")
+    if not result.passed:
+        raise CommandFailed(Exit.FINDINGS, kit("wrong_trace", problem=sentence(result.problem)), kit("rules"))
 
 
 @click.command()
@@ -287,12 +292,12 @@ def diff(old: str, new: str, rules: bool, form: str) -> None:
         return
     for item in changes:
         mark = "*" if item.rule else " "
-        click.echo(f"{mark} {item.kind} in {item.declaration}")
+        click.echo(f"{mark} {kit(item.kind)} {item.declaration}")
         if item.old:
             click.echo(f"    - {item.old_line}: {item.old}")
         if item.new:
             click.echo(f"    + {item.new_line}: {item.new}")
-    output.say(f"{len(changes)} changes, {sum(item.rule for item in changes)} of them in rules (*)")
+    output.say(kit("changes", count=len(changes), rules=sum(item.rule for item in changes)))
 
 
 @click.command()
@@ -321,7 +326,7 @@ def new(name: str, folder: str) -> None:
     if path.exists():
         raise CommandFailed(Exit.REJECTED, f"{path} is there already", "choose another name, or another --folder")
     path.write_bytes(source)
-    click.echo(f"{path} is written; next: hansa contract test {path}")
+    click.echo(kit("written", file=path))
 
 
 SKELETON = """contract NAME version 1
@@ -359,14 +364,12 @@ def _reached(file: str, part: Any) -> dict[str, Any]:
 
 
 def _say_reached(parts: list[dict[str, Any]]) -> None:
-    meaning = {"line": "never runs", "refusal": "never refuses", "branch": "is never false"}
     for part in parts:
         for item in part["missed"]:
-            click.echo(f"{part['file']}:{item['line']}  {meaning[item['kind']]}: {item['text']}")
-        lines, branches = part["lines"], part["branches"]
-        click.echo(
-            f"{part['contract']}: {lines[0]} of {lines[1]} lines, {branches[0]} of {branches[1]} branches and refusals"
-        )
+            click.echo(f"{part['file']}:{item['line']}  {kit(item['kind'])}: {item['text']}")
+        (lines, all_lines), (branches, all_branches) = part["lines"], part["branches"]
+        counts = {"lines": lines, "all_lines": all_lines, "branches": branches, "all_branches": all_branches}
+        click.echo(kit("reached", contract=part["contract"], **counts))
 
 
 def _explored(file: str, part: Any) -> dict[str, Any]:
@@ -378,14 +381,14 @@ def _explored(file: str, part: Any) -> dict[str, Any]:
 def _say_found(parts: list[dict[str, Any]]) -> None:
     for part in parts:
         for item in part["findings"]:
-            click.echo(f"{part['file']}:{item['line']}  {item['code']} stops {item['call']}: {item['text']}")
+            told = {name: item[name] for name in ("line", "code", "call", "text")}
+            click.echo(kit("stopped", file=part["file"], **told))
             for call in item["calls"]:
-                click.echo(f"    after {call}")
+                click.echo(f"    {kit('after', call=call)}")
         if part["never"]:
-            click.echo(f"{part['contract']}: no generated call got through {', '.join(part['never'])}")
-        click.echo(
-            f"{part['contract']}: {part['calls']} generated calls, {part['succeeded']} succeeded, seed {part['seed']}"
-        )
+            click.echo(kit("never", contract=part["contract"], names=", ".join(part["never"])))
+        told = {name: part[name] for name in ("contract", "calls", "succeeded", "seed")}
+        click.echo(kit("generated", **told))
 
 
 @click.command()
@@ -446,7 +449,7 @@ def _problem(problem: Any) -> dict[str, Any]:
 
 def _end(bad: int, count: int, what: str) -> None:
     if bad:
-        raise CommandFailed(Exit.FINDINGS, f"{bad} of {count} {what}", "the rules are in docs/contract-language.md")
+        raise CommandFailed(Exit.FINDINGS, kit(what, bad=bad, count=count), kit("rules"))
 
 
 COMMANDS: Final[tuple[click.Command, ...]] = (check, test, fmt, explain, trace, diff, new, gas)

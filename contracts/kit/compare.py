@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from contracts.kit.layout import Line, logical_lines
 
-RULES: Final = ("require", "ensure", "invariant", "action", "schedule", "readers", "query", "for")
-"""First words of lines that grant, refuse, bound or promise something."""
+RULES: Final = ("require", "ensure", "invariant", "action", "schedule", "readers", "query", "for", "const")
+"""First words of lines that grant, refuse, bound or promise something; rules use constants."""
 
 
 class Change(NamedTuple):

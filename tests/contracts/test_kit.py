@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.phrases import translated
 from contracts.errors import SourceError
 from contracts.kit import observe
 from contracts.kit.compare import compare
@@ -376,3 +377,91 @@ def test_highlighting_knows_the_words_of_the_language() -> None:
     assert set(keywords) == RESERVED
     for item in grammar["patterns"]:
         re.compile(item.get("match") or item["begin"])
+
+
+# -- tests that fail
+
+
+FAILING = b"""contract failing version 1
+
+enum Kind: a, b
+
+table Tab key id: int:
+    n: int, m: money, k: Kind, d: date?
+
+action go(id: int, m: money) by anyone:
+    require m > zero else low "too low {m}"
+    insert Tab(id = id, n = 2, m = m, k = Kind.a, d = none)
+
+test "one":
+    parties acme
+    go(1, EUR 5.00)
+    expect Tab[1].n == 2 and Tab[1].m == EUR 6.00
+test "two":
+    parties acme
+    go(1, EUR 5.00)
+    expect Tab[1].m < zero
+test "three":
+    go(1, EUR 5.00)
+    expect Tab[1].k == Kind.b
+test "four":
+    go(1, EUR 5.00)
+    expect not exists Tab[1]
+test "five":
+    go(1, EUR 5.00)
+    expect Tab[1].d == 2026-01-01
+test "six":
+    go(1, EUR 0.00)
+test "seven":
+    expect abort low "hallo": go(1, EUR 0.00)
+test "eight":
+    expect abort high: go(1, EUR 0.00)
+test "nine":
+    parties acme
+    expect abort high: go(1, EUR 2.00)
+test "ten":
+    expect Tab[1].n == 3
+"""
+SAID = {
+    "one": ("part 2 of this does not hold: EUR 5.00 == EUR 6.00", "第 2 个条件不成立：EUR 5.00 == EUR 6.00"),
+    "two": ("this does not hold: EUR 5.00 < zero", "条件不成立：EUR 5.00 < zero"),
+    "three": ("this does not hold: Kind.a == Kind.b", "条件不成立：Kind.a == Kind.b"),
+    "four": ("this does not hold", "条件不成立"),
+    "five": ("this does not hold: none == 2026-01-01", "条件不成立：none == 2026-01-01"),
+    "six": (
+        "the call aborts require_failed low in line 9 of failing: too low EUR 0.00",
+        "调用在 failing 第 9 行中止（require_failed low）：too low EUR 0.00",
+    ),
+    "seven": (
+        'the text has no "hallo"; the call aborts require_failed low in line 9 of failing: too low EUR 0.00',
+        "文字中没有“hallo”；调用在 failing 第 9 行中止（require_failed low）：too low EUR 0.00",
+    ),
+    "eight": (
+        "expected high, the call aborts require_failed low in line 9 of failing: too low EUR 0.00",
+        "应为 high，调用却在 failing 第 9 行中止（require_failed low）：too low EUR 0.00",
+    ),
+    "nine": ("the call succeeds, and an abort is expected", "调用成功了，而这里应当中止"),
+    "ten": (
+        "the expression aborts missing_row in line 39 of failing: there is no such row in Tab",
+        "表达式在 failing 第 39 行中止（missing_row）：there is no such row in Tab",
+    ),
+}
+
+
+def test_a_failing_test_says_what_was_compared_in_both_languages() -> None:
+    report = run_tests(FAILING, [], ISO_4217)
+    assert {result.title: (result.problem, translated(result.problem)) for result in report.results} == SAID
+
+
+def test_the_words_of_the_kit_are_the_same_in_both_languages() -> None:
+    english, chinese = WORDS["en"]["kit"], WORDS["zh-CN"]["kit"]
+    assert english.keys() == chinese.keys()
+    for key, text in english.items():
+        parts = [sorted(re.findall(r"\{[a-z_]+\}", told)) for told in (text, chinese[key])]
+        assert parts[0] == parts[1], key
+
+
+def test_a_changed_constant_is_a_changed_rule() -> None:
+    old = b"contract c version 1\nconst most = 3\nquery q(n: int) -> bool:\n    return n < most\n"
+    (change,) = compare(old, old.replace(b"= 3", b"= 400"))
+    assert (change.kind, change.declaration, change.rule) == ("changed", "const most", True)
