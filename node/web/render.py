@@ -15,6 +15,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from node.web import static
+from node.web.aborts import aborted
 from node.web.texts import LANGUAGES, NAMES, Catalogue, catalogue
 
 MINUS: Final = "\u2212"
@@ -36,6 +37,7 @@ def environment() -> jinja2.Environment:
         money=money, plain_money=plain_money, short=short, digest=digest, grouped=grouped, commands=commands
     )
     found.globals.update(
+        aborted=aborted,
         asset=static.address,
         integrity=static.locked_integrity,
         languages=[(code, NAMES[code]) for code in LANGUAGES],

@@ -19,7 +19,7 @@ CALLS = ("Problem", "FieldError", "invalid", "height_pruned", "_too_large", "Not
 WORDS = ("detail", "next_step", "msg")
 
 
-def _template(item: ast.expr) -> str:
+def template(item: ast.expr) -> str:
     """Return a text with `{1}`, `{2}` for its parts, or "" for what is no text or has no words of its own."""
     match item:
         case ast.Constant(value=str(text)):
@@ -31,7 +31,7 @@ def _template(item: ast.expr) -> str:
                 text += str(value.value) if isinstance(value, ast.Constant) else f"{{{count}}}"
             return text
         case ast.BinOp(left=left, op=ast.Add(), right=right):
-            return f"{_template(left)}{_template(right) or '{1}'}"
+            return f"{template(left)}{template(right) or '{1}'}"
     return ""
 
 
@@ -45,7 +45,7 @@ def _said() -> Iterator[tuple[str, str]]:
             first = 0 if call.func.id == "NotYet" else 1
             items = [*call.args[first:], *(word.value for word in call.keywords if word.arg in WORDS)]
             for item in items:
-                text = _template(item)
+                text = template(item)
                 if re.search(r"[A-Za-z]{2,}.* ", re.sub(r"\{\d\}", "", text)):
                     yield f"{path.name}:{item.lineno}", text
 
