@@ -49,7 +49,7 @@ from node.core.messages import (
     SnapshotOffer,
     SnapshotRequest,
 )
-from node.core.sync import LEFT_OUT_NS, PATIENCE_DOUBLINGS, SILENT, Fault
+from node.core.sync import LEFT_OUT_NS, PATIENCE_DOUBLINGS, SILENT, Fault, pace
 
 DEPTH_MAX: Final = 4
 """Deepest subtrees that are chunks: 65,536 of them, enough for tens of gigabytes of state."""
@@ -71,6 +71,7 @@ class _Task:
     first: int = 0
     last: int = 0
     asked: int = -1
+    asked_ns: int = 0
     deadline_ns: int = 0
     attempts: int = 0
     answer: Skeleton | None = None
@@ -290,6 +291,7 @@ class Taking:
         if root_from_range(prefix, message.rows, message.proof) != manifest.state_root:
             return self._blame(peer, "snapshot_chunk", now)
         self._tasks.remove(task)
+        self._keep_pace(task, now)
         self.done_chunks += 1
         return [KeepChunk(index=message.index, rows=message.rows), *self.plan(now)]
 
@@ -302,6 +304,7 @@ class Taking:
             return []  # late: this core asked it for these before, or what was here before this core did
         if task is None or message.first < task.first or not 0 < len(message.headers) == len(message.tx_ids):
             return self._blame(peer, "snapshot_skeleton", now)
+        self._keep_pace(task, now)
         task.asked, task.answer, task.from_ = -1, message, peer
         return [*self._use_skeleton(now), *self.plan(now)]
 
@@ -381,7 +384,7 @@ class Taking:
         return best
 
     def _ask(self, task: _Task, peer: int, now: int) -> NodeEffect:
-        task.asked = peer
+        task.asked, task.asked_ns = peer, now
         task.deadline_ns = now + (self.patience_ns << min(task.attempts, PATIENCE_DOUBLINGS))
         task.attempts += 1
         height = 0 if self.manifest is None else self.manifest.height
@@ -389,6 +392,13 @@ class Taking:
         if task.index < 0:
             self._wishes.setdefault(peer, {})[task.last] = None
         return SendPeer(to=peer, message=wish, after=Lsn(0))
+
+    def _keep_pace(self, answered: _Task, now: int) -> None:
+        """An answer came: wait for the others as if silence had not made us patient, as sync does."""
+        wait_ns, doublings = pace(now - answered.asked_ns, self.patience_ns)
+        for other in self._tasks:
+            other.attempts = min(other.attempts, doublings)
+            other.deadline_ns = min(other.deadline_ns, now + wait_ns)
 
     def _drop(self) -> list[NodeEffect]:
         self.manifest = None

@@ -41,9 +41,21 @@ EXECUTION_AHEAD: Final = 2 * RANGE_BLOCKS
 """Blocks handed over and not executed yet at which the next range waits: their transactions are in memory."""
 PATIENCE_DOUBLINGS: Final = 4
 """A range that comes late is asked again after 1, 2, 4, 8, 16 times the first patience."""
+PACE: Final = 2
+"""Once an answer came, others are waited for this many times as long as it took: the link is no slower now."""
 LEFT_OUT_NS: Final = 30_000_000_000
 """Time for which a peer that lied or was empty-handed is not asked, and a silent one only for want of others."""
 SILENT: Final = "sync_silent"
+
+
+def pace(took_ns: int, patience_ns: int) -> tuple[int, int]:
+    """Return how long to wait for further answers when one took `took_ns`, and after how many doublings of patience.
+
+    >>> pace(1, 100), pace(400, 100)
+    ((100, 0), (800, 3))
+    """
+    wait_ns = max(patience_ns, PACE * took_ns)
+    return wait_ns, (wait_ns // patience_ns).bit_length() - 1
 
 
 @dataclass(slots=True)
@@ -71,6 +83,7 @@ class _Range:
     first: int
     last: int
     asked: int = -1
+    asked_ns: int = 0
     deadline_ns: int = 0
     attempts: int = 0
     requested: dict[int, int] = field(default_factory=dict)
@@ -244,7 +257,7 @@ class Sync:
         return self.claims.get(peer, 0) >= height or peer in self._sources
 
     def _ask(self, one: _Range, peer: int, now: int) -> NodeEffect:
-        one.asked, one.claimed = peer, self.claims.get(peer, 0)
+        one.asked, one.asked_ns, one.claimed = peer, now, self.claims.get(peer, 0)
         one.requested[peer] = one.first
         one.deadline_ns = now + (self.patience_ns << min(one.attempts, PATIENCE_DOUBLINGS))
         one.attempts += 1
@@ -306,6 +319,8 @@ class Sync:
             at = self._ranges.index(one) + 1
             self._ranges.insert(at, _Range(shaped[-1].candidate.header.height + 1, one.last))
             one.last = shaped[-1].candidate.header.height
+        if one.asked == peer:
+            self._keep_pace(now - one.asked_ns, now)
         one.asked, one.from_, one.blocks = -1, peer, shaped
         one.votes_token, one.txs_token = self.next_token(), self.next_token()
         items: list[SignatureItem] = []
@@ -325,6 +340,16 @@ class Sync:
         else:
             one.txs_good = True
         return out + self.plan(tip, now)
+
+    def _keep_pace(self, took_ns: int, now: int) -> None:
+        """An answer took so long: wait for the others as if silence had not made us patient.
+
+        A request that is lost after a long silence would else be waited for as long as that silence taught.
+        """
+        wait_ns, doublings = pace(took_ns, self.patience_ns)
+        for other in self._ranges:
+            other.attempts = min(other.attempts, doublings)
+            other.deadline_ns = min(other.deadline_ns, now + wait_ns)
 
     def held(self, peer: int, message: Held, tip: BlockRef, now: int) -> list[NodeEffect]:
         """A peer does not hold what it was asked for, and says what it holds."""

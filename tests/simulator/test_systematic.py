@@ -217,3 +217,10 @@ def test_m38_a_failing_case_is_saved_and_replays(monkeypatch: pytest.MonkeyPatch
 def test_an_unknown_kind_is_refused() -> None:
     with pytest.raises(InvalidScenario, match="is none of crash-points, twins, twins-n7"):
         systematic.search("everything")
+
+
+@pytest.mark.parametrize("ways", [(7, 6, 5, 8), (7, 6, 5, 10)], ids=str)
+def test_cases_that_failed_once(ways: tuple[int, ...]) -> None:
+    """A request lost after a long silence held up catch-up for as long as that silence taught (P107)."""
+    result = World(systematic.Choice(3, ways).scenario(), 1).run()
+    assert result.ok, result.violation

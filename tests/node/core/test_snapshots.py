@@ -461,3 +461,22 @@ def test_verdicts_for_another_question_change_nothing(league: League) -> None:
     net = Net(league)
     assert net.taking.votes_verified(99, 0, 0) == []
     assert net.league.valid((SignatureItem("commit", b"", 0, 0, bytes(64)),)) == 0
+
+
+def test_p107_a_quick_answer_ends_the_patience_of_long_silence(league: League) -> None:
+    """After a minute without answers all are heard again, but three requests are lost: they are not waited for long."""
+    net = Net(league)
+    net.start()
+    net.run(rounds=4)
+    while net.now < 60 * SECOND:  # silence: each attempt is given more time
+        net.queue.clear()
+        net.now += SECOND // 2
+        net.perform(net.taking.tick(net.now))
+    while len(net.queue) < 4:
+        net.now += SECOND // 2
+        net.perform(net.taking.tick(net.now))
+    del net.queue[1:4]
+    began = net.now
+    net.run()
+    net.complete()
+    assert net.now - began <= 4 * SECOND

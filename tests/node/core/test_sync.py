@@ -426,3 +426,45 @@ def test_p115_blocks_of_a_later_epoch_wait_and_are_nobodys_fault(league: League)
         net.answers[peer] = net.honest
     net.run()
     assert net.tip.height == 30 and net.penalties == []
+
+
+def test_p107_a_quick_answer_ends_the_patience_of_long_silence(league: League) -> None:
+    """Twins case 3-7-6-5-8: a request lost late in a silence was waited for 16 times as long as peers then took."""
+    net = Net(league, height=20)
+    for peer in (1, 2, 3):
+        net.answers[peer] = lambda request: None
+    net.start()
+    asked = {net.requests[0][0]: net.now}
+    while len(net.asked_for) < 5:  # silence: each attempt is given more time
+        net.now += SECOND // 2
+        net.perform(net.sync.tick(net.tip, net.now))
+    asked = net.asked_for[-1]
+    net.requests.clear()
+    net.sync.claims.update({1: 40, 2: 40, 3: 40})
+    net.perform(net.sync.start(40, (1, 2, 3), net.tip, net.now))
+    ((peer, more),) = net.requests
+    assert (more.first, asked[1].first) == (21, 1)
+    net.now += SECOND // 10
+    net.answer(peer, league.serve(more.first, more.last))
+    assert net.tip.height == 0, "the range below is still waited for"
+    net.answers = {other: lambda request: league.serve(request.first, request.last) for other in (1, 2, 3)}
+    net.requests.clear()
+    began = net.now
+    net.run()
+    assert net.tip.height == 40
+    assert net.now - began <= 3 * SECOND, "twice as long as the answer took, or the first patience, and not 16 times it"
+
+
+def test_p107_a_slow_answer_gives_the_others_twice_its_time(league: League) -> None:
+    """On a slow link the ranges behind the first are not asked of others before their turn can have come."""
+    net = Net(league)
+    net.sync.lost(2)
+    net.sync.lost(3)
+    net.start()
+    for one in net.sync._ranges:
+        one.deadline_ns = 60 * SECOND  # as after many attempts
+    first = net.requests.pop(0)[1]
+    net.now = 5 * SECOND
+    net.answer(1, league.serve(first.first, first.last))
+    waiting = [one.deadline_ns for one in net.sync._ranges if one.asked >= 0 and one.first != net.requests[-1][1].first]
+    assert set(waiting) == {15 * SECOND}
