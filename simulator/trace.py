@@ -15,8 +15,21 @@ import msgspec
 from ledger.crypto.hashing import Tag, lp
 
 _encode_into = msgspec.msgpack.Encoder(enc_hook=repr).encode_into
+WORD_BITS: Final = 64
 BUFFER_BYTES: Final = 1 << 13
 """Records wait for the hash up to this size: some thirty, which stay in the cache of the processor."""
+
+
+def _wide(record: Any) -> Any:
+    """Return a record as its fields, bit masks of more than 64 votes as bytes: they have no MessagePack form."""
+    if not isinstance(record, msgspec.Struct):
+        return record
+    values = (getattr(record, name) for name in record.__struct_fields__)
+    return [value.to_bytes((value.bit_length() + 7) // 8, "big") if _is_wide(value) else value for value in values]
+
+
+def _is_wide(value: Any) -> bool:
+    return type(value) is int and value.bit_length() > WORD_BITS
 
 
 class TraceHash:
@@ -37,10 +50,11 @@ class TraceHash:
         try:
             _encode_into((time_ns, slot, type(event).__name__, event), buffer, whole)
             for effect in effects:
-                whole = len(buffer)
-                _encode_into((type(effect).__name__, effect), buffer, whole)
-        except OverflowError:  # a bit mask of more than 64 votes has no MessagePack form
-            buffer[whole:] = repr((time_ns, slot, event, effects)).encode()
+                _encode_into((type(effect).__name__, effect), buffer, -1)
+        except OverflowError:
+            _encode_into((time_ns, slot, type(event).__name__, _wide(event)), buffer, whole)
+            for effect in effects:
+                _encode_into((type(effect).__name__, _wide(effect)), buffer, -1)
         if len(buffer) > BUFFER_BYTES:
             self._flush()
 
