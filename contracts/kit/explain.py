@@ -344,11 +344,11 @@ class _Teller:
         return self.bracketed(it, tree.Unary if negated else _RULES)
 
     def bracketed(self, it: tree.Expr, kinds: Any) -> str:
-        """Return a part of something, in brackets if it is one of these kinds (a call without arguments is none)."""
+        """Return a part of something, in brackets if it is one of these kinds and does not end by itself."""
         while isinstance(it, tree.Call) and isinstance(it.of, tree.Name) and self.told_as_its_argument(it.of.name):
             it = it.args[0].value
         text = self.expr(it)
-        if isinstance(it, kinds) and not (isinstance(it, tree.Call) and not it.args):
+        if isinstance(it, kinds) and not (isinstance(it, tree.Call) and self.ends_itself(it)):
             return self.say("group", text=text)
         return self.closed(text)
 
@@ -372,6 +372,13 @@ class _Teller:
         if not text.startswith(joint, at):
             return False
         return not (joint.isascii() and joint.isalpha()) or (text[at - 1 : at] + text[at + len(joint) :][:1]).isspace()
+
+    def ends_itself(self, it: tree.Call) -> bool:
+        """Tell whether a call is a name only, or told with its arguments in brackets, as functions are in Chinese."""
+        built_in = isinstance(it.of, tree.Name) and f"call_{it.of.name}" in self.words
+        mine = isinstance(it.of, tree.Name) and it.of.name in self.code_names()
+        closing = self.words["call"].endswith(tuple(_CLOSING)) and self.words["call_out"].endswith(tuple(_CLOSING))
+        return not it.args or (closing and (mine or not built_in) and not isinstance(it.of, tree.TypeName))
 
     def told_as_its_argument(self, name: str) -> bool:
         return self.words.get(f"call_{name}") == "{a}" and name not in self.code_names()
