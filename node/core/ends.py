@@ -98,8 +98,14 @@ class Walk:
         return self._leave_out(now)
 
     def lost(self, peer: int, now: int) -> list[NodeEffect]:
-        """The link to a peer is gone: ask another. An answer that is here already is worked through."""
+        """The link to a peer is gone: ask another. An answer that is here already is worked through.
+
+        If it was silent, that may have been the link: over the next one it is asked without waiting.
+        """
         self.claims.pop(peer, None)
+        fault = self.faults.get(peer)
+        if fault is not None and fault.reason == SILENT:
+            self._idle_until_ns.pop(peer, None)
         if self._asked != peer or self._token:
             return []
         self._drop()

@@ -198,6 +198,24 @@ def test_a_peer_that_goes_is_asked_no_more_and_what_it_gave_counts(story: Story)
     assert isinstance(kept, KeepEpochEnd) and kept.end == story.ends[0]
 
 
+def test_silence_ends_with_the_link_and_an_empty_hand_does_not(story: Story) -> None:
+    """After a cut all are asked again as soon as they are back, and not when half a minute is over."""
+    net = Net(story)
+    net.spoil = {1: lambda m: EpochEnds(m.first, (), ()), 2: lambda _: None, 3: lambda _: None}
+    net.run()
+    assert [peer for peer, _ in net.asked] == [1, 2, 3] and net.kept == []
+    assert not net.walk.behind(net.now)
+    for peer in (1, 2, 3):
+        del net.walk.connected[peer]
+        assert net.walk.lost(peer, net.now) == []
+    net.walk.connected.update(dict.fromkeys((1, 2, 3)))
+    net.walk.claims.update(dict.fromkeys((1, 2, 3), 3))
+    net.spoil.clear()
+    net.asked.clear()
+    net.perform(net.walk.plan(net.now))
+    assert net.asked[0][0] == 2 and net.kept == story.ends
+
+
 def test_who_lied_in_sync_is_not_believed_here(story: Story) -> None:
     net = Net(story)
     net.walk.faults[1] = Fault("sync_certificate", 0)
