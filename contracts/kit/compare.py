@@ -2,17 +2,29 @@
 
 Sources are compared by declaration and by logical line, in the one layout and without comments, so moving code or
 changing spaces is no change. A line that begins with one of RULES is a rule: somebody's right or duty depends on it.
+So is a line on which such a line depends: what a condition compares, and what a query or a function in a condition
+returns. Names decide that, so a line may be taken for a rule that only looks like one, and none is missed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from contracts.kit.layout import Line, logical_lines
 
-RULES: Final = ("require", "ensure", "invariant", "action", "schedule", "readers", "query", "for", "const")
-"""First words of lines that grant, refuse, bound or promise something; rules use constants."""
+RULES: Final = (
+    "require", "ensure", "invariant", "action", "schedule", "readers", "query", "for", "const", "if", "elif",
+)  # fmt: skip
+"""First words of lines that grant, refuse, bound or promise something; rules use constants, and conditions choose."""
+
+_WORD: Final = re.compile(r'"(?:[^"\\]|\\.)*"|([a-z][a-z0-9_]*)( ?\()?')
+"""A text, which names nothing here, or a name and whether it is called."""
+_TARGET: Final = re.compile(
+    r"(?:(?:let|var) )?([a-z][a-z0-9_]*)(?:: [^=]+|\[.*\])? [-+]?= |append .* to ([a-z0-9_]+)$|remove ([a-z0-9_]+)"
+)
+"""Which local a statement sets or changes."""
 
 
 class Change(NamedTuple):
@@ -33,12 +45,13 @@ def compare(old: bytes, new: bytes) -> list[Change]:
     Raises `SourceError` when one of them is no text of the language. Tests are not compared: they change nothing.
     """
     before, after = _declarations(old), _declarations(new)
+    rules = _deciding(before), _deciding(after)
     found: list[Change] = []
     for name, lines in after.items():
         if name not in before:
             found.append(Change("added", name, True, 0, lines[0].number, "", lines[0].text))
         else:
-            found += _lines(name, before[name], lines)
+            found += _lines(name, before[name], lines, rules)
     for name, lines in before.items():
         if name not in after:
             found.append(Change("removed", name, True, lines[0].number, 0, lines[0].text, ""))
@@ -60,7 +73,45 @@ def _declarations(source: bytes) -> dict[str, list[Line]]:
     return found
 
 
-def _lines(name: str, old: Sequence[Line], new: Sequence[Line]) -> list[Change]:
+def _deciding(declarations: Mapping[str, Sequence[Line]]) -> dict[int, bool]:
+    """Return the numbers of all lines that are rules or on which one depends."""
+    rules: dict[int, bool] = {}
+    needed: dict[tuple[str, str], bool] = {}
+    """(declaration, local) of what decides."""
+    asked = {name: True for name in declarations if name.startswith("query ")}
+    """Declarations whose answer decides: queries for whoever calls, functions that a rule calls."""
+    strict = {
+        name.partition(" ")[2]: any(line.text.split(" ")[0] in ("require", "ensure") for line in lines)
+        for name, lines in declarations.items()
+    }
+    size = -1
+    while size != len(rules) + len(needed) + len(asked):
+        size = len(rules) + len(needed) + len(asked)
+        for name, lines in declarations.items():
+            for line in lines:
+                first = line.text.split(" ")[0]
+                target = _TARGET.match(line.text)
+                local = "" if target is None else next(part for part in target.groups() if part)
+                called = re.match(r"([a-z][a-z0-9_]*)\(", line.text)
+                if (
+                    first in RULES
+                    or (first == "return" and name in asked)
+                    or (name, local) in needed
+                    or (called is not None and strict.get(called[1], False))
+                ):
+                    rules[line.number] = True
+                    for word, call in _WORD.findall(line.text):
+                        if not word:
+                            continue
+                        needed[name, word] = True
+                        if call and f"function {word}" in declarations:
+                            asked[f"function {word}"] = True
+    return rules
+
+
+def _lines(
+    name: str, old: Sequence[Line], new: Sequence[Line], rules: tuple[Mapping[int, bool], Mapping[int, bool]]
+) -> list[Change]:
     """Return the changed lines of one declaration: what stands on one side only, paired in order by its first word."""
     kept = _common([_shown(line) for line in old], [_shown(line) for line in new])
     gone = [line for at, line in enumerate(old) if at not in kept[0]]
@@ -70,19 +121,24 @@ def _lines(name: str, old: Sequence[Line], new: Sequence[Line]) -> list[Change]:
         partner = next((item for item in gone if _same_rule(item, line)), None)
         if partner is not None:
             gone.remove(partner)
-            found.append(_change("changed", name, partner, line))
+            found.append(_change("changed", name, partner, line, rules))
         else:
-            found.append(_change("added", name, None, line))
-    return found + [_change("removed", name, line, None) for line in gone]
+            found.append(_change("added", name, None, line, rules))
+    return found + [_change("removed", name, line, None, rules) for line in gone]
 
 
 def _shown(line: Line) -> str:
     return " " * line.level + line.text
 
 
-def _change(kind: str, name: str, old: Line | None, new: Line | None) -> Change:
-    line = new or old
-    rule = line is not None and line.text.split(" ")[0] in RULES
+def _change(
+    kind: str,
+    name: str,
+    old: Line | None,
+    new: Line | None,
+    rules: tuple[Mapping[int, bool], Mapping[int, bool]],
+) -> Change:
+    rule = (old is not None and old.number in rules[0]) or (new is not None and new.number in rules[1])
     return Change(
         kind, name, rule, 0 if old is None else old.number, 0 if new is None else new.number,
         "" if old is None else old.text, "" if new is None else new.text,

@@ -465,3 +465,58 @@ def test_a_changed_constant_is_a_changed_rule() -> None:
     old = b"contract c version 1\nconst most = 3\nquery q(n: int) -> bool:\n    return n < most\n"
     (change,) = compare(old, old.replace(b"= 3", b"= 400"))
     assert (change.kind, change.declaration, change.rule) == ("changed", "const most", True)
+
+
+DEPENDS = b"""contract c version 1
+
+table Tab key id: int:
+    n: int, left: money
+
+function late(n: int) -> bool:
+    return n > 3
+
+function label(n: int) -> text(9):
+    return "a{n}"
+
+function most() -> int:
+    var found = 1
+    found += 2
+    return found
+
+function note(id: int, m: money):
+    require m > zero else low "no"
+    update Tab[id] with left = m
+
+query owed(id: int) -> money:
+    let row_of = Tab[id]
+    return row_of.left
+
+action go(id: int, m: money) by anyone:
+    let total = m + m
+    let words = "x"
+    let other = Tab[id].n
+    require total > zero and not late(id) and id < most() else low "no"
+    note(id, m)
+    put Tab(id = id, n = count(words) + other + count(label(id)), left = total)
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        (b"return n > 3", b"return n > 300", True),  # a function that a condition asks
+        (b"    found += 2\n", b"    found += 200\n", True),  # what that function adds up
+        (b"let total = m + m", b"let total = m", True),  # what a condition compares
+        (b"let row_of = Tab[id]", b"let row_of = Tab[id + 1]", True),  # what a query answers with
+        (b"    note(id, m)\n", b"", True),  # a call that may refuse
+        (b"    note(id, m)\n", b"    note(id, m + m)\n", True),
+        (b'return "a{n}"', b'return "b{n}"', False),  # words that nothing asks for
+        (b'let words = "x"', b'let words = "y"', False),
+        (b"left = total)", b"left = m + total)", False),  # what is done, not whether
+    ],
+)
+def test_what_a_rule_depends_on_is_a_rule(old: bytes, new: bytes, rule: bool) -> None:
+    assert DEPENDS.count(old) == 1
+    load(DEPENDS, {}, CURRENCIES)
+    changes = compare(DEPENDS, DEPENDS.replace(old, new))
+    assert {change.rule for change in changes} == {rule}
