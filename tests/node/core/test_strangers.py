@@ -6,10 +6,7 @@ the genesis state and with nothing remembered, must come to the same blocks. Not
 
 from __future__ import annotations
 
-import os
-import subprocess
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,7 +21,7 @@ from tests.language.hosts import CURRENCIES, GAS, reference_of, same
 from tests.language.test_strangers import ACCEPTED, MADE, REFUSED
 from tests.node.core import stories
 from tests.node.core.stories import Story, histories, tell
-from tests.simulator.test_determinism import interpreters
+from tests.simulator.test_determinism import said_by_all
 
 LAST, ROWS_MAX = b"\xff" * 64, 10_000
 """Behind every key, and more than these programs write."""
@@ -158,19 +155,5 @@ def test_histories_call_what_they_deploy() -> None:
 
 
 def test_k41_k44_one_digest_of_the_blocks_on_every_python_and_hash_seed() -> None:
-    found = {}
-    program = "from tests.node.core.stories import digest; print(digest())"
-    for python in interpreters("pytest"):
-        for hash_seed in ("1", "77"):
-            done = subprocess.run(
-                [python, "-c", program],
-                cwd=Path(__file__).parents[3],
-                env={**os.environ, "PYTHONHASHSEED": hash_seed, "PYTHONDONTWRITEBYTECODE": "1"},
-                capture_output=True,
-                text=True,
-                check=True,
-                timeout=300,
-            )
-            found[python, hash_seed] = done.stdout.strip()
-    assert len(found) >= 2
-    assert set(found.values()) == {stories.digest()}, found
+    found = said_by_all("from tests.node.core.stories import digest; print(digest())", "pytest")
+    assert set(found) == {stories.digest()}, found
