@@ -789,7 +789,7 @@ class Daemon:
             return
         pool = self.core.mempool
         waiting = (
-            tuple((one.tx, None if one.origin == pool.own else OBSERVER) for one in pool.waiting.values()),
+            tuple((one.tx, None if one.ours(pool.own) else OBSERVER) for one in pool.waiting.values()),
             self.core.evidence.waiting(),
         )
         self.last_digest = b""

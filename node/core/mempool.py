@@ -85,6 +85,12 @@ class Waiting:
     tx: Transaction
     origin: int
     since_ns: int
+    vouched: bool = False
+    """It came from another member, and a client handed it in here as well: who took it first may be gone (P132)."""
+
+    def ours(self, own: int) -> bool:
+        """This node tells all members of it again."""
+        return self.origin == own or self.vouched
 
 
 @dataclass(slots=True)
@@ -238,7 +244,8 @@ class Mempool:
             key = envelope_hash(envelope)
             known = self._hashes.get(key)
             if known is not None:
-                self._owed[known].due_ns = 0  # its first holder may be gone: this node vouches for it now
+                self._owed[known].due_ns = 0
+                self.waiting[known].vouched = True
                 effects += self._settle(token, position, SubmitResult(tx_id=known, code="", detail="already waiting"))
                 continue
             try:
@@ -318,6 +325,7 @@ class Mempool:
             if not problem and tx.tx_id not in self.waiting and tx.tx_id not in self.recent:
                 self._insert(now, tx, run.origin)
                 if answers:
+                    self.waiting[tx.tx_id].vouched = True
                     self._outbox.append(tx.envelope)
                     self._outbox_bytes += len(tx.envelope)
             for answer, position in answers:
@@ -388,7 +396,7 @@ class Mempool:
             if not due:
                 continue
             owed.due_ns, owed.wait_ns = now + owed.wait_ns, min(2 * owed.wait_ns, pause_ns)
-            ours, again = entry.origin == self.own, owed.turn == self._turn
+            ours, again = entry.ours(self.own), owed.turn == self._turn
             if not again:
                 owed.turn, owed.handed_ns = self._turn, now
             if leading or (unled and not ours):

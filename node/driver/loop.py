@@ -496,7 +496,7 @@ class Driver:
         former = self.core.mempool
         beginning = self._begin_epoch()
         waiting = tuple(
-            (one.tx, None if one.origin == former.own else beginning.moved.get(one.origin, OBSERVER))
+            (one.tx, None if one.ours(former.own) else beginning.moved.get(one.origin, OBSERVER))
             for one in former.waiting.values()
         )
         evidence = self.core.evidence.waiting()

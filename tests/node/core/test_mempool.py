@@ -207,6 +207,27 @@ def test_u19_a_resubmission_makes_this_node_vouch_for_it(pool: Pool) -> None:
     assert isinstance(sent, ne.SendPeer) and sent.message.envelopes == (envelope,)
 
 
+@pytest.mark.parametrize("checking", [False, True], ids=["waiting", "being checked"])
+def test_u19_what_a_client_hands_in_once_more_is_told_to_all_where_no_primary_is_known(
+    pool: Pool, checking: bool
+) -> None:
+    """Swarm seed 23527: who took it first had crashed, the frame to the primary was lost, and this member was alone."""
+    envelope = pool.envelope(1, 1)
+    if checking:
+        checks = pool.pool.receive(1, TxBatch((envelope,)))
+        assert pool.pool.submit(1, (envelope,)) == []
+        pool.settle(checks)
+    else:
+        pool.gossiped(1, envelope)
+        pool.submit(envelope)
+    pool.pool.new_turn(pool.now, 2, 0)
+    pool.forward(1)  # to the primary: lost
+    pool.pool.gossip()  # lost too
+    pool.pool.new_turn(pool.now, mempool.UNLED, 0)
+    told = [sent for _ in range(4) for sent in pool.forward(pool.pool.params.fwd_ms)]
+    assert any(isinstance(sent, ne.BroadcastPeer) and sent.message == TxBatch((envelope,)) for sent in told)
+
+
 def test_u19_what_was_admitted_here_is_told_again_where_no_primary_is_known(pool: Pool) -> None:
     """Swarm seed 1328: a member that woke up alone in a later view, and whose one frame of gossip was lost."""
     mine, other = pool.envelope(0, 1), pool.envelope(1, 1)
