@@ -343,9 +343,10 @@ class _TestCheck(Bodies):
             except Aborted as end:
                 raise TestFailed(item.line, f"the expression aborts {_told(_abort(end))}") from None
             if not held:
-                frame[0] = Run(world.host(), TX_GAS)
                 for part, (holds, sides) in enumerate(parts, 1):
+                    frame[0] = Run(world.host(), TX_GAS)
                     if not holds(frame):
+                        frame[0] = Run(world.host(), TX_GAS)  # the sides alone need no more than the whole did
                         text = "this does not hold" if len(parts) == 1 else f"part {part} of this does not hold"
                         text += "" if sides is None else f": {sides(frame)}"
                         raise TestFailed(item.line, text)

@@ -2,8 +2,8 @@
 
 Sources are compared by declaration and by logical line, in the one layout and without comments, so moving code or
 changing spaces is no change. A line that begins with one of RULES is a rule: somebody's right or duty depends on it.
-So is a line on which such a line depends: what a condition compares, and what a query or a function in a condition
-returns. Names decide that, so a line may be taken for a rule that only looks like one, and none is missed.
+So is a line that calls what may refuse, and one on which such lines depend: what a condition compares, and what a query
+or a function in a condition returns. Names decide that, so a line may be taken for a rule that only looks like one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ _TARGET: Final = re.compile(
     r"(?:(?:let|var) )?([a-z][a-z0-9_]*)(?:: [^=]+|\[.*\])? [-+]?= |append .* to ([a-z0-9_]+)$|remove ([a-z0-9_]+)"
 )
 """Which local a statement sets or changes."""
+_OUT: Final = re.compile(r"[a-z][a-z0-9_]*\.[a-z][a-z0-9_]*\(")
+"""A statement that calls another contract, which may refuse."""
 
 
 class Change(NamedTuple):
@@ -74,39 +76,49 @@ def _declarations(source: bytes) -> dict[str, list[Line]]:
 
 
 def _deciding(declarations: Mapping[str, Sequence[Line]]) -> dict[int, bool]:
-    """Return the numbers of all lines that are rules or on which one depends."""
+    """Return the numbers of all lines that are rules, that may refuse, or on which one of these depends.
+
+    Lines are looked at from the last to the first, because a local is set before it is used: a long chain of them takes
+    one turn.
+    """
+    read = [
+        (name, line, _local(line.text), [(word, bool(call)) for word, call in _WORD.findall(line.text) if word])
+        for name, lines in declarations.items()
+        for line in lines
+    ]
+    read.reverse()
     rules: dict[int, bool] = {}
     needed: dict[tuple[str, str], bool] = {}
     """(declaration, local) of what decides."""
     asked = {name: True for name in declarations if name.startswith("query ")}
     """Declarations whose answer decides: queries for whoever calls, functions that a rule calls."""
-    strict = {
-        name.partition(" ")[2]: any(line.text.split(" ")[0] in ("require", "ensure") for line in lines)
-        for name, lines in declarations.items()
-    }
+    strict: dict[str, bool] = {}
+    """Functions and queries that may refuse."""
     size = -1
-    while size != len(rules) + len(needed) + len(asked):
-        size = len(rules) + len(needed) + len(asked)
-        for name, lines in declarations.items():
-            for line in lines:
-                first = line.text.split(" ")[0]
-                target = _TARGET.match(line.text)
-                local = "" if target is None else next(part for part in target.groups() if part)
-                called = re.match(r"([a-z][a-z0-9_]*)\(", line.text)
-                if (
-                    first in RULES
-                    or (first == "return" and name in asked)
-                    or (name, local) in needed
-                    or (called is not None and strict.get(called[1], False))
-                ):
-                    rules[line.number] = True
-                    for word, call in _WORD.findall(line.text):
-                        if not word:
-                            continue
-                        needed[name, word] = True
-                        if call and f"function {word}" in declarations:
-                            asked[f"function {word}"] = True
+    while size != len(rules) + len(needed) + len(asked) + len(strict):
+        size = len(rules) + len(needed) + len(asked) + len(strict)
+        for name, line, local, words in read:
+            first = line.text.partition(" ")[0]
+            refuses = (
+                first in ("require", "ensure")
+                or _OUT.match(line.text) is not None
+                or any(call and word in strict for word, call in words)
+            )
+            if refuses and line.level > 0:
+                strict[name.partition(" ")[2]] = True
+            if refuses or first in RULES or (first == "return" and name in asked) or (name, local) in needed:
+                rules[line.number] = True
+                for word, call in words:
+                    needed[name, word] = True
+                    if call and f"function {word}" in declarations:
+                        asked[f"function {word}"] = True
     return rules
+
+
+def _local(text: str) -> str:
+    """Return the local that a statement sets or changes, or ""."""
+    target = _TARGET.match(text)
+    return "" if target is None else next(part for part in target.groups() if part)
 
 
 def _lines(
