@@ -479,7 +479,7 @@ def verify_votes(step: Step, slot: Slot, kind: str, tally: Tally, mask: int) -> 
     body = b""
     for signer in indexes(mask):
         message = tally.votes[signer]
-        if message is None or isinstance(message, PrePrepare):
+        if message is None or type(message) is PrePrepare:
             raise InvariantViolated(f"no {kind} to verify at place {signer}")
         if message.vote != vote:  # nearly always all are for one block
             vote = message.vote

@@ -75,16 +75,19 @@ def list_root(leaves: Sequence[bytes]) -> bytes:
     `leaf = H("list/leaf", item)`, `node = H("list/node", left, right)`, an odd last node moves up unchanged,
     `root = H("list/root", u32(count), top)` with an empty top for no items.
     """
+    if not leaves:
+        return EMPTY_LIST_ROOT
     level = [H(Tag.LIST_LEAF, item) for item in leaves]
     while len(level) > 1:
         paired = [H(Tag.LIST_NODE, level[i], level[i + 1]) for i in range(0, len(level) - 1, 2)]
         if len(level) % 2:
             paired.append(level[-1])
         level = paired
-    return H(Tag.LIST_ROOT, len(leaves).to_bytes(4, "big"), level[0] if level else b"")
+    return H(Tag.LIST_ROOT, len(leaves).to_bytes(4, "big"), level[0])
 
 
-EMPTY_LIST_ROOT = list_root(())
+EMPTY_LIST_ROOT = H(Tag.LIST_ROOT, bytes(4), b"")
+"""The root of no items."""
 
 
 def carries_work(header: Header) -> bool:

@@ -45,9 +45,10 @@ from simulator.disk import BlockStoreDisk, JournalBatch, JournalDisk, StoredBloc
 from simulator.ends import Ends
 from simulator.execution import Executed, Execution
 from simulator.heap import EventHeap
-from simulator.late import LateAnswer, LateCore
-from simulator.net import Network, Parcel
+from simulator.late import LateCore
+from simulator.net import Network
 from simulator.oracle import KeyHandle, Oracle
+from simulator.records import LateAnswer, Parcel
 from simulator.rng import Rng
 from simulator.snapshots import Shelf, skeleton
 from simulator.trace import TraceHash

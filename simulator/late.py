@@ -5,23 +5,16 @@ In the daemon the answer comes at once, for mempool and replica live in one core
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 import msgspec
 
-from consensus import effects as ce
 from consensus import events as cv
 from consensus.step import VoteSigner
 from node.core import effects as ne
 from node.core import events as nv
-from node.core.machine import NodeContext, NodeCore
-
-
-class LateAnswer(cv.Event, frozen=True, kw_only=True):
-    """The mempool has the block that was asked for."""
-
-    answer: cv.BlockBuilt
+from node.core.machine import Answers, NodeContext, NodeCore
+from simulator.records import LateAnswer
 
 
 class LateCore(NodeCore):
@@ -40,12 +33,5 @@ class LateCore(NodeCore):
         self._now, self._wall = event.now, event.wall
         return self._consensus(msgspec.structs.replace(event.answer, now=event.now, wall=event.wall))
 
-    def _perform(self, effect: ce.Effect, out: list[ne.NodeEffect], events: deque[cv.AnyEvent]) -> None:
-        if not isinstance(effect, ce.BuildBlock):
-            super()._perform(effect, out, events)
-            return
-        built: deque[cv.AnyEvent] = deque()
-        super()._perform(effect, out, built)
-        for event in built:
-            if isinstance(event, cv.BlockBuilt):
-                self._later(event)
+    def _built(self, answer: cv.BlockBuilt, _events: Answers) -> None:
+        self._later(answer)

@@ -13,9 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
-
 from simulator.heap import EventHeap, Flight
+from simulator.records import Parcel
 from simulator.rng import QUANTILE_BITS, Rng, Streams
 
 FRAME_OVERHEAD_BYTES = 34
@@ -37,15 +36,6 @@ class LinkPolicy:
     reorder_ppm: int = 0
     reorder_ns: int = 0
     """A reordered message is late by up to this much."""
-
-
-class Parcel(msgspec.Struct, frozen=True):
-    """One message on its way. `size_bytes` is the encoded size; `encoded` is set when receivers decode (M18)."""
-
-    source: int
-    message: Any
-    size_bytes: int
-    encoded: bytes
 
 
 class Network:

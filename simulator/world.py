@@ -38,9 +38,10 @@ from simulator.heap import EventHeap
 from simulator.hub import Hub, Listener
 from simulator.league import League, found
 from simulator.memory import uncollected
-from simulator.net import LinkPolicy, Network, Parcel
+from simulator.net import LinkPolicy, Network
 from simulator.oracle import ModelledOracle, Oracle, RealOracle
 from simulator.peering import Peering
+from simulator.records import Parcel
 from simulator.report.measures import Measures
 from simulator.rng import Streams, exponential, lognormal, uniform
 from simulator.scenario.draw import expand
@@ -221,7 +222,7 @@ class World:
 
     def conclude(self) -> RunResult:
         """Perform what is left of a run that has begun and return what the whole gave."""
-        with guarded():
+        with guarded(), uncollected():
             try:
                 self._advance(self._run_ns)
                 if self.scenario.expect.liveness.after != "never":
@@ -241,7 +242,7 @@ class World:
 
     def advance_until(self, until_ns: int) -> None:
         """Let virtual time pass up to a moment, which may be this one. Raises `Stopped` at a violation."""
-        with guarded():
+        with guarded(), uncollected():
             self._advance(until_ns)
 
     def begin(self) -> None:

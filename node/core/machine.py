@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, TypeAlias, get_args
+from typing import Any, Final, TypeAlias, get_args
 
 from consensus import effects as ce
 from consensus import events as cv
@@ -61,6 +61,8 @@ BODIES_ANSWER_BYTES: Final = 3 * 1024 * 1024
 """Bytes of one answer to a body request; below the frame cap of 4 MiB (P140)."""
 SnapshotMessage: TypeAlias = SnapshotRequest | SnapshotOffer | ChunkRequest | Chunk | SkeletonRequest | Skeleton
 _SNAPSHOTS: Final = (SnapshotRequest, SnapshotOffer, ChunkRequest, Chunk, SkeletonRequest, Skeleton)
+Answers: TypeAlias = deque[cv.AnyEvent]
+"""Events of consensus that follow from its own effects, in the order in which it asked."""
 NOWHERE: Final[tuple[int, int, int, Membership | None]] = (-1, -1, -1, None)
 """Height, view, base and members of no replica: whoever leads has to be looked up."""
 OBSERVER: Final = 1 << 16
@@ -215,7 +217,7 @@ class NodeCore:
         if type(message) not in _CONSENSUS:
             return self._received_beside(event)
         received = cv.Received(now=event.now, wall=event.wall, peer=peer, message=message)  # type: ignore[arg-type]  # see _CONSENSUS
-        if isinstance(message, Status) and 0 <= message.committed_height < NUMBER_MAX:
+        if type(message) is Status and 0 <= message.committed_height < NUMBER_MAX:
             self.sync.claims[peer] = message.committed_height
             self.walk.claims[peer] = message.epoch
             return self._consensus(received) + self._fill_ends(event.now)
@@ -351,10 +353,10 @@ class NodeCore:
         out: list[ne.NodeEffect] = []
         effects = self.replica.step(first)
         if effects:
-            events: deque[cv.AnyEvent] = deque()
+            events: Answers = deque()
             while True:
                 for effect in effects:
-                    self._perform(effect, out, events)
+                    _ANSWERS[type(effect)](self, effect, out, events)
                     if self._halted:
                         return out
                 if not events:
@@ -379,78 +381,95 @@ class NodeCore:
             self._ended = True
             out.append(ne.EndEpoch(after=Lsn(state.lsn)))
 
-    def _perform(self, effect: ce.Effect, out: list[ne.NodeEffect], events: deque[cv.AnyEvent]) -> None:
-        now, wall = self._now, self._wall
-        match effect:
-            case ce.Persist():
-                body = self._journal_body(effect.bodies) if effect.bodies is not None else None
-                out.append(ne.AppendJournal(lsn=effect.lsn, record=effect.record, body=body))
-            case ce.Prune():
-                out.append(ne.PruneJournal(before=effect.before, bodies_up_to=effect.bodies_up_to))
-            case ce.Send(message=message) | ce.Broadcast(message=message) if self._is_of_next_epoch(message):
-                pass  # the next core sends it, from the journal: its key may be another one (P95, P114)
-            case ce.Send():
-                out.append(ne.SendPeer(to=effect.to, message=effect.message, after=effect.after))
-            case ce.Broadcast():
-                out.append(ne.BroadcastPeer(message=effect.message, after=effect.after))
-            case ce.VerifySignatures():
-                out.append(ne.VerifyVotes(token=effect.token * 2, items=effect.items))
-            case ce.CheckBlock():
-                verdict, reason = self.mempool.check(effect.block_id, effect.proposal, effect.taken)
-                events.append(
-                    cv.BlockChecked(now=now, wall=wall, block_id=effect.block_id, verdict=verdict, reason=reason)
-                )
-            case ce.FetchBodies():
-                missing = self.mempool.missing(effect.block_id)
-                if missing:
-                    request = BodiesRequest(effect.block_id, missing)
-                    out.append(ne.SendPeer(to=effect.source, message=request, after=Lsn(0)))
-            case ce.BuildBlock():
-                proposal = None
-                if self.replica.state.me == self.mempool.own:  # else the own place moved: the next core proposes (P114)
-                    proposal = self.mempool.build(effect, self._header_base(effect.height), wall)
-                if proposal is not None:  # bodies that are still here alone go first: nobody has to ask for them (P30i)
-                    out += self.mempool.gossip()
-                events.append(cv.BlockBuilt(now=now, wall=wall, request=effect.request, proposal=proposal))
-            case ce.Deliver():
-                out += self._deliver(effect)
-            case ce.StartTimer():
-                out.append(
-                    ne.SetTimer(timer=effect.timer, generation=effect.generation, deadline_ns=effect.deadline_ns)
-                )
-            case ce.StopTimer():
-                out.append(ne.CancelTimer(timer=effect.timer))
-            case ce.StartSync():
-                out += self._start_sync(effect.height, effect.sources)
-            case ce.Penalise():
-                out.append(ne.Penalty(peer=effect.peer, reason=effect.reason))
-            case ce.Count():
-                out.append(ne.Tally(metric=effect.metric, value=effect.value))
-            case ce.Report():
-                out.append(effect)
-                out += self.evidence.found(effect)
-            case ce.Silence():
-                out.append(effect)
-            case ce.Halt():
-                out.append(effect)
-                self._halted = True
+    def _persist(self, effect: ce.Persist, out: list[ne.NodeEffect], _events: Answers) -> None:
+        body = self._journal_body(effect.bodies) if effect.bodies is not None else None
+        out.append(ne.AppendJournal(lsn=effect.lsn, record=effect.record, body=body))
 
-    def _is_of_next_epoch(self, message: Message) -> bool:
-        """Tell whether this is a vote above the barrier, and the barrier is reached: this core ends with the step."""
-        if not isinstance(message, (PrePrepare, Prepare, Commit)):
-            return False
-        return message.vote.epoch > self.config.epoch.epoch and message.vote.height == self.chain.tip.height + 1
+    def _prune(self, effect: ce.Prune, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out.append(ne.PruneJournal(before=effect.before, bodies_up_to=effect.bodies_up_to))
 
-    def _deliver(self, effect: ce.Deliver) -> list[ne.NodeEffect]:
+    def _send(self, effect: ce.Send, out: list[ne.NodeEffect], _events: Answers) -> None:
+        if not self._is_of_next_epoch(effect.message):
+            out.append(ne.SendPeer(to=effect.to, message=effect.message, after=effect.after))
+
+    def _broadcast(self, effect: ce.Broadcast, out: list[ne.NodeEffect], _events: Answers) -> None:
+        if not self._is_of_next_epoch(effect.message):
+            out.append(ne.BroadcastPeer(message=effect.message, after=effect.after))
+
+    def _verify(self, effect: ce.VerifySignatures, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out.append(ne.VerifyVotes(token=effect.token * 2, items=effect.items))
+
+    def _check_block(self, effect: ce.CheckBlock, _out: list[ne.NodeEffect], events: Answers) -> None:
+        verdict, reason = self.mempool.check(effect.block_id, effect.proposal, effect.taken)
+        events.append(
+            cv.BlockChecked(now=self._now, wall=self._wall, block_id=effect.block_id, verdict=verdict, reason=reason)
+        )
+
+    def _fetch_bodies(self, effect: ce.FetchBodies, out: list[ne.NodeEffect], _events: Answers) -> None:
+        missing = self.mempool.missing(effect.block_id)
+        if missing:
+            request = BodiesRequest(effect.block_id, missing)
+            out.append(ne.SendPeer(to=effect.source, message=request, after=Lsn(0)))
+
+    def _build_block(self, effect: ce.BuildBlock, out: list[ne.NodeEffect], events: Answers) -> None:
+        proposal = None
+        if self.replica.state.me == self.mempool.own:  # else the own place moved: the next core proposes (P114)
+            proposal = self.mempool.build(effect, self._header_base(effect.height), self._wall)
+        if proposal is not None:  # bodies that are still here alone go first: nobody has to ask for them (P30i)
+            out += self.mempool.gossip()
+        self._built(cv.BlockBuilt(now=self._now, wall=self._wall, request=effect.request, proposal=proposal), events)
+
+    def _built(self, answer: cv.BlockBuilt, events: Answers) -> None:
+        """Hand a built block to the replica; the simulator lets it wait (P158)."""
+        events.append(answer)
+
+    def _start_timer(self, effect: ce.StartTimer, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out.append(ne.SetTimer(timer=effect.timer, generation=effect.generation, deadline_ns=effect.deadline_ns))
+
+    def _stop_timer(self, effect: ce.StopTimer, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out.append(ne.CancelTimer(timer=effect.timer))
+
+    def _sync_asked(self, effect: ce.StartSync, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out += self._start_sync(effect.height, effect.sources)
+
+    def _penalise(self, effect: ce.Penalise, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out.append(ne.Penalty(peer=effect.peer, reason=effect.reason))
+
+    def _count(self, effect: ce.Count, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out.append(ne.Tally(metric=effect.metric, value=effect.value))
+
+    def _report(self, effect: ce.Report, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out.append(effect)
+        out += self.evidence.found(effect)
+
+    def _silence(self, effect: ce.Silence, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out.append(effect)
+
+    def _halt(self, effect: ce.Halt, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out.append(effect)
+        self._halted = True
+
+    def _deliver(self, effect: ce.Deliver, out: list[ne.NodeEffect], _events: Answers) -> None:
         ref = effect.block
         if ref.height <= self.chain.tip.height:
-            return []
+            return
         candidate = self.mempool.candidates.get(ref.block_id)
         if candidate is None or ref.height != self.chain.tip.height + 1:
             # Committed, but the block is not here: a certificate overtook the bodies, or they were lost with the
             # unflushed end of the store. Certified blocks of the others fill the gap.
-            return self._start_sync(ref.height, ())
-        return self._append(ref, candidate, effect.certificate, effect.after, live=True)
+            out += self._start_sync(ref.height, ())
+            return
+        out += self._append(ref, candidate, effect.certificate, effect.after, live=True)
+
+    def _is_of_next_epoch(self, message: Message) -> bool:
+        """Tell whether this is a vote above the barrier, and the barrier is reached: this core ends with the step.
+
+        The next core sends it, from the journal: its key may be another one (P95, P114).
+        """
+        if type(message) is PrePrepare or type(message) is Prepare or type(message) is Commit:
+            vote = message.vote
+            return vote.epoch > self.config.epoch.epoch and vote.height == self.chain.tip.height + 1
+        return False
 
     def _append(
         self, ref: BlockRef, candidate: Candidate, certificate: CommitCertificate, after: Lsn, live: bool
@@ -659,5 +678,26 @@ _HANDLERS: Final[dict[type, Callable[..., list[ne.NodeEffect]]]] = {
     nv.PeerConnected: NodeCore._peer_connected,
     nv.PeerLost: NodeCore._peer_lost,
 }
+_ANSWERS: Final[dict[type, Callable[[NodeCore, Any, list[ne.NodeEffect], Answers], None]]] = {
+    ce.Persist: NodeCore._persist,
+    ce.Prune: NodeCore._prune,
+    ce.Send: NodeCore._send,
+    ce.Broadcast: NodeCore._broadcast,
+    ce.VerifySignatures: NodeCore._verify,
+    ce.CheckBlock: NodeCore._check_block,
+    ce.FetchBodies: NodeCore._fetch_bodies,
+    ce.BuildBlock: NodeCore._build_block,
+    ce.Deliver: NodeCore._deliver,
+    ce.StartTimer: NodeCore._start_timer,
+    ce.StopTimer: NodeCore._stop_timer,
+    ce.StartSync: NodeCore._sync_asked,
+    ce.Penalise: NodeCore._penalise,
+    ce.Count: NodeCore._count,
+    ce.Report: NodeCore._report,
+    ce.Silence: NodeCore._silence,
+    ce.Halt: NodeCore._halt,
+}
+"""What is done with each effect of consensus; a table, because asking a struct for its class is dear (performance E6).
+A test compares it with `Effect`."""
 
 __all__ = ["NodeContext", "NodeCore", "ref_of"]

@@ -32,10 +32,11 @@ from simulator.daemon import Daemon
 from simulator.disk import JournalBatch, JournalDisk
 from simulator.errors import GuardBreach
 from simulator.guard import guarded
-from simulator.heap import EventHeap, Flight
+from simulator.heap import NEAR_NS, EventHeap, Flight
 from simulator.memory import uncollected
-from simulator.net import LinkPolicy, Network, Parcel
+from simulator.net import LinkPolicy, Network
 from simulator.oracle import ModelledOracle, RealOracle
+from simulator.records import Parcel
 from simulator.rng import QUANTILES, Rng, Streams, exponential, lognormal, uniform
 from simulator.trace import TraceHash
 
@@ -87,6 +88,53 @@ def test_m6_time_passes_without_events_and_every_place_up_to_it() -> None:
     assert not heap.passed(8, early)
     heap.pass_to(6)
     assert heap.now == 7
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(("at", "fly", "place")),
+            st.lists(st.integers(0, 4 * NEAR_NS), min_size=1, max_size=4),
+            st.lists(st.integers(0, 4 * NEAR_NS), max_size=2),
+        ),
+        max_size=12,
+    ),
+    st.lists(st.integers(0, 8 * NEAR_NS), max_size=4).map(sorted),
+)
+def test_m6_near_and_far_events_come_in_one_order(
+    plans: list[tuple[str, list[int], list[int]]], stops: list[int]
+) -> None:
+    """Whatever is put in near or far, from outside or by an event, happens in the order of one sorted list."""
+    heap = EventHeap()
+    seen: list[tuple[int, int]] = []
+    due: list[tuple[int, int]] = []
+
+    def happen(place: tuple[int, list[int]]) -> None:
+        number, following = place
+        seen.append((heap.now, number))
+        for delay in following:
+            put("at", [delay], [])
+
+    def put(kind: str, delays: list[int], following: list[int]) -> None:
+        times = sorted(heap.now + delay for delay in delays)
+        number = heap._number + 1
+        due.extend((time_ns, number) for time_ns in (times if kind == "fly" else times[:1]))
+        if kind == "fly":
+            heap.fly(Flight([(at, 0) for at in times], lambda _time, _key, place: happen(place), (number, following)))
+        elif kind == "at":
+            heap.at(times[0], happen, (number, following))
+        else:
+            assert heap.reserve() == number
+            heap.at_place(times[0], number, happen, (number, following))
+
+    for position, plan in enumerate(plans):
+        put(*plan)
+        if position < len(stops):
+            heap.run(stops[position], 1_000)
+            heap.pass_to(stops[position])
+    while len(heap):
+        heap.step()
+    assert seen == sorted(due)
 
 
 def test_m6_a_run_stops_at_its_bound_of_events() -> None:

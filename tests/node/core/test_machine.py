@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import get_args
 
 import msgspec
 import pytest
 
+from consensus.effects import Effect
 from consensus.events import Member, Mode, Timer
 from consensus.messages import Commit, Prepare, PrePrepare, Proposal, Status
 from consensus.records import Accepted, Anchor, CommittedHere
@@ -20,6 +22,7 @@ from ledger.errors import InvariantViolated
 from ledger.transaction import SignerRef, TxBody, decode_transaction, sign_transaction
 from node.core import effects as ne
 from node.core import events as nv
+from node.core import machine
 from node.core.machine import OBSERVER
 from node.core.messages import (
     Blocks,
@@ -47,6 +50,10 @@ def alone(shell: Callable[..., Shell], **parameters: int) -> Shell:
     one = shell(members=1, **parameters)
     one.start()
     return one
+
+
+def test_every_effect_of_consensus_has_its_answer_in_the_node() -> None:
+    assert set(machine._ANSWERS) == set(get_args(Effect))
 
 
 def test_what_the_process_before_asked_for_is_no_fault(shell: Callable[..., Shell]) -> None:
