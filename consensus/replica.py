@@ -108,15 +108,28 @@ class Replica:
         try:
             if step is None:
                 return self._start(event)
-            state = step.state
-            if state.mode is HALTED:
+            if step.state.mode is HALTED:
                 return []
-            step.out = []
-            if event.now > step.now:
-                step.now = event.now
-            step.wall = event.wall
-            step.dirty = False
+            step.begin(event.now, event.wall)
             _EVENTS[type(event)](step, event)
+            if step.dirty or step.moved:
+                _settle(step)
+            return step.out
+        except ReplicaHalted as stop:
+            return self._halted(stop.reason, stop.detail)
+        except InvariantViolated as error:
+            return self._halted(HaltReason.INVARIANT, str(error))
+
+    def receive(self, now: int, wall: int, peer: int, message: Message) -> list[Effect]:
+        """Do what `step` does with a `Received` of these fields; most events are one, and making it is saved."""
+        step = self._step
+        if step is None:
+            return self.step(Received(now=now, wall=wall, peer=peer, message=message))
+        try:
+            if step.state.mode is HALTED:
+                return []
+            step.begin(now, wall)
+            _receive(step, now, peer, message)
             if step.dirty or step.moved:
                 _settle(step)
             return step.out
@@ -167,16 +180,19 @@ def _settle(step: Step) -> None:
 
 
 def _on_received(step: Step, event: Received) -> None:
+    _receive(step, event.now, event.peer, event.message)
+
+
+def _receive(step: Step, now: int, peer: int, message: Message) -> None:
     state = step.state
-    peer = event.peer
     if not 0 <= peer < state.members.n or peer == state.me:
-        if peer in state.guests and isinstance(event.message, Status):
-            on_guest_status(step, peer, event.message)
+        if peer in state.guests and isinstance(message, Status):
+            on_guest_status(step, peer, message)
         else:
             step.count("dropped_peer")
         return
-    state.peers[peer].heard_ns = event.now
-    _MESSAGES[type(event.message)](step, peer, event.message)
+    state.peers[peer].heard_ns = now
+    _MESSAGES[type(message)](step, peer, message)
 
 
 def _on_signatures(step: Step, event: SignaturesChecked) -> None:

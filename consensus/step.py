@@ -66,6 +66,14 @@ class Step:
         self.moved = False
         """Something happened that may let a waiting slot go on."""
 
+    def begin(self, now: int, wall: int) -> None:
+        """Begin the step of an event of this time; time never goes back (section 8)."""
+        self.out = []
+        if now > self.now:
+            self.now = now
+        self.wall = wall
+        self.dirty = False
+
     def persist(self, record: Record, bodies: bytes | None = None, body_bytes: int = 0) -> None:
         """Append `record` to the journal; everything sent from now on waits for it (P90)."""
         state = self.state

@@ -216,12 +216,13 @@ class NodeCore:
         message, peer = event.message, event.peer
         if type(message) not in _CONSENSUS:
             return self._received_beside(event)
-        received = cv.Received(now=event.now, wall=event.wall, peer=peer, message=message)  # type: ignore[arg-type]  # see _CONSENSUS
+        told = False
         if type(message) is Status and 0 <= message.committed_height < NUMBER_MAX:
+            told = True
             self.sync.claims[peer] = message.committed_height
             self.walk.claims[peer] = message.epoch
-            return self._consensus(received) + self._fill_ends(event.now)
-        return self._consensus(received)
+        out = self._follow(self.replica.receive(self._now, self._wall, peer, message))  # type: ignore[arg-type]  # see _CONSENSUS
+        return out + self._fill_ends(self._now) if told else out
 
     def _received_beside(self, event: nv.PeerReceived) -> list[ne.NodeEffect]:
         """A message of the machines beside consensus."""
@@ -350,8 +351,11 @@ class NodeCore:
 
     def _consensus(self, first: cv.AnyEvent) -> list[ne.NodeEffect]:
         """Step the replica with `first` and with every answer that follows from it."""
+        return self._follow(self.replica.step(first))
+
+    def _follow(self, effects: list[ce.Effect]) -> list[ne.NodeEffect]:
+        """Do what the replica asked for, and step it with every answer."""
         out: list[ne.NodeEffect] = []
-        effects = self.replica.step(first)
         if effects:
             events: Answers = deque()
             while True:

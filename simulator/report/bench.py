@@ -13,6 +13,7 @@ from typing import Final
 
 from simulator.checkers import CHECKERS, Checker
 from simulator.checkers.agreement import Agreement
+from simulator.compiled import core_compiled
 from simulator.execution import Execution, StubExecution
 from simulator.scenario import schema as s
 from simulator.world import World
@@ -26,7 +27,8 @@ CALM_NS: Final = 900_000_000
 
 
 def measure(only: Sequence[str] = ()) -> Iterator[str]:
-    """Yield the figures as lines of text, in order."""
+    """Yield the figures as lines of text, in order; before them, what they are the figures of."""
+    yield f"{'core':<10} {'compiled' if core_compiled() else 'interpreted; scripts/compiled runs it compiled'}"
     for name in only or FIGURES:
         yield f"{name:<10} {_MEASURES[name]()}"
 

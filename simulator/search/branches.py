@@ -184,6 +184,9 @@ def measure(seeds: range, workers: int = 1, names: tuple[str, ...] = ()) -> Reac
 
     With `names`, only those scenarios of the catalogue are run, each once with each seed.
     """
+    from simulator.compiled import sources_only  # only here: no share of the runs may find consensus imported
+
+    sources_only("branches")
     with tempfile.TemporaryDirectory(prefix="hansa-branches-") as folder:
         with ThreadPoolExecutor(workers) as pool:
             jobs = [pool.submit(_share, folder, number, workers, seeds, names) for number in range(workers)]

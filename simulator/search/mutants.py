@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
+from simulator.compiled import sources_only
 from simulator.errors import InvalidScenario
 from simulator.search.mutated import PatchFailed, entries, parse_run, patched
 
@@ -102,6 +103,7 @@ def hunt(
     tell: Callable[[Fate], None] | None = None,
 ) -> Toll:
     """Run the mutants; `tell` hears of each fate as soon as it is known."""
+    sources_only("mutants")
     wanted = chosen(only)
     began = time.monotonic()
     fates: dict[str, Fate] = {}

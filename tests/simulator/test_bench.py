@@ -75,5 +75,6 @@ def test_m60_stub_execution_writes_nothing_and_tells_every_block_apart() -> None
 def test_m60_each_figure_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     small = bench._scenario(4, "300ms", "fixed:20")
     monkeypatch.setattr(bench, "_scenario", lambda nodes, duration, rate: small)
-    (line,) = measure(("n100",))
+    core, line = measure(("n100",))
+    assert core == "core       interpreted; scripts/compiled runs it compiled"
     assert line.startswith("n100 ") and "with stub execution" in line and "with execution and all checkers" in line
