@@ -23,11 +23,11 @@ Entry: TypeAlias = tuple[int, int, Callable[[Any], None] | None, Any]
 
 
 class Flight:
-    """A message on its way to several receivers. `arrivals` are (time, key), sorted; `receive(time, key, load)`."""
+    """A message on its way to several receivers. `arrivals` are (time, key), sorted; `receive(key, load)`."""
 
     __slots__ = ("arrivals", "load", "position", "receive")
 
-    def __init__(self, arrivals: list[tuple[int, int]], receive: Callable[[int, int, Any], None], load: Any) -> None:
+    def __init__(self, arrivals: list[tuple[int, int]], receive: Callable[[int, Any], None], load: Any) -> None:
         self.arrivals = arrivals
         self.receive = receive
         self.load = load
@@ -95,17 +95,18 @@ class EventHeap:
                 heappop(near)
                 call(load)
                 continue
-            arrivals, position = load.arrivals, load.position
+            flight: Flight = load
+            arrivals, position = flight.arrivals, flight.position
             key = arrivals[position][1]
-            load.position = position = position + 1
+            flight.position = position = position + 1
             following = arrivals[position][0] if position < len(arrivals) else self._horizon
             if following < self._horizon:
-                heapreplace(near, (following if following > time_ns else time_ns, number, None, load))
+                heapreplace(near, (following if following > time_ns else time_ns, number, None, flight))
             else:
                 heappop(near)
                 if position < len(arrivals):
-                    heappush(self._far, (following, number, None, load))
-            load.receive(time_ns, key, load.load)
+                    heappush(self._far, (following, number, None, flight))
+            flight.receive(key, flight.load)
         return not self._comes() or near[0][0] > until_ns
 
     def _put(self, entry: Entry) -> None:

@@ -157,7 +157,7 @@ class Network:
             delay += rng.below(policy.reorder_ns + 1)
         return delay
 
-    def _arrive(self, _time_ns: int, target: int, parcel: Parcel) -> None:
+    def _arrive(self, target: int, parcel: Parcel) -> None:
         if self._cuts and (parcel.source, target) in self._cuts:
             return
         if self._holds:

@@ -54,7 +54,7 @@ def test_m6_events_come_in_order_of_time_then_creation() -> None:
 def test_m7_a_broadcast_is_one_entry_and_interleaves_with_others() -> None:
     heap = EventHeap()
     seen: list[tuple[int, Any]] = []
-    heap.fly(Flight([(1, 10), (4, 11), (4, 12)], lambda t, key, load: seen.append((t, key)), "x"))
+    heap.fly(Flight([(1, 10), (4, 11), (4, 12)], lambda key, load: seen.append((heap.now, key)), "x"))
     assert len(heap) == 1
     heap.at(2, lambda _: seen.append((2, "timer")))
     heap.at(4, lambda _: seen.append((4, "later")))
@@ -120,7 +120,7 @@ def test_m6_near_and_far_events_come_in_one_order(
         number = heap._number + 1
         due.extend((time_ns, number) for time_ns in (times if kind == "fly" else times[:1]))
         if kind == "fly":
-            heap.fly(Flight([(at, 0) for at in times], lambda _time, _key, place: happen(place), (number, following)))
+            heap.fly(Flight([(at, 0) for at in times], lambda _key, place: happen(place), (number, following)))
         elif kind == "at":
             heap.at(times[0], happen, (number, following))
         else:
