@@ -123,9 +123,9 @@ class Replica:
     def receive(self, now: int, wall: int, peer: int, message: Message) -> list[Effect]:
         """Do what `step` does with a `Received` of these fields; most events are one, and making it is saved."""
         step = self._step
-        if step is None:
-            return self.step(Received(now=now, wall=wall, peer=peer, message=message))
         try:
+            if step is None:
+                raise InvariantViolated("Received before Start")
             if step.state.mode is HALTED:
                 return []
             step.begin(now, wall)

@@ -7,12 +7,15 @@ from dataclasses import fields
 from pathlib import Path
 
 import msgspec
+import pbft_harness
 import pytest
-from pbft_harness import Keys, World
+from pbft_harness import Keys, Signer, World
 
 import consensus
-from consensus.effects import Broadcast, Persist, VerifySignatures
+from consensus.effects import Broadcast, Effect, Halt, HaltReason, Persist, VerifySignatures
+from consensus.events import AnyEvent, Received
 from consensus.messages import Prepare
+from consensus.replica import Replica
 from ledger.certificate import Vote
 
 
@@ -114,6 +117,42 @@ def test_p82_nothing_is_kept_of_a_height_that_is_committed() -> None:
 def test_p99_the_same_body_is_signed_with_the_same_bytes() -> None:
     keys = Keys(2, real=True)
     assert keys.sign(1, "prepare", b"body") == keys.sign(1, "prepare", b"body") != keys.sign(0, "prepare", b"body")
+
+
+class _ByMessage(Replica):
+    """Takes its messages by `receive`, as a node hands them over."""
+
+    def step(self, event: AnyEvent) -> list[Effect]:
+        if isinstance(event, Received):
+            return self.receive(event.now, event.wall, event.peer, event.message)
+        return super().step(event)
+
+
+def test_p155_a_message_handed_over_by_receive_is_the_event_of_its_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through a view change, with a message of nobody and one to a halted replica."""
+    told = []
+    for kind in (Replica, _ByMessage):
+        monkeypatch.setattr(pbft_harness, "Replica", kind)
+        world = World(4)
+        world.submit(1)
+        world.run(200)
+        world.kill(world.primary())
+        world.submit(1)
+        world.run(4_000)
+        living = [node.replica for node in world.nodes if node.alive]
+        message = world.prepare(1, Vote(0, 0, 1, bytes(32)))
+        strange = [one.step(Received(now=world.now, wall=0, peer=9, message=message)) for one in living]
+        living[0]._halted(HaltReason.INVARIANT, "to see that nothing follows")
+        assert living[0].step(Received(now=world.now, wall=0, peer=1, message=message)) == []
+        told.append((world.log, strange, [one.state.digest() for one in living]))
+    assert len(told[0][0]) > 50 and told[0] == told[1]
+
+
+def test_p155_a_message_before_the_start_halts() -> None:
+    world = World(4)
+    replica = Replica(Signer(world.keys, 0))
+    (halt,) = replica.receive(0, 0, 1, world.prepare(1, Vote(0, 0, 1, bytes(32))))
+    assert halt == Halt(reason=HaltReason.INVARIANT, detail="Received before Start")
 
 
 def test_p161_every_field_of_the_state_is_in_its_digest() -> None:
