@@ -104,32 +104,25 @@ class Replica:
 
     def step(self, event: AnyEvent) -> list[Effect]:
         """Take one event, return the effects in the order in which they are to be performed."""
-        step = self._step
-        try:
-            if step is None:
-                return self._start(event)
-            if step.state.mode is HALTED:
-                return []
-            step.begin(event.now, event.wall)
-            _EVENTS[type(event)](step, event)
-            if step.dirty or step.moved:
-                _settle(step)
-            return step.out
-        except ReplicaHalted as stop:
-            return self._halted(stop.reason, stop.detail)
-        except InvariantViolated as error:
-            return self._halted(HaltReason.INVARIANT, str(error))
+        return self._take(event.now, event.wall, None, event)
 
     def receive(self, now: int, wall: int, peer: int, message: Message) -> list[Effect]:
         """Do what `step` does with a `Received` of these fields; most events are one, and making it is saved."""
+        return self._take(now, wall, peer, message)
+
+    def _take(self, now: int, wall: int, peer: int | None, what: Any) -> list[Effect]:
+        """Take a message of a peer, or with None an event."""
         step = self._step
         try:
             if step is None:
-                raise InvariantViolated("Received before Start")
+                return self._start(what)
             if step.state.mode is HALTED:
                 return []
             step.begin(now, wall)
-            _receive(step, now, peer, message)
+            if peer is None:
+                _EVENTS[type(what)](step, what)
+            else:
+                _receive(step, now, peer, what)
             if step.dirty or step.moved:
                 _settle(step)
             return step.out
@@ -142,7 +135,7 @@ class Replica:
         """Return what this replica waits for (U21), by the time of day of its last event."""
         return why(self.state, now, self._step.wall if self._step is not None else 0)
 
-    def _start(self, event: AnyEvent) -> list[Effect]:
+    def _start(self, event: Any) -> list[Effect]:
         if not isinstance(event, Start):
             raise InvariantViolated(f"{type(event).__name__} before Start")
         step = self._step = Step(initial_state(event), self._signer, _COMPLETIONS)

@@ -152,7 +152,7 @@ def test_p155_a_message_before_the_start_halts() -> None:
     world = World(4)
     replica = Replica(Signer(world.keys, 0))
     (halt,) = replica.receive(0, 0, 1, world.prepare(1, Vote(0, 0, 1, bytes(32))))
-    assert halt == Halt(reason=HaltReason.INVARIANT, detail="Received before Start")
+    assert halt == Halt(reason=HaltReason.INVARIANT, detail="Prepare before Start")
 
 
 def test_p161_every_field_of_the_state_is_in_its_digest() -> None:
