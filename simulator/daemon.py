@@ -721,7 +721,7 @@ class Daemon:
         if self._batch:
             self._commit()
         self._end_epoch()
-        if self.core is not None and not self._pipelined:
+        if self.up and not self._pipelined:
             self._end_turn()
         else:
             self.wake()

@@ -224,12 +224,17 @@ class Link(asyncio.Protocol):
             self._held = message
             return
         self._read()
-        if self._held is None and self.state is LinkState.OPEN:
+        if not self._holds and self.state is LinkState.OPEN:
             self._transport.resume_reading()
+
+    @property
+    def _holds(self) -> bool:
+        """A message was not taken, and waits."""
+        return self._held is not None
 
     def _read(self) -> None:
         try:
-            while self._held is None and self.state is not LinkState.CLOSED:
+            while not self._holds and self.state is not LinkState.CLOSED:
                 found = self._reader.next()
                 if found is None:
                     return
