@@ -148,9 +148,8 @@ def _report(failure: CommandFailed, *, as_json: bool) -> int:
     if as_json:
         click.echo(json.dumps(failure.document(), ensure_ascii=False), err=True)
     else:
-        click.echo(failure.text, err=True)
-        if failure.next_step:
-            click.echo(f"Next: {failure.next_step}", err=True)
+        for line in failure.shown:
+            click.echo(line, err=True)
     return int(failure.code)
 
 

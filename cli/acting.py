@@ -14,8 +14,9 @@ from cli.calls import Act
 from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+from cli.refusals import refused
 from cli.wallet import Signing, Wallet
-from ledger.transaction import RESERVED_CONTRACTS, TX_VERSION, SignerRef, TxBody
+from ledger.transaction import TX_VERSION, SignerRef, TxBody
 
 VALID_BLOCKS: Final = 600
 """Heights a transaction stays valid after it is made; enough for a network that stands still for a while."""
@@ -155,8 +156,7 @@ async def judge(client: Client, found: dict[str, Any]) -> dict[str, Any]:
     if state in ("committed", "final"):
         if found.get("outcome") == "ok":
             return found
-        abort = (found.get("receipt") or {}).get("abort") or {}
-        raise CommandFailed(Exit.REJECTED, refusal_text(abort), refusal_next(abort), {**found, "code": "failed"})
+        raise refused((found.get("receipt") or {}).get("abort") or {}, {**found, "code": "failed"})
     if state == "expired":
         raise CommandFailed(Exit.CONFLICT, f"transaction {tx_id} expired and can never commit", "make it again", found)
     status = await client.get("v1/status")
@@ -170,38 +170,3 @@ async def judge(client: Client, found: dict[str, Any]) -> dict[str, Any]:
     raise CommandFailed(
         Exit.UNKNOWN, f"transaction {tx_id} is not committed yet", f"ask again with hansa tx wait {tx_id}", found
     )
-
-
-def refusal_text(abort: dict[str, Any]) -> str:
-    """Return what a person reads when a contract said no (F85)."""
-    rule = abort.get("reason") or abort.get("code", "failed")
-    place = f"{abort.get('contract', '')} v{abort.get('version', '')}, line {abort.get('line', '')}"
-    if abort.get("contract") in RESERVED_CONTRACTS:  # the ledger itself, without a text
-        place = str(abort["contract"])
-    text = abort.get("text") or abort.get("code", "")
-    return f"refused by rule {rule} ({place}): {text}"
-
-
-def refusal_next(abort: dict[str, Any]) -> str:
-    """Return the step for a rule, or where the rule can be read."""
-    reason = abort.get("reason") or abort.get("code", "")
-    if abort.get("contract") in RESERVED_CONTRACTS:
-        return (
-            "hansa company proposals and hansa company epochs show what is under way; docs/governance.md has the rules"
-        )
-    return _NEXT.get(reason) or f"read the rule with hansa contract show {abort.get('contract') or 'NAME'} --source"
-
-
-_NEXT: Final = {
-    "RK1": "ask the seller for a higher limit (hansa limit set), or pay open invoices first",
-    "AU3": "dispute at most what is open and not disputed, credit at most what is disputed: hansa invoice show",
-    "F30": "this document number is used already: check whether the invoice was issued before (hansa invoice list)",
-    "currency_mismatch": "name the amount in the currency of the document: hansa invoice show",
-    "no_amount": "name an amount above zero",
-    "F34": "choose a code that the command's --help lists",
-    "AU6": "name the company that is the settlement bank: hansa company list shows it",
-    "deny.scope": "people of another company do this: hansa invoice list shows who moves next, --profile acts for them",
-    "not_authorised": "let people with the required roles sign; maker and checker must be two persons",
-    "missing_row": "check the id: hansa invoice list, hansa payment list",
-    "wrong_state": "look at what happened so far: hansa invoice show, hansa payment show",
-}

@@ -15,15 +15,24 @@ _RETRYABLE: Final = (Exit.UNKNOWN, Exit.UNAVAILABLE, Exit.NO_QUORUM)
 class CommandFailed(Exception):
     """Ends a command. `text` names cause and value, `next_step` what to do.
 
-    `problem` is what the node answered: its problem object, or the transaction that did not end well.
+    `problem` is what the node answered: its problem object, or the transaction that did not end well. `shown` is the
+    lines that a person reads instead, in their language; JSON has `text` and `next_step`.
     """
 
-    def __init__(self, code: Exit, text: str, next_step: str = "", problem: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        code: Exit,
+        text: str,
+        next_step: str = "",
+        problem: dict[str, Any] | None = None,
+        shown: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(text)
         self.code = code
         self.text = text
         self.next_step = next_step
         self.problem = problem
+        self.shown = shown or (text, *([f"Next: {next_step}"] if next_step else ()))
 
     def document(self) -> dict[str, Any]:
         """Return the problem object that scripts read (U11, U33): the node's own, or one of the same shape."""

@@ -9,13 +9,14 @@ from typing import Any, Final
 import click
 
 from cli import companies, output
-from cli.acting import Actor, refusal_next, refusal_text
+from cli.acting import Actor
 from cli.amounts import show_amount
 from cli.calls import Act
 from cli.client import Client
 from cli.companies import Companies
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+from cli.refusals import refused
 from cli.wallet import Wallet
 from ledger.codec import encode
 from ledger.transaction import TX_VERSION, TxBody, body_codec, envelope_codec
@@ -88,7 +89,7 @@ def conclude(found: dict[str, Any], form: str) -> None:
     else:
         output.one(found, form, [], found["outcome"])
     if found["abort"]:
-        raise CommandFailed(Exit.REJECTED, refusal_text(found["abort"]), refusal_next(found["abort"]))
+        raise refused(found["abort"])
 
 
 def tell(found: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> None:

@@ -13,14 +13,16 @@ from typing import Any, Final
 import click
 
 from cli import companies, output, place, rehearsing, txfile
-from cli.acting import Actor, judge, refusal_text
+from cli.acting import Actor, judge
 from cli.amounts import parse_argument, show_amount
 from cli.calls import ACTS, Act
 from cli.client import Client
 from cli.companies import Companies
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+from cli.language import chosen
 from cli.profile import Session, command_options, run
+from cli.refusals import refusal_text
 from cli.txfile import TxFile
 from cli.wallet import Wallet
 from cli.writing import wait_option
@@ -534,7 +536,7 @@ def _pairs(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     receipt = found.get("receipt")
     if receipt:
         if receipt["abort"]:
-            pairs.append(("outcome", refusal_text(receipt["abort"])))
+            pairs.append(("outcome", refusal_text(receipt["abort"], chosen())))
         if receipt["result"] is not None:
             pairs.append(("result", _text(receipt["result"])))
         for event in receipt["events"]:

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from cli import governing
-from cli.acting import refusal_next, refusal_text
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.governing import Home
+from cli.refusals import refusal_next, refusal_text
 from cli.wallet import Wallet
 from consensus.events import Lsn
 from ledger.codec import encode
