@@ -1,7 +1,8 @@
 """What a person reads when a contract said no (F85): the rule, its place, the reason and what to do, in their language.
 
-Receipts speak English, because all nodes compare them, and so does JSON. `words/*.toml` have the frame and the next steps,
-`node.web.aborts` the reasons of the contracts that come with Hansa; what another contract says stays as its author wrote it.
+Receipts speak English, because all nodes compare them, and so does JSON. `words/*.toml` have the frame and the next
+steps, `node.web.aborts` the reasons of the contracts that come with Hansa; what another contract says stays as its
+author wrote it.
 """
 
 from __future__ import annotations
@@ -14,24 +15,28 @@ from cli.failure import CommandFailed
 from cli.language import chosen
 from cli.phrases import words
 from ledger.transaction import RESERVED_CONTRACTS
+from node.sentences import named
 
 
 def refused(abort: Mapping[str, Any], problem: dict[str, Any] | None = None) -> CommandFailed:
-    """Return the end of a command whose call was refused: English for scripts, the chosen language for people."""
+    """Return the end of a command whose call was refused; `problem` is the transaction, if there is one.
+
+    Scripts read English and ids, people the chosen language and names.
+    """
     language = chosen()
     step = words(language, "refused")["next"].format(step=refusal_next(abort, language))
-    shown = (refusal_text(abort, language), step)
+    shown = (named(refusal_text(abort, language), problem or {}), step)
     return CommandFailed(Exit.REJECTED, refusal_text(abort), refusal_next(abort), problem, shown)
 
 
 def refusal_text(abort: Mapping[str, Any], language: str = "en") -> str:
     """Return which rule refused a call, where it stands and why.
 
-    >>> abort = {"code": "missing_row", "contract": "loans", "version": 1, "line": 9, "text": "there is no such row in Loan"}
+    >>> abort = {"code": "out_of_gas", "contract": "loans", "version": 1, "line": 9}
     >>> refusal_text(abort)
-    'refused by rule missing_row (loans v1, line 9): there is no such row in Loan'
+    'refused by rule out_of_gas (loans v1, line 9): out_of_gas'
     >>> refusal_text(abort, "zh-CN")
-    '被规则 missing_row 拒绝（loans 第 1 版第 9 行）：Loan 中没有这条记录'
+    '被规则 out_of_gas 拒绝（loans 第 1 版第 9 行）：out_of_gas'
     """
     said = words(language, "refused")
     contract = str(abort.get("contract", ""))

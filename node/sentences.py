@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 _PLACE: Final = re.compile(r"\{\d\}")
+_COMPANY: Final = re.compile(r"\bc[a-z2-7]{26}\b", re.ASCII)
 
 
 class Sentence(NamedTuple):
@@ -53,4 +54,19 @@ def look_up(rows: Sequence[Sentence], text: str) -> Told | None:
     return None
 
 
-__all__ = ["Sentence", "Told", "compiled", "look_up"]
+def named(text: str, transaction: Mapping[str, Any]) -> str:
+    """Return what was said of a transaction with the names of its companies for their ids: contracts know ids only.
+
+    `transaction` is in the form of the API: names stand beside the arguments and the signers. Other ids stay.
+
+    >>> found = {"args": [{"name": "buyer", "value": {"id": "c" + 26 * "a", "name": "Acme"}}], "signers": []}
+    >>> named(f"the limit of c{26 * 'a'} is frozen, not that of c{26 * 'b'}", found)
+    'the limit of Acme is frozen, not that of cbbbbbbbbbbbbbbbbbbbbbbbbbb'
+    """
+    values = [argument["value"] for argument in transaction.get("args", ())]
+    names = {one["id"]: one["name"] for one in values if isinstance(one, Mapping) and {"id", "name"} <= one.keys()}
+    names |= {signer["company"]: signer["company_name"] for signer in transaction.get("signers", ())}
+    return _COMPANY.sub(lambda place: str(names.get(place[0], place[0])), text)
+
+
+__all__ = ["Sentence", "Told", "compiled", "look_up", "named"]

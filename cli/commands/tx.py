@@ -26,6 +26,7 @@ from cli.refusals import refusal_text
 from cli.txfile import TxFile
 from cli.wallet import Wallet
 from cli.writing import wait_option
+from node.sentences import named
 
 _TX_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ROLE: Final = re.compile(r"role ([a-z_]+) of")
@@ -536,7 +537,7 @@ def _pairs(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     receipt = found.get("receipt")
     if receipt:
         if receipt["abort"]:
-            pairs.append(("outcome", refusal_text(receipt["abort"], chosen())))
+            pairs.append(("outcome", named(refusal_text(receipt["abort"], chosen()), found)))
         if receipt["result"] is not None:
             pairs.append(("result", _text(receipt["result"])))
         for event in receipt["events"]:

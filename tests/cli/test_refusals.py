@@ -50,6 +50,28 @@ def test_u11_json_stays_english(capsys: pytest.CaptureFixture[str], monkeypatch:
     assert json.loads(plain)["detail"] == ENGLISH
 
 
+def test_people_read_names_of_companies_and_scripts_their_ids(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    buyer, stranger = "c" + "a2" * 13, "c" + "b3" * 13
+    abort = {**ABORT, "text": f"the credit limit of {buyer} is frozen or past its review date"}
+    found = {
+        "id": "00",
+        "state": "committed",
+        "args": [{"name": "id", "type": "text(40)", "value": "inv-1"}],
+        "signers": [{"user": "u", "label": "clerk", "company": buyer, "company_name": "砺锋示例机械有限公司"}],
+    }
+    assert _report(refused(abort, found), as_json=False) == Exit.REJECTED
+    assert "the credit limit of 砺锋示例机械有限公司 is frozen" in capsys.readouterr().err
+    monkeypatch.setenv("HANSA_LANG", "zh-CN")
+    assert _report(refused(abort, found), as_json=False) == Exit.REJECTED
+    assert "砺锋示例机械有限公司 的信用额度已冻结，或已过复核日期" in capsys.readouterr().err
+    assert _report(refused(abort, found), as_json=True) == Exit.REJECTED
+    assert f"the credit limit of {buyer} is frozen" in json.loads(capsys.readouterr().err)["detail"]
+    unknown = {**abort, "text": f"{stranger} is not an active company of this network"}
+    assert stranger in refused(unknown, found).shown[0]
+
+
 def test_what_another_contract_says_stays_as_its_author_wrote_it() -> None:
     abort = {**ABORT, "contract": "rent", "reason": "R1", "text": "the flat is let until 2026-12-31"}
     assert refusal_text(abort, "zh-CN") == "被规则 R1 拒绝（rent 第 1 版第 20 行）：the flat is let until 2026-12-31"

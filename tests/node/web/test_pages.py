@@ -129,6 +129,22 @@ async def test_a_refused_transaction_names_rule_and_line(trade: Any, visit: Any)
     assert "Refused" in text and re.search(r"Contract \w+ version 1, line \d+", text)
 
 
+async def test_a_refusal_names_companies_and_not_their_ids(trade: Any, visit: Any) -> None:
+    """Contracts know ids only; whoever signed or was named has a name on the page, in both languages."""
+    seller, other = trade.companies[1], trade.companies[2]
+    amount = ["EUR", 100]
+    trade.act(
+        [(0, "preparer"), (0, "approver")], "payments", "propose", seller, other, amount, trade.trade.waiting, amount
+    )
+    refused = trade.blocks[-1].transactions[0].tx_id.hex()
+    trade.make_block()
+    client = await visit(trade)
+    name = trade.names[other]
+    assert f"{name} is not an active settlement bank" in await (await client.get(f"/transactions/{refused}")).text()
+    text = await (await client.get(f"/transactions/{refused}", headers={"Accept-Language": "zh-CN"})).text()
+    assert f"{name} 不是有效的结算银行" in text and f"{other} 不是" not in text
+
+
 async def test_home_says_what_waits(trade: Any, visit: Any) -> None:
     client = await visit(trade)
     text = await (await client.get("/")).text()
