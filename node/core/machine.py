@@ -63,8 +63,8 @@ SnapshotMessage: TypeAlias = SnapshotRequest | SnapshotOffer | ChunkRequest | Ch
 _SNAPSHOTS: Final = (SnapshotRequest, SnapshotOffer, ChunkRequest, Chunk, SkeletonRequest, Skeleton)
 Answers: TypeAlias = deque[cv.AnyEvent]
 """Events of consensus that follow from its own effects, in the order in which it asked."""
-NOWHERE: Final[tuple[int, int, int, Membership | None]] = (-1, -1, -1, None)
-"""Height, view, base and members of no replica: whoever leads has to be looked up."""
+NOWHERE: Final[tuple[int, int, int, Membership | None, cv.Mode | None]] = (-1, -1, -1, None, None)
+"""Height, view, base, members and mode of no replica: whoever leads has to be looked up."""
 OBSERVER: Final = 1 << 16
 """Quota slot of a node that is not a member."""
 
@@ -101,7 +101,7 @@ class NodeCore:
         """Of the replica, to be read only, from the start event on."""
         self._coming: Membership | None = None
         self._stood = NOWHERE
-        """Height, view, base and members when the primary was looked up last: nothing else decides who it is."""
+        """Height, view, base, members and mode when the primary was looked up last: nothing else decides it."""
 
     # -- the door ----------------------------------------------------------------------------------------------
 
@@ -123,6 +123,7 @@ class NodeCore:
             or state.view != stood[1]
             or state.base != stood[2]
             or state.members is not stood[3]
+            or state.mode is not stood[4]
         ):
             self._follow_primary(state)
         if self.mempool.changed or self.evidence.changed:
@@ -493,8 +494,13 @@ class NodeCore:
                 self._led = None
                 self.mempool.new_turn(self._now, UNLED, state.backoff)
             return
-        self._stood = (state.height, state.view, state.base, state.members)
-        turn = (state.view, primary_of(state, state.height + 1))
+        self._stood = (state.height, state.view, state.base, state.members, state.mode)
+        primary = primary_of(state, state.height + 1)
+        if primary == state.me and state.mode is cv.LEARNER:
+            primary = (
+                UNLED  # it is our turn and we have no vote: nobody proposes, and all must hear of what waits (U19)
+            )
+        turn = (state.view, primary)
         if turn != self._led:
             self._led = turn
             self.mempool.new_turn(self._now, turn[1], state.backoff)

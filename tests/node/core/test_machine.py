@@ -286,6 +286,23 @@ def test_an_observer_admits_gossips_and_never_votes(shell: Callable[..., Shell])
     assert not one.journal
 
 
+@pytest.mark.parametrize("voting", [True, False])
+def test_p132_whose_turn_it_is_without_a_vote_tells_all_again(shell: Callable[..., Shell], voting: bool) -> None:
+    """Swarm seed 29021: it proposes nothing, so others must know of the work to suspect it; one frame may be lost."""
+    one = shell(index=1)
+    one.start(voting=voting)
+    state = one.core.replica.state
+    assert primary_of(state, 1) == state.me and (state.mode is Mode.LEARNER) is not voting
+    one.feed(nv.Submitted, token=1, envelopes=(envelope(one, 1, firm=1),))
+    one.pass_time(100)
+    first = len(one.messages(TxBatch))
+    assert first == 1, "gossip, which is sent once"
+    one.pass_time(5_000)
+    again = one.messages(TxBatch)[first:]
+    assert all(batch == TxBatch((envelope(one, 1, firm=1),)) for batch in again)
+    assert bool(again) is not voting, "who votes has proposed it"
+
+
 def test_peers_that_come_are_greeted_with_a_status(shell: Callable[..., Shell]) -> None:
     one = shell()
     one.start()
