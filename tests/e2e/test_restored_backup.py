@@ -37,8 +37,10 @@ async def test_p98_a_restored_backup_does_not_vote_and_says_why(cluster: Cluster
     shutil.copytree(home / "data", tmp_path / "backup")
     cluster.act("start", "chenghu")
     await settled(cluster, list(cluster.nodes))
+    cluster.act("stop", "falkenberg")  # so that its vote is needed, and others have it: three of four must agree
     for number in range(11, 16):
         await client.wait(await issue(actor, buyer, number), seconds=30)
+    cluster.act("start", "falkenberg")
     await settled(cluster, list(cluster.nodes))
 
     cluster.act("stop", "chenghu")

@@ -235,10 +235,12 @@ class League:
         raw = encode(request)
         return AddCompany(raw, firm.signed(join_digest(self.chain, raw)))
 
-    def admit(self, firm: Firm, sponsor: Firm | None = None, voters: Sequence[Firm] | None = None) -> Receipt:
-        """Invite, propose and accept a new company; return the receipt of the last vote."""
+    def admit(
+        self, firm: Firm, sponsor: Firm | None = None, voters: Sequence[Firm] | None = None, tries: int = 0
+    ) -> Receipt:
+        """Invite, propose and accept a new company; return the receipt of the last vote. Each try has its own secret."""
         sponsor = sponsor or self.firms[0]
-        secret = encode(firm.name).ljust(32, b"i")[:32]
+        secret = encode(f"{firm.name}{tries or ''}").ljust(32, b"i")[:32]
         receipt = self.do(sponsor, "invite", secret, list(firm.roles), self.height + 500)
         assert receipt.status == 0, receipt.abort
         others = [item for item in voters or self.firms if item != sponsor]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Final
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ledger.certificate import faults, quorum
@@ -35,7 +35,7 @@ class Town:
         self.league: League = found_league(count)
         self.firms = list(self.league.firms)
         self.held = {firm.node_id: firm.consensus for firm in [*self.firms, *STRANGERS]}
-        self.fresh = 0
+        self.fresh = self.tries = 0
 
     def voters(self) -> list[Firm]:
         current = epoch_at(self.league.state, self.league.height)
@@ -58,7 +58,8 @@ class Town:
             case "admit":
                 stranger = STRANGERS[at % len(STRANGERS)]
                 if not self.status(stranger):
-                    league.admit(stranger, sponsor, ordered)
+                    self.tries += 1
+                    league.admit(stranger, sponsor, ordered, self.tries)
                     self.firms.append(stranger)
             case "ready":
                 waiting = read_admission(league.state, firm.node_id)
@@ -140,6 +141,7 @@ class Town:
     st.sampled_from((4, 5, 7)),
     st.lists(st.tuples(st.sampled_from(DEEDS), st.integers(0, 9), st.integers(0, 4)), min_size=4, max_size=22),
 )
+@example(5, [("suspend", 0, 0), ("leave", 1, 0), ("admit", 0, 0), ("admit", 0, 0)])
 @settings(max_examples=40, deadline=None)
 def test_no_sequence_of_calls_breaks_an_epoch(count: int, steps: list[Step]) -> None:
     town = Town(count)
