@@ -361,7 +361,7 @@ class NodeCore:
             events: Answers = deque()
             while True:
                 for effect in effects:
-                    _ANSWERS[type(effect)](self, effect, out, events)
+                    _PERFORM[type(effect)](self, effect, out, events)
                     if self._halted:
                         return out
                 if not events:
@@ -688,7 +688,7 @@ _HANDLERS: Final[dict[type, Callable[..., list[ne.NodeEffect]]]] = {
     nv.PeerConnected: NodeCore._peer_connected,
     nv.PeerLost: NodeCore._peer_lost,
 }
-_ANSWERS: Final[dict[type, Callable[[NodeCore, Any, list[ne.NodeEffect], Answers], None]]] = {
+_PERFORM: Final[dict[type, Callable[[NodeCore, Any, list[ne.NodeEffect], Answers], None]]] = {
     ce.Persist: NodeCore._persist,
     ce.Prune: NodeCore._prune,
     ce.Send: NodeCore._send,

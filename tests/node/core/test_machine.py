@@ -53,7 +53,7 @@ def alone(shell: Callable[..., Shell], **parameters: int) -> Shell:
 
 
 def test_every_effect_of_consensus_has_its_answer_in_the_node() -> None:
-    assert set(machine._ANSWERS) == set(get_args(Effect))
+    assert set(machine._PERFORM) == set(get_args(Effect))
 
 
 def test_what_the_process_before_asked_for_is_no_fault(shell: Callable[..., Shell]) -> None:
