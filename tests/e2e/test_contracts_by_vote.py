@@ -19,7 +19,7 @@ from ledger.codec import encode
 from ledger.transaction import TxBody
 from tests.e2e.conftest import Cluster
 from tests.e2e.test_faults import actor_of, settled
-from tests.e2e.test_snapshot_join import configure, log_of
+from tests.e2e.test_snapshot_join import configure, installed
 
 pytestmark = pytest.mark.e2e
 
@@ -114,7 +114,7 @@ async def test_l59_a_restart_a_crash_and_a_snapshot_over_activations(cluster: Cl
     cluster.act("start", "chenghu")
     reached = await settled(cluster, list(cluster.nodes))
     assert len(set(reached.values())) == 1
-    assert "snapshot_installed" in log_of(cluster.nodes["chenghu"].home)
+    assert installed(cluster.nodes["chenghu"].home)
     async with cluster.nodes["chenghu"].client() as joined:
         shown = await joined.get("v1/contracts/notes")
         assert (shown["version"], shown["source"]) == (2, SECOND)
