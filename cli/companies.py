@@ -37,6 +37,11 @@ class Companies:
             )
         raise CommandFailed(Exit.USAGE, f"{text!r} is no company of this network", _hint(text, self.items))
 
+    @property
+    def names(self) -> dict[str, str]:
+        """The names by id."""
+        return {str(item["id"]): str(item["name"]) for item in self.items}
+
     def only_bank(self) -> str:
         """Return the id of the settlement bank; refuse when there is none, or a choice to make."""
         banks = [item for item in self.items if BANK_ROLE in item["roles"] and item["status"] == "active"]

@@ -15,17 +15,20 @@ from cli.failure import CommandFailed
 from cli.language import chosen
 from cli.phrases import words
 from ledger.transaction import RESERVED_CONTRACTS
-from node.sentences import named
+from node.sentences import named, names_in
 
 
-def refused(abort: Mapping[str, Any], problem: dict[str, Any] | None = None) -> CommandFailed:
+def refused(
+    abort: Mapping[str, Any], problem: dict[str, Any] | None = None, names: Mapping[str, str] | None = None
+) -> CommandFailed:
     """Return the end of a command whose call was refused; `problem` is the transaction, if there is one.
 
-    Scripts read English and ids, people the chosen language and names.
+    Scripts read English and ids, people the chosen language and names: `names` (id -> name), or those that stand in
+    the transaction.
     """
     language = chosen()
     step = words(language, "refused")["next"].format(step=refusal_next(abort, language))
-    shown = (named(refusal_text(abort, language), problem or {}), step)
+    shown = (named(refusal_text(abort, language), names_in(problem or {}) if names is None else names), step)
     return CommandFailed(Exit.REJECTED, refusal_text(abort), refusal_next(abort), problem, shown)
 
 

@@ -20,6 +20,7 @@ from cli.refusals import refused
 from cli.wallet import Wallet
 from ledger.codec import encode
 from ledger.transaction import TX_VERSION, TxBody, body_codec, envelope_codec
+from node.sentences import named
 
 QUERY_GAS: Final = 200_000
 """Declared for a query: the node takes its own, larger limit."""
@@ -28,17 +29,17 @@ QUERY_GAS: Final = 200_000
 async def composed(
     client: Client,
     wallet: Wallet,
-    named: tuple[str, str],
+    call: tuple[str, str],
     arguments: Sequence[str],
     roles: Sequence[str],
     people: Sequence[str],
     others: Sequence[Wallet],
 ) -> TxBody:
-    """Return the body of a call of `named` (contract, method) as `hansa tx call` would sign it; of a query, one without
+    """Return the body of a call of `call` (contract, method) as `hansa tx call` would sign it; of a query, one without
     signers."""
     from cli.commands.tx import find_method, read_arguments, signers
 
-    contract, method = named
+    contract, method = call
     actor = Actor(client, wallet)
     await actor.open()
     schema = await find_method(client, contract, method, queries=True)
@@ -74,25 +75,31 @@ async def sources(client: Client, found: Mapping[str, Any]) -> dict[str, list[st
     return {name: text.split("\n") for name, text in texts.items()}
 
 
-async def with_sources(client: Client, body: TxBody, *, tell: bool) -> dict[str, Any]:
-    """Return what the call would do now, with the sources of its contracts when a person reads it (U27)."""
-    found = await rehearse(client, body, None, trace=False)
-    return {**found, "sources": await sources(client, found) if tell else {}}
+async def for_people(client: Client, found: Mapping[str, Any], *, talks: bool) -> dict[str, Any]:
+    """Return a rehearsal with what only people read: the sources of its contracts (U27), and of a refusal the names."""
+    texts = await sources(client, found) if talks else {}
+    names = (await companies.fetch(client)).names if talks and found["abort"] else {}
+    return {**found, "sources": texts, "names": names}
+
+
+async def rehearsed(client: Client, body: TxBody, *, talks: bool) -> dict[str, Any]:
+    """Return what the call would do now, for `conclude`."""
+    return await for_people(client, await rehearse(client, body, None, trace=False), talks=talks)
 
 
 def conclude(found: dict[str, Any], form: str) -> None:
     """Print the dry run of a write (U13); one that would be refused ends with the exit code of the refusal (U18)."""
-    texts = found.pop("sources")
+    texts, names = found.pop("sources"), found.pop("names")
     if form == "table":
-        tell(found, texts)
+        tell(found, texts, names)
         output.say("nothing is signed, sent or kept")
     else:
         output.one(found, form, [], found["outcome"])
     if found["abort"]:
-        raise refused(found["abort"])
+        raise refused(found["abort"], names=names)
 
 
-def tell(found: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> None:
+def tell(found: Mapping[str, Any], texts: Mapping[str, Sequence[str]], names: Mapping[str, str]) -> None:
     """Print a rehearsal for a person."""
     abort = found["abort"]
     pairs = [
@@ -102,7 +109,8 @@ def tell(found: Mapping[str, Any], texts: Mapping[str, Sequence[str]]) -> None:
     ]
     if abort:
         place = f"{abort['contract']} v{abort['version']}, line {abort['line']}"
-        pairs.append(("refused", f"{abort['reason'] or abort['code']} ({place}): {abort['text'] or abort['code']}"))
+        reason = named(abort["text"] or abort["code"], names)
+        pairs.append(("refused", f"{abort['reason'] or abort['code']} ({place}): {reason}"))
     if found["result"] is not None:
         pairs.append(("result", value_text(found["result"])))
     if found["hidden"]:

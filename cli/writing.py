@@ -116,7 +116,7 @@ class Writing:
             absent = await elsewhere(actor) if elsewhere else ()
             file, signings = await actor.compose(wanted, args, prefer=self.people, others=others, elsewhere=absent)
             if self.dry_run:
-                return await rehearsing.with_sources(client, file.content, tell=self.session.talks)
+                return await rehearsing.rehearsed(client, file.content, talks=self.session.talks)
             if self.generate_only:
                 txfile.write(Path(self.generate_only), file)
                 return {"id": file.tx_id.hex(), "state": "unsigned", "file": self.generate_only}

@@ -54,19 +54,26 @@ def look_up(rows: Sequence[Sentence], text: str) -> Told | None:
     return None
 
 
-def named(text: str, transaction: Mapping[str, Any]) -> str:
-    """Return what was said of a transaction with the names of its companies for their ids: contracts know ids only.
+def named(text: str, names: Mapping[str, str]) -> str:
+    """Return `text` with the names of companies for their ids, as far as `names` has them: contracts know ids only.
 
-    `transaction` is in the form of the API: names stand beside the arguments and the signers. Other ids stay.
-
-    >>> found = {"args": [{"name": "buyer", "value": {"id": "c" + 26 * "a", "name": "Acme"}}], "signers": []}
-    >>> named(f"the limit of c{26 * 'a'} is frozen, not that of c{26 * 'b'}", found)
+    >>> named(f"the limit of c{26 * 'a'} is frozen, not that of c{26 * 'b'}", {"c" + 26 * "a": "Acme"})
     'the limit of Acme is frozen, not that of cbbbbbbbbbbbbbbbbbbbbbbbbbb'
     """
+    return _COMPANY.sub(lambda place: names.get(place[0], place[0]), text)
+
+
+def names_in(transaction: Mapping[str, Any]) -> dict[str, str]:
+    """Return the names that a transaction in the form of the API has beside the ids of its arguments and signers.
+
+    >>> names_in({"args": [{"name": "buyer", "value": {"id": "c1", "name": "Acme"}}], "signers": []})
+    {'c1': 'Acme'}
+    """
     values = [argument["value"] for argument in transaction.get("args", ())]
-    names = {one["id"]: one["name"] for one in values if isinstance(one, Mapping) and {"id", "name"} <= one.keys()}
-    names |= {signer["company"]: signer["company_name"] for signer in transaction.get("signers", ())}
-    return _COMPANY.sub(lambda place: str(names.get(place[0], place[0])), text)
+    names = {
+        str(one["id"]): str(one["name"]) for one in values if isinstance(one, Mapping) and {"id", "name"} <= one.keys()
+    }
+    return names | {str(one["company"]): str(one["company_name"]) for one in transaction.get("signers", ())}
 
 
-__all__ = ["Sentence", "Told", "compiled", "look_up", "named"]
+__all__ = ["Sentence", "Told", "compiled", "look_up", "named", "names_in"]

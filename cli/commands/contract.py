@@ -446,13 +446,12 @@ def simulate(
             body = await rehearsing.composed(client, wallet, named, arguments, roles, people, others)
             height = at_height
         found = await rehearsing.rehearse(client, body, height if at_height is None else at_height, trace=trace)
-        sources = await rehearsing.sources(client, found) if session.talks else {}
-        return {**found, "sources": sources}
+        return await rehearsing.for_people(client, found, talks=session.talks)
 
     found = run(work, session)
-    sources = found.pop("sources")
+    sources, names = found.pop("sources"), found.pop("names")
     if session.talks:
-        rehearsing.tell(found, sources)
+        rehearsing.tell(found, sources, names)
     else:
         output.one(found, session.output, [], found["outcome"])
 

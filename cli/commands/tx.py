@@ -26,7 +26,7 @@ from cli.refusals import refusal_text
 from cli.txfile import TxFile
 from cli.wallet import Wallet
 from cli.writing import wait_option
-from node.sentences import named
+from node.sentences import named, names_in
 
 _TX_ID: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _ROLE: Final = re.compile(r"role ([a-z_]+) of")
@@ -95,7 +95,7 @@ def call(
         act = Act(contract, method, signers(roles, contract, method, schema["authority"]))
         file, signings = await actor.compose(act, values, prefer=people, others=[Wallet(Path(home)) for home in homes])
         if dry_run:
-            return await rehearsing.with_sources(client, file.content, tell=session.talks)
+            return await rehearsing.rehearsed(client, file.content, talks=session.talks)
         if generate_only:
             txfile.write(Path(generate_only), file)
             return {"id": file.tx_id.hex(), "state": "unsigned", "file": generate_only}
@@ -537,7 +537,7 @@ def _pairs(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     receipt = found.get("receipt")
     if receipt:
         if receipt["abort"]:
-            pairs.append(("outcome", named(refusal_text(receipt["abort"], chosen()), found)))
+            pairs.append(("outcome", named(refusal_text(receipt["abort"], chosen()), names_in(found))))
         if receipt["result"] is not None:
             pairs.append(("result", _text(receipt["result"])))
         for event in receipt["events"]:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import jinja2
 from markupsafe import Markup, escape
 
-from node.sentences import named
+from node.sentences import named, names_in
 from node.web import static
 from node.web.aborts import aborted
 from node.web.texts import LANGUAGES, NAMES, Catalogue, catalogue
@@ -40,6 +40,7 @@ def environment() -> jinja2.Environment:
     found.globals.update(
         aborted=aborted,
         named=named,
+        names_in=names_in,
         asset=static.address,
         integrity=static.locked_integrity,
         languages=[(code, NAMES[code]) for code in LANGUAGES],

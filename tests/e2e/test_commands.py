@@ -304,6 +304,13 @@ def test_u13_a_dry_run_shows_changes_postings_and_refusals_and_does_nothing(trad
     done = seller.try_("invoice", "write-off", trade.spares, "9999999.00 EUR", "--dry-run", "-o", "json")
     assert done.code == Exit.REJECTED and done.json["outcome"] == "failed", "it would be refused"
     assert done.problem["next"] and "F23" in done.problem["detail"]
+    read = ("tx", "call", "credit_risk", "freeze", "borrower=Falkenberg Beispielteile GmbH", "unit=EUR", "--dry-run")
+    done = seller.try_(*read)
+    assert done.code == Exit.REJECTED
+    for said in (done.out, done.err):
+        assert "no limit is agreed with Falkenberg Beispielteile GmbH in EUR" in said, "people read names, not ids"
+    text = seller.try_(*read, "-o", "json").json["abort"]["text"]
+    assert text.startswith("no limit is agreed with c") and "Falkenberg" not in text, "and scripts read ids"
     call = ("tx", "call", "invoices", "write_off", trade.spares, "0.40 EUR", "OTH", "--dry-run")
     plain = seller.do(*call)
     assert [(found["outcome"], found["gas_used"], len(found["writes"])) for found in (plain, sums)] == [
