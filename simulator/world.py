@@ -24,7 +24,7 @@ from ledger.state import MemoryState
 from node.core import effects as ne
 from node.core import events as nv
 from node.core.programs import Programs
-from simulator.byzantine import BEHAVIOURS, TWINS
+from simulator.byzantine import BEHAVIOURS, TWINS, Attacker
 from simulator.checkers import CHECKERS, Checker, View
 from simulator.clock import MS, NodeClock
 from simulator.cpu import DEFAULT_COSTS, CostTable
@@ -385,13 +385,19 @@ class World:
         self.fail("liveness", "liveness", f"{(deadline - began) / 10**9:.1f} s {what}: {problem}", "")
 
     def _bound_ns(self) -> int:
-        """LV1 for what is pending, then LV1 again for what it leads to: (f+1) * (T_CAP + 8 * delay) each."""
+        """LV1 for what is pending, then LV1 again for what it leads to: (f+1) * (T_CAP + 8 * delay) each.
+
+        A liar that may have the chair and pass work over is left there for REQ_MS (P132).
+        """
         text = self.scenario.expect.liveness.within
         if text:
             return duration_ns(text, "expect.liveness.within")
         delta = self._policy().delay_ns * 3
         f = tolerated(len(self.league.firms))
-        return 2 * (f + 1) * (self.league.params.t_cap_ms * MS + 8 * delta) + SETTLE_NS
+        params = self.league.params
+        over = sum(isinstance(one.behaviour, Attacker) and one.behaviour.passes_over for one in self.daemons)
+        patience_ns = over * max(params.req_ms, params.t_cap_ms) * MS
+        return 2 * (f + 1) * (params.t_cap_ms * MS + 8 * delta) + patience_ns + SETTLE_NS
 
     def _unfinished(self) -> str:
         """Return what is still wrong, or "".

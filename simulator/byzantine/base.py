@@ -29,6 +29,8 @@ class Attacker:
     """Base: behaves like the honest replica inside. Subclasses override `outgoing` or `incoming`."""
 
     name: ClassVar[str] = ""
+    passes_over: ClassVar[bool] = False
+    """As primary it may go on with blocks that leave work out: what ends that is REQ_MS (P132), not T(k)."""
 
     def __init__(self, daemon: Daemon, rng: Rng, members: int) -> None:
         self.daemon = daemon

@@ -16,6 +16,7 @@ from simulator.rng import Rng
 
 class Censor(Attacker):
     name = "censor"
+    passes_over = True
 
     def __init__(self, daemon: Daemon, rng: Rng, members: int) -> None:
         super().__init__(daemon, rng, members)

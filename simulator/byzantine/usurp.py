@@ -1,6 +1,7 @@
 """Acts as primary and as collector when it is neither: proposes blocks, opens views (scenarios 36, 45; MU21, MU48).
 
-Answered by: `prepared_certificate` and `opening`; nobody accepts either.
+Answered by: `prepared_certificate` and `opening`; nobody accepts either. Where it is the primary its empty blocks are
+good ones, and the work that they leave out is what P132 is for.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from simulator.rng import Rng
 
 class Usurp(Attacker):
     name = "usurp"
+    passes_over = True
 
     def __init__(self, daemon: Daemon, rng: Rng, members: int) -> None:
         super().__init__(daemon, rng, members)
