@@ -33,7 +33,7 @@ from node.api.ports import NotYet
 from node.config import Address, parse_address
 from node.core.effects import KeepEpochEnd, LearnNodes
 from node.core.ends import proven_nodes
-from node.core.epochs import epoch_spec, spec_of
+from node.core.epochs import epoch_spec, passed_epochs, spec_of, specs_after
 from node.core.events import NodeStart
 from node.prepared import Prepared
 from node.store.ends import EPOCHS
@@ -141,8 +141,9 @@ class Epochs:
         known = self._electorates.get(epoch)
         if known is None:
             known = tuple(member.consensus_key for member in epoch_members(self._parts.store.view(), epoch))
-            if not known and self.reached.epoch == epoch:
-                known = tuple(member.consensus_key for member in self.reached.members)
+            if not known and 0 < epoch <= self.reached.epoch:
+                (passed,) = specs_after(self._parts.ends.all[epoch - 1 : epoch])
+                known = tuple(member.consensus_key for member in passed.members)
             if known:
                 self._electorates[epoch] = known
         return known
@@ -227,7 +228,7 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
     epoch, last = epoch_at(view, parts.store.tip.height + 1), last_epoch(view)
     former = read_epoch(view, epoch.epoch - 1) if epoch.epoch else None
     coming = last if last.epoch > epoch.epoch else None
-    own = parts.own_index(epoch)
+    own, reached = parts.own_index(epoch), reached_epoch(parts)
     beyond = any(isinstance(record, Anchor) and record.epoch > epoch.epoch for _, record in parts.image.records)
     if beyond and coming is not None and parts.own_key(coming) != parts.key.key.public_key:
         own = (
@@ -259,7 +260,8 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
         recent=parts.store.recent_ids(),
         voting=parts.image.voting and own is not None,
         collected=parts.snapshots.collected,
-        reached=reached_epoch(parts),
+        reached=reached,
+        passed=passed_epochs(parts.ends.all, epoch.epoch, reached.epoch),
     )
 
 

@@ -410,6 +410,7 @@ class Daemon:
             voting=self.voting,
             collected=self.shelf.collected,
             reached=None if reached.epoch == config.epoch.epoch else reached,
+            passed=self.ends.passed(config.epoch.epoch),
             waiting=waiting[0],
             evidence=waiting[1],
         )
@@ -760,7 +761,7 @@ class Daemon:
         self.send(self.shelf.offer(effect.above, self.store.blocks), effect.to)
 
     def _send_chunk(self, effect: ne.SendChunk) -> None:
-        chunk = self.shelf.chunk(effect.height, effect.index)
+        chunk = self.shelf.chunk(effect.height, effect.depth, effect.index)
         self.send(chunk or self.shelf.offer(effect.height, self.store.blocks), effect.to)
 
     def _send_skeleton(self, effect: ne.SendSkeleton) -> None:

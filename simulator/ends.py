@@ -18,7 +18,7 @@ from ledger.governance.follow import EpochEnd, TrustedMembers, follow, wire_memb
 from ledger.registry.epochs import last_epoch, read_epoch
 from ledger.state import MemoryState
 from node.core import effects as ne
-from node.core.epochs import epoch_spec, spec_of
+from node.core.epochs import epoch_spec, passed_epochs, spec_of, specs_after
 from node.core.messages import ENDS_MAX
 from simulator.disk import StoredBlock
 
@@ -72,9 +72,15 @@ class Ends:
         self._kept, self._reached, self.learned = [], None, 0
 
     def members(self, epoch: int) -> tuple[Member, ...]:
-        """Return the members of the epoch that was reached; none of another one."""
+        """Return the members of an epoch that was reached; none of a later one."""
         reached = self._reached
-        return reached.members if reached is not None and reached.epoch == epoch else ()
+        if reached is None or not 0 < epoch <= reached.epoch:
+            return ()
+        return specs_after(self._kept[epoch - 1 : epoch])[0].members
+
+    def passed(self, present: int) -> tuple[EpochSpec, ...]:
+        """Return the epochs between `present` and the one that was reached."""
+        return () if self._reached is None else passed_epochs(self._kept, present, self._reached.epoch)
 
     def _walked(self) -> EpochSpec:
         """Return where a walk from genesis along all that is kept arrives: each end was verified before it was kept."""

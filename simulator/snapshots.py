@@ -97,10 +97,10 @@ class Shelf:
             sum(len(key) + len(value) for key, value in rows),
         )
 
-    def chunk(self, height: int, index: int) -> Chunk | None:
+    def chunk(self, height: int, depth: int, index: int) -> Chunk | None:
         """Return one chunk of a snapshot with its proof; None if that snapshot is not held."""
         view = self._views.get(height)
-        if view is None or not 0 <= index < 16**DEPTH:
+        if view is None or depth != DEPTH or not 0 <= index < 16**DEPTH:
             return None
         prefix = prefix_of(index, DEPTH)
         rows = tuple(row for row in self._rows(height) if key_hash(row[0])[0] >> 4 == prefix[0])

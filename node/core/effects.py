@@ -106,6 +106,7 @@ class SendChunk(msgspec.Struct, frozen=True, kw_only=True):
 
     to: int
     height: int
+    depth: int
     index: int
 
 

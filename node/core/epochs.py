@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Final
+
 from consensus.events import EpochSpec, Member
-from ledger.governance.follow import TrustedMembers
+from ledger.block import header_codec
+from ledger.governance.follow import EpochEnd, TrustedMembers
 from ledger.registry.epochs import EpochRecord
 from ledger.registry.records import members_hash
+
+EPOCHS_JUDGED: Final = 8
+"""Latest epochs whose states can be judged (P107). The newest two snapshots of a peer are of these unless members
+change far more often than snapshots are made; what is older is passed over."""
 
 
 def epoch_spec(record: EpochRecord) -> EpochSpec:
@@ -31,6 +39,26 @@ def spec_of(trusted: TrustedMembers) -> EpochSpec:
         ),
         members_hash=members_hash(trusted.members),
     )
+
+
+def passed_epochs(kept: Sequence[EpochEnd], present: int, reached: int) -> tuple[EpochSpec, ...]:
+    """Return the epochs between two numbers, both left out, that `kept` (the ends of epochs 0, 1, ...) lead through.
+
+    At most as many as states are judged of; the ends were checked before they were kept.
+    """
+    return specs_after(kept[max(present, reached - EPOCHS_JUDGED) : max(0, reached - 1)])
+
+
+def specs_after(ends: Sequence[EpochEnd]) -> tuple[EpochSpec, ...]:
+    """Return the epoch that each of these ends leads to."""
+    found: list[EpochSpec] = []
+    for end in ends:
+        last = header_codec.decode(end.header)
+        begun = TrustedMembers(
+            chain_id=last.chain_id, epoch=last.epoch + 1, first_height=last.height + 1, members=end.members
+        )
+        found.append(spec_of(begun))
+    return tuple(found)
 
 
 def trusted_members(spec: EpochSpec, chain_id: bytes) -> TrustedMembers:

@@ -72,6 +72,8 @@ class NodeStart(Event, frozen=True, kw_only=True):
     reached: EpochSpec | None = None
     """The last epoch that the kept ends lead to: a later one than that of the state, whose members the ones before
     vouch for, or one that is over, when ends are missing. None is that of `config`."""
+    passed: tuple[EpochSpec, ...] = ()
+    """Epochs between that of `config` and `reached`, ascending: a state that is offered may be of one of them."""
     waiting: tuple[tuple[Transaction, int | None], ...] = ()
     """Verified transactions that waited when the epoch before ended, and the member each came from; None: from here."""
     evidence: tuple[bytes, ...] = ()

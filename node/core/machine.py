@@ -182,6 +182,7 @@ class NodeCore:
         self.taking = Taking(
             chain_id=config.chain_id,
             epoch=reached if reached.epoch > config.epoch.epoch else config.epoch,
+            passed=(config.epoch, *event.passed) if reached.epoch > config.epoch.epoch else (),
             own=config.index,
             next_token=self._next_token,
             patience_ns=patience_ns,
@@ -540,13 +541,16 @@ class NodeCore:
         return self.walk.plan(now) + self._arm_sync()
 
     def _walked(self, out: list[ne.NodeEffect]) -> list[ne.NodeEffect]:
-        """Take the state that the way to the present members was wanted for, once nobody shows more of that way."""
+        """Take the state that the way to the present members was wanted for, once nobody shows more of that way.
+
+        One that is being taken already stays: its members are on that way.
+        """
+        for effect in out:
+            if isinstance(effect, ne.KeepEpochEnd):
+                self.taking.learn(effect.leads_to)
         if self._wants_state and not self.walk.active:
             self._wants_state = False
-            later = self.walk.reached.epoch > self.taking.epoch.epoch
-            if later:
-                self.taking.epoch = self.walk.reached
-            if later or not self.taking.active:
+            if self.taking.outdated or not self.taking.active:
                 out = out + self.taking.start(self.chain.tip.height, self._now)
         return out + self._arm_sync()
 
@@ -555,7 +559,7 @@ class NodeCore:
         if isinstance(message, SnapshotRequest):
             return [ne.SendSnapshot(to=peer, above=message.above)]
         if isinstance(message, ChunkRequest):
-            return [ne.SendChunk(to=peer, height=message.height, index=message.index)]
+            return [ne.SendChunk(to=peer, height=message.height, depth=message.depth, index=message.index)]
         if isinstance(message, SkeletonRequest):
             if not 1 <= message.first <= message.last:
                 return [ne.Penalty(peer=peer, reason="skeleton_request")]

@@ -97,7 +97,10 @@ class SnapshotOffer(Wire, frozen=True, tag=23):
 
 
 class ChunkRequest(Wire, frozen=True, tag=24):
+    """Ask for one of the 16**depth chunks of the snapshot of a height. Who cut it otherwise does not hold it."""
+
     height: int
+    depth: int
     index: int
 
 

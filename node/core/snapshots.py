@@ -1,6 +1,6 @@
 """Taking the state in chunks when the chain is too long to replay (P107, P21): ask, verify, keep, install.
 
-    far behind             ask every peer for a manifest; take the highest one whose certificates hold
+    far behind             ask every peer for a manifest; take the one that most offer and whose certificates hold
     a manifest             binds block `height` by its certificate, and the state root after it by an execution root
                            that a later certified header names
     a chunk                the rows of one subtree with the proof that there are no others: a lie is caught at its chunk
@@ -9,7 +9,9 @@
     all of it kept         install; the blocks above `height` come as ranges (node.core.sync)
 
 What is kept is kept on disk, so a crash costs the chunks on their way. Who lies is named and left out, as in sync; if
-nobody offers anything, the blocks are replayed after all. Requests are bounded for each peer and in all.
+nobody offers anything, the blocks are replayed after all. What f+1 peers offer, an honest one has: a state that only
+one peer showed is taken when time is up, and given up when nothing more of it comes. Requests are bounded for each
+peer and in all.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from node.core.effects import (
     SendPeer,
     VerifyVotes,
 )
+from node.core.epochs import EPOCHS_JUDGED
 from node.core.events import Collected
 from node.core.messages import (
     Chunk,
@@ -61,6 +64,13 @@ REQUESTS_MAX: Final = 16
 """Requests that may be unanswered in all."""
 OFFERS_WAIT: Final = 2
 """Patience periods for which offers are collected before the best one is taken."""
+VAIN_PERIODS: Final = 64
+"""Patience periods without anything new after which a snapshot is given up: twice what a request with all its
+doublings takes (1 + 2 + 4 + 8 + 16), so that a slow link is not taken for a peer that has nothing."""
+
+
+VAIN: Final = "snapshot_silent"
+"""Why a peer is left out that offered a snapshot of which nothing more came."""
 
 
 @dataclass(slots=True)
@@ -84,6 +94,7 @@ class Taking:
 
     chain_id: bytes
     epoch: EpochSpec
+    """The latest epoch whose members are known here."""
     own: int | None
     next_token: Callable[[], int]
     patience_ns: int
@@ -93,6 +104,8 @@ class Taking:
     connected: dict[int, None]
     faults: dict[int, Fault]
     """Shared with sync: who lied there is not believed here."""
+    passed: tuple[EpochSpec, ...] = ()
+    """Epochs before that one whose states may be offered: that of the own state, and those on the way (P115)."""
     asking: bool = False
     manifest: SnapshotManifest | None = None
     installing: bool = False
@@ -101,11 +114,20 @@ class Taking:
     done_chunks: int = 0
     _offers: dict[int, SnapshotManifest] = field(default_factory=dict)
     _asked: dict[int, None] = field(default_factory=dict)
+    """Peers whose offer is on its way, also when it comes after the choice."""
     _without: int = 0
     """Peers that answered and have nothing of use."""
     _deadline_ns: int = 0
+    _asked_epoch: int = 0
+    """The latest epoch that was known when offers were asked for."""
     _token: int = 0
-    _chosen: int = -1
+    _verifying: SnapshotManifest | None = None
+    """The offer whose certificates are being verified: a verdict counts for it alone, whatever comes meanwhile."""
+    _offerers: dict[int, None] = field(default_factory=dict)
+    """Who offered the snapshot that is being taken."""
+    _epochs: dict[int, EpochSpec] = field(default_factory=dict)
+    _new_ns: int = 0
+    """When something of this snapshot was kept for the last time."""
     strict_from_ns: int = 0
     """Before this, headers nobody asked for are no fault, as in `Sync`."""
     _tasks: list[_Task] = field(default_factory=list)
@@ -119,9 +141,18 @@ class Taking:
     _skeleton_next: int = 0
     _cut: int = 0
 
+    def __post_init__(self) -> None:
+        for one in (*self.passed, self.epoch):
+            self._judge(one)
+
     @property
     def active(self) -> bool:
         return self.asking or self.manifest is not None
+
+    @property
+    def outdated(self) -> bool:
+        """A later epoch became known since offers were asked for: they may have been passed over for it."""
+        return self.asking and self._asked_epoch < self.epoch.epoch
 
     @property
     def chunks(self) -> int:
@@ -136,6 +167,17 @@ class Taking:
         """Tell whether `target` is too far above `tip` to replay the blocks between (P107)."""
         return 0 < self.replay_blocks < target - tip
 
+    def learn(self, epoch: EpochSpec) -> None:
+        """Take states of a later epoch as well: the members before it vouch for its members (P115)."""
+        if epoch.epoch > self.epoch.epoch:
+            self.epoch = epoch
+            self._judge(epoch)
+
+    def _judge(self, epoch: EpochSpec) -> None:
+        self._epochs[epoch.epoch] = epoch
+        for number in sorted(self._epochs)[:-EPOCHS_JUDGED]:
+            del self._epochs[number]
+
     # -- asking for an offer -----------------------------------------------------------------------------------
 
     def start(self, tip: int, now: int) -> list[NodeEffect]:
@@ -145,12 +187,14 @@ class Taking:
         self._offers.clear()
         self._asked.clear()
         self._without = 0
+        self._token, self._verifying = 0, None  # a verdict that is on its way is about an offer of before
+        self._asked_epoch = self.epoch.epoch
         self._deadline_ns = now + OFFERS_WAIT * self.patience_ns
         return self._ask_offers(tip, now)
 
     def resume(self, collected: Collected, now: int) -> list[NodeEffect]:
         """Go on with what an earlier process has kept; its manifest was verified before it was kept."""
-        self._take_up(collected.manifest)
+        self._take_up(collected.manifest, now)
         held = dict.fromkeys(collected.chunks)
         self._missing = [index for index in self._missing if index not in held]
         self.done_chunks = len(held)
@@ -159,24 +203,29 @@ class Taking:
         return self.plan(now)
 
     def offered(self, peer: int, message: SnapshotOffer, tip: int, now: int) -> list[NodeEffect]:
-        """Keep a peer's offer; the best is chosen when all have answered, or time is up."""
-        if self.manifest is not None:  # it does not hold the chunk it was asked for: nothing wrong, but ask others
-            return self._without_it(peer, now)
-        if not self.asking or peer not in self._asked or self._left_out(peer, now):
+        """Keep a peer's offer; the best is chosen when enough agree, all have answered, or time is up."""
+        answers = peer in self._asked
+        self._asked.pop(peer, None)
+        if self.manifest is not None:
+            if len(message.manifests) == 1 and _identity(message.manifests[0]) == _identity(self.manifest):
+                self._lacking.pop(peer, None)
+                return self.plan(now)
+            # it does not hold the chunk it was asked for: nothing wrong, but ask others; a late offer says nothing
+            return [] if answers else self._without_it(peer, now)
+        if not self.asking or not answers or self._left_out(peer, now):
             return []
-        self._asked.pop(peer)
-        if message.manifests:
-            if len(message.manifests) == 1 and self._of_another_epoch(message.manifests[0]):
-                self._without += 1  # its members are not known here: blocks are replayed up to there (P115)
-                return [] if self._asked else self._choose(now)
-            problem = self._shape(message.manifests[0]) if len(message.manifests) == 1 else "offer"
-            if problem:
-                return self._blame(peer, f"snapshot_{problem}", now)
-        if message.manifests and message.manifests[0].height > tip + self.replay_blocks // 2:
-            self._offers[peer] = message.manifests[0]
+        offer = message.manifests[0] if len(message.manifests) == 1 else None
+        if offer is not None and self._of_another_epoch(offer):
+            self._without += 1  # its members are not known here: blocks are replayed up to there (P115)
+            return self._choose_early(now)
+        problem = self._shape(offer) if offer is not None else "offer" if message.manifests else ""
+        if problem:
+            return self._blame(peer, f"snapshot_{problem}", now)
+        if offer is not None and offer.height > tip + self.replay_blocks // 2:
+            self._offers[peer] = offer
         else:
             self._without += 1
-        return [] if self._asked else self._choose(now)
+        return self._choose_early(now)
 
     def _ask_offers(self, tip: int, now: int) -> list[NodeEffect]:
         out: list[NodeEffect] = []
@@ -186,42 +235,70 @@ class Taking:
                 out.append(SendPeer(to=peer, message=SnapshotRequest(tip), after=Lsn(0)))
         return out
 
+    def _choose_early(self, now: int) -> list[NodeEffect]:
+        """Choose before time is up if f+1 offer the same, or nobody is left of those who can be expected to answer.
+
+        The first peer that connects may be alone for a moment, and what it alone offers may be of no use.
+        """
+        n = len(self.epoch.members)
+        agreed = max((self._support(offer) for offer in self._offers.values()), default=0) > faults(n)
+        answered = len(self._offers) + self._without
+        alone = not self._asked and (not self._offers or answered >= n - 1 - faults(n))
+        return self._choose(now) if agreed or alone else []
+
+    def _support(self, offer: SnapshotManifest) -> int:
+        """Return how many peers offer the same snapshot."""
+        wanted = _identity(offer)
+        return sum(1 for other in self._offers.values() if _identity(other) == wanted)
+
     def _choose(self, now: int) -> list[NodeEffect]:
-        """Take the highest offer, and have its certificates verified; without any, let the blocks be replayed."""
+        """Have the certificates of the best offer verified; without any, let the blocks be replayed.
+
+        The best is the highest that f+1 offer, as one of them is honest; else the one that most offer, and of these the
+        highest.
+        """
         if self._token:
             return []
-        best = -1
+        need = faults(len(self.epoch.members)) + 1
+        best, chosen = (0, 0), None
         for peer in sorted(self._offers):
-            if best < 0 or self._offers[peer].height > self._offers[best].height:
-                best = peer
-        if best < 0:
+            offer = self._offers[peer]
+            if self._of_another_epoch(offer):
+                continue  # so many epochs became known meanwhile that it is of none of the latest
+            rank = min(self._support(offer), need), offer.height
+            if rank > best:
+                best, chosen = rank, offer
+        if chosen is None:
             # f+1 who have none are answer enough; with fewer, others may still connect and offer one
-            self.asking = self._without <= faults(len(self.epoch.members)) and now < self._deadline_ns
+            self.asking = self._without < need and now < self._deadline_ns
             return []
-        self._chosen = best
+        self._verifying = chosen
         self._token = self.next_token()
-        chosen = self._offers[best]
         items = (*self._items(chosen.certificate), *self._items(chosen.proof_certificate))
         return [VerifyVotes(token=self._token, items=items)]
 
     def votes_verified(self, token: int, valid: int, now: int) -> list[NodeEffect]:
-        """The certificates of the chosen offer were checked: begin, or blame its sender and choose another."""
-        if not self._token or token != self._token:
+        """The certificates of the chosen offer were checked: begin, or blame its senders and choose another."""
+        chosen = self._verifying
+        if not self._token or token != self._token or chosen is None:
             return []
-        self._token = 0
-        chosen = self._offers[self._chosen]
+        self._token, self._verifying = 0, None
         count = len(chosen.certificate.signatures) + len(chosen.proof_certificate.signatures)
         if valid != (1 << count) - 1:
-            del self._offers[self._chosen]
-            return [*self._blame(self._chosen, "snapshot_certificate", now), *self._choose(now)]
+            out: list[NodeEffect] = []
+            for peer in [peer for peer, offer in self._offers.items() if offer == chosen]:
+                out += self._blame(peer, "snapshot_certificate", now)
+            return [*out, *self._choose(now)]
         self.asking = False
         same = _identity(chosen)
-        self._offers = {peer: one for peer, one in self._offers.items() if _identity(one) == same}
-        self._take_up(chosen)
+        self._offerers = dict.fromkeys(peer for peer, one in self._offers.items() if _identity(one) == same)
+        self._offers.clear()
+        self._take_up(chosen, now)
         return [BeginSnapshot(manifest=chosen), *self.plan(now)]
 
-    def _take_up(self, manifest: SnapshotManifest) -> None:
+    def _take_up(self, manifest: SnapshotManifest, now: int) -> None:
         self.manifest = manifest
+        self._new_ns = now
         self.installing = False
         self.done_chunks = 0
         self._missing = list(range(1 << 4 * manifest.depth))
@@ -257,10 +334,16 @@ class Taking:
         return out
 
     def tick(self, now: int) -> list[NodeEffect]:
-        """Choose when the offers had their time; give to others what a silent peer was asked for."""
+        """Choose when the offers had their time; give to others what a silent peer was asked for.
+
+        A snapshot of which nothing comes any more is given up: who offered it is not asked for one for a while.
+        """
         if self.asking and self._deadline_ns <= now and not self._token:
-            self._asked.clear()
             return self._choose(now)
+        if self.manifest is not None and not self.installing and now - self._new_ns >= VAIN_PERIODS * self.patience_ns:
+            if len(self._offerers) <= faults(len(self.epoch.members)):  # else one of them is honest
+                self.faults |= {peer: Fault(VAIN, now) for peer in self._offerers if peer in self.connected}
+            return self._drop()
         for task in self._tasks:
             if task.asked >= 0 and task.deadline_ns <= now:
                 self.faults[task.asked] = Fault(SILENT, now)
@@ -269,6 +352,9 @@ class Taking:
 
     def joined(self, peer: int, tip: int, now: int) -> list[NodeEffect]:
         """A peer connected: it may have an offer, or what is wanted."""
+        self._lacking.pop(peer, None)  # it may have made this one meanwhile
+        if len(self.connected) == 1:  # all were away: nothing could come
+            self._new_ns = now
         if not self.asking or self._left_out(peer, now):
             return self.plan(now)
         self._asked[peer] = None
@@ -283,6 +369,8 @@ class Taking:
 
     def received(self, peer: int, message: Chunk, now: int) -> list[NodeEffect]:
         """Verify a chunk against the state root; keep it, or name who sent it."""
+        if message.index < 0:  # no correct node sends it, and -1 is how requests for headers are told apart here
+            return self._blame(peer, "snapshot_chunk", now)
         task = next((one for one in self._tasks if one.index == message.index and one.asked == peer), None)
         manifest = self.manifest
         if task is None or manifest is None or message.height != manifest.height:
@@ -292,6 +380,7 @@ class Taking:
             return self._blame(peer, "snapshot_chunk", now)
         self._tasks.remove(task)
         self._keep_pace(task, now)
+        self._new_ns = now
         self.done_chunks += 1
         return [KeepChunk(index=message.index, rows=message.rows), *self.plan(now)]
 
@@ -341,6 +430,7 @@ class Taking:
             low = task.answer.first
             self._skeleton_next, self._skeleton_id = low - 1, parent
             task.answer, task.last, task.attempts = None, low - 1, 0
+            self._new_ns = now
             if task.last < task.first:  # else it was cut to a frame: the rest is asked for again
                 self._tasks.remove(task)
             out.append(KeepSkeleton(first=low, parent=parent, blocks=blocks))
@@ -387,8 +477,8 @@ class Taking:
         task.asked, task.asked_ns = peer, now
         task.deadline_ns = now + (self.patience_ns << min(task.attempts, PATIENCE_DOUBLINGS))
         task.attempts += 1
-        height = 0 if self.manifest is None else self.manifest.height
-        wish = SkeletonRequest(task.first, task.last) if task.index < 0 else ChunkRequest(height, task.index)
+        height, depth = (0, 0) if self.manifest is None else (self.manifest.height, self.manifest.depth)
+        wish = SkeletonRequest(task.first, task.last) if task.index < 0 else ChunkRequest(height, depth, task.index)
         if task.index < 0:
             self._wishes.setdefault(peer, {})[task.last] = None
         return SendPeer(to=peer, message=wish, after=Lsn(0))
@@ -402,6 +492,7 @@ class Taking:
 
     def _drop(self) -> list[NodeEffect]:
         self.manifest = None
+        self._offerers.clear()
         self.asked_ns = -LEFT_OUT_NS
         self._tasks.clear()
         self._wishes.clear()
@@ -447,6 +538,7 @@ class Taking:
         return "" if root == later.exec_root else "exec_root"
 
     def _of_another_epoch(self, manifest: SnapshotManifest) -> bool:
+        """Tell whether one of its two headers is of an epoch whose members are not known here."""
         own = _header(manifest.header, manifest.height, self.chain_id)
         if own is None:
             return False
@@ -454,22 +546,23 @@ class Taking:
             later = header_codec.decode(manifest.proof_header)
         except LedgerError:
             return False
-        return (own.epoch, later.epoch) != (self.epoch.epoch, self.epoch.epoch)
+        return own.epoch not in self._epochs or later.epoch not in self._epochs
 
     def _certifies(self, certificate: CommitCertificate, header: Header, raw: bytes) -> bool:
-        vote, n = certificate.vote, len(self.epoch.members)
-        if (vote.block_id, vote.height, vote.epoch) != (block_id(raw), header.height, self.epoch.epoch):
+        vote, epoch = certificate.vote, self._epochs[header.epoch]
+        if (vote.block_id, vote.height, vote.epoch) != (block_id(raw), header.height, epoch.epoch):
             return False
-        if header.members_hash != self.epoch.members_hash:
+        if header.members_hash != epoch.members_hash:
             return False
+        n = len(epoch.members)
         indexes = bitmap_indexes(certificate.signers, n)
         return indexes is not None and len(indexes) == quorum(n) == len(certificate.signatures)
 
     def _items(self, certificate: CommitCertificate) -> tuple[SignatureItem, ...]:
-        body = encode(certificate.vote)
-        indexes = bitmap_indexes(certificate.signers, len(self.epoch.members)) or ()
+        body, epoch = encode(certificate.vote), self._epochs[certificate.vote.epoch]
+        indexes = bitmap_indexes(certificate.signers, len(epoch.members)) or ()
         return tuple(
-            SignatureItem("commit", body, self.epoch.epoch, index, signature)
+            SignatureItem("commit", body, epoch.epoch, index, signature)
             for index, signature in zip(indexes, certificate.signatures, strict=True)
         )
 

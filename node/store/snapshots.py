@@ -278,10 +278,10 @@ class Snapshots:
         best = max((height for height in self._manifests if height > above), default=0)
         return SnapshotOffer((self._manifests[best],) if best else ())
 
-    def chunk(self, height: int, index: int) -> Chunk | None:
-        """Return one chunk of a snapshot that is held, or None."""
+    def chunk(self, height: int, depth: int, index: int) -> Chunk | None:
+        """Return one chunk of a snapshot that is held and cut at that depth, or None."""
         shelf, manifest = self._shelves.get(height), self._manifests.get(height)
-        if shelf is None or manifest is None or not 0 <= index < 1 << 4 * manifest.depth:
+        if shelf is None or manifest is None or manifest.depth != depth or not 0 <= index < 1 << 4 * depth:
             return None
         prefix = prefix_of(index, manifest.depth)
         proof = prove_range(lambda path: shelf.get("nodes", node_key(path)), prefix)

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from consensus.effects import SignatureItem
-from ledger.block import header_codec
+from ledger.block import block_id, exec_root, header_codec
+from ledger.codec import encode
 from ledger.merkle import RangeProof, key_hash, prefix_of, prove_range
 from ledger.transaction import decode_transaction
 from node.core import snapshots as rules
@@ -74,7 +75,7 @@ class Peer:
         if isinstance(message, SnapshotRequest):
             reply = SnapshotOffer((self.manifest(),) if self.at > message.above else ())
         elif isinstance(message, ChunkRequest):
-            if message.height != self.at:
+            if (message.height, message.depth) != (self.at, DEPTH):
                 return SnapshotOffer((self.manifest(),))
             prefix = prefix_of(message.index, DEPTH)
             rows = tuple(row for row in self.rows if key_hash(row[0])[0] >> 4 == prefix[0])
@@ -480,3 +481,144 @@ def test_p107_a_quick_answer_ends_the_patience_of_long_silence(league: League) -
     net.run()
     net.complete()
     assert net.now - began <= 4 * SECOND
+
+
+# -- peers that keep what they offer to themselves, and verdicts that come late ------------------------------------------
+
+
+def test_p107_a_chunk_below_zero_is_no_chunk_and_names_its_sender(league: League) -> None:
+    """-1 is how requests for headers are told apart; the rows of the last chunk would have passed for one of them."""
+    net = Net(league)
+    honest = net.peers[2].answer
+
+    def answer(request: PeerMessage) -> PeerMessage | None:
+        if isinstance(request, SkeletonRequest):
+            found = honest(ChunkRequest(AT, DEPTH, 16**DEPTH - 1))
+            assert isinstance(found, Chunk)
+            return replace(found, index=-1)
+        return honest(request)
+
+    net.peers[2].answer = answer  # type: ignore[method-assign]
+    net.start()
+    net.run()
+    net.complete()
+    assert set(net.penalties) == {(2, "snapshot_chunk")} and min(net.chunks) == 0
+
+
+def test_p107_a_state_that_one_peer_alone_offers_and_keeps_to_itself_is_given_up(league: League) -> None:
+    net = Net(league)
+    net.peers[1] = Peer(league, 310)
+    net.peers[1].spoil = lambda message: message if isinstance(message, SnapshotOffer) else None
+    for peer in (2, 3):
+        net.connected.pop(peer)
+    net.start()
+    net.run(rounds=20)
+    assert [manifest.height for manifest in net.begun] == [310], "nobody else is there yet"
+    for peer in (2, 3):
+        net.connected[peer] = None
+        net.perform(net.taking.joined(peer, 0, net.now))
+    net.run()
+    assert net.dropped == 1 and net.now <= 2 * rules.VAIN_PERIODS * net.taking.patience_ns
+    net.perform(net.taking.start(0, net.now))
+    net.run()
+    net.complete()
+
+
+def test_p107_what_f_plus_one_offer_goes_before_a_higher_state_of_one(league: League) -> None:
+    net = Net(league)
+    net.peers[1] = Peer(league, 310)
+    net.peers[1].spoil = lambda message: message if isinstance(message, SnapshotOffer) else None
+    net.start()
+    net.run()
+    net.complete()
+    assert [manifest.height for manifest in net.begun] == [AT] and net.penalties == []
+
+
+def test_p107_a_state_whose_last_holder_left_is_given_up(league: League) -> None:
+    net = Net(league)
+    net.peers[1] = Peer(league, 310)
+    for peer in (2, 3):
+        net.peers[peer].spoil = lambda message: None
+    net.start()
+    net.run(rounds=20)
+    assert [manifest.height for manifest in net.begun] == [310]
+    for peer in (2, 3):
+        net.peers[peer] = Peer(league)
+    net.connected.pop(1)
+    net.taking.lost(1)
+    net.queue = [item for item in net.queue if item[0] != 1]
+    net.run()
+    assert net.dropped == 1 and not net.taking.active
+    net.perform(net.taking.start(0, net.now))
+    net.run()
+    net.complete()
+
+
+def test_p107_another_cut_of_the_same_state_charges_no_honest_peer(league: League) -> None:
+    """How deep the chunks lie is in no certificate: who cut them otherwise does not hold the chunk that is asked for."""
+    net = Net(league)
+    liar = net.peers[1]
+    liar.answer = lambda message: (  # type: ignore[method-assign]
+        SnapshotOffer((replace(liar.manifest(), depth=2),)) if isinstance(message, SnapshotRequest) else None
+    )
+    for peer in (2, 3):
+        net.connected.pop(peer)
+    net.start()
+    net.run(rounds=20)
+    assert [manifest.depth for manifest in net.begun] == [2]
+    for peer in (2, 3):
+        net.connected[peer] = None
+        net.perform(net.taking.joined(peer, 0, net.now))
+    net.run()
+    assert net.penalties == [] and not net.installed
+    net.perform(net.taking.start(0, net.now))
+    net.run()
+    net.complete()
+
+
+def test_p107_a_late_offer_of_the_state_that_is_taken_is_one_more_source(league: League) -> None:
+    net = Net(league)
+    held: list[PeerMessage] = []
+    for peer in (2, 3):
+        net.peers[peer].spoil = lambda message: (held.append(message), None)[1] if isinstance(message, SnapshotOffer) else message  # type: ignore[func-returns-value]  # fmt: skip
+    net.start()
+    while not net.begun:
+        net.run(rounds=1)
+    for peer, late in zip((2, 3), held, strict=True):
+        assert isinstance(late, SnapshotOffer)
+        net.perform(net.taking.offered(peer, late, 0, net.now))
+    net.connected.pop(1)
+    net.taking.lost(1)
+    net.queue = [item for item in net.queue if item[0] != 1]
+    net.run()
+    net.complete()
+
+
+def test_p85_a_verdict_counts_for_the_state_that_was_verified_and_for_no_other(league: League) -> None:
+    """Asked anew while a verdict is on its way, as after a later epoch became known: it is about nothing any more."""
+    net = Net(league)
+    taking = net.taking
+    taking.start(0, 0)
+    for peer in (2, 3):
+        taking.offered(peer, SnapshotOffer(()), 0, 0)
+    honest = net.peers[1].manifest()
+    found = [*taking.offered(1, SnapshotOffer((honest,)), 0, 0), *taking.tick(10 * SECOND)]
+    (asked,) = [effect for effect in found if isinstance(effect, VerifyVotes)]
+    taking.start(0, 10 * SECOND)
+    forged_root = exec_root(honest.previous_exec_root, b"\xee" * 32, honest.receipts_root)
+    header = encode(replace(header_codec.decode(honest.proof_header), exec_root=forged_root))
+    vote = replace(honest.proof_certificate.vote, block_id=block_id(header))
+    lie = replace(
+        honest,
+        state_root=b"\xee" * 32,
+        proof_header=header,
+        proof_certificate=replace(honest.proof_certificate, vote=vote),
+    )
+    taking.offered(1, SnapshotOffer((lie,)), 0, 10 * SECOND)
+    assert taking.votes_verified(asked.token, league.valid(asked.items), 10 * SECOND) == []
+    assert taking.manifest is None and taking.asking
+    found = taking.tick(20 * SECOND)
+    (asked,) = [effect for effect in found if isinstance(effect, VerifyVotes)]
+    found = taking.votes_verified(asked.token, league.valid(asked.items), 20 * SECOND)
+    assert [effect.reason for effect in found if isinstance(effect, Penalty)] == ["snapshot_certificate"]
+    assert not any(isinstance(effect, BeginSnapshot) for effect in found)

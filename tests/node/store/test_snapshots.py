@@ -50,7 +50,7 @@ def grown(maker: SimpleNamespace, path: Path, height: int, every: int = EVERY) -
 
 
 def chunks_of(shelf: Snapshots, manifest: SnapshotManifest) -> list[Chunk]:
-    found = [shelf.chunk(manifest.height, index) for index in range(1 << 4 * manifest.depth)]
+    found = [shelf.chunk(manifest.height, manifest.depth, index) for index in range(1 << 4 * manifest.depth)]
     assert all(chunk is not None for chunk in found)
     return [chunk for chunk in found if chunk is not None]
 
@@ -235,7 +235,10 @@ def test_a_stolen_snapshot_shows_no_values(maker: SimpleNamespace, tmp_path: Pat
 
 def test_asking_for_what_is_not_there_is_answered_with_nothing(maker: SimpleNamespace, tmp_path: Path) -> None:
     store, shelf = grown(maker, tmp_path, 45)
-    assert shelf.chunk(40, 1 << 20) is None and shelf.chunk(40, -1) is None and shelf.chunk(39, 0) is None
+    (held,) = shelf.offer(0).manifests
+    height, depth = held.height, held.depth
+    wrong = ((height, depth, 1 << 20), (height, depth, -1), (height - 1, depth, 0), (height, depth + 1, 0))
+    assert shelf.chunk(height, depth, 0) is not None and not any(shelf.chunk(*one) for one in wrong)
     assert store.skeleton(46, 50, 1000) is None
     cut = store.skeleton(1, 45, 600)
     assert cut is not None and 0 < len(cut.headers) < 45 and cut.first + len(cut.headers) - 1 == 45
