@@ -64,6 +64,8 @@ REQUESTS_MAX: Final = 16
 """Requests that may be unanswered in all."""
 OFFERS_WAIT: Final = 2
 """Patience periods for which offers are collected before the best one is taken."""
+WISHES_KEPT: Final = 256
+"""Requests for headers that are remembered of each peer: more than the whole validity window of one snapshot takes."""
 VAIN_PERIODS: Final = 64
 """Patience periods without anything new after which a snapshot is given up: twice what a request with all its
 doublings takes (1 + 2 + 4 + 8 + 16), so that a slow link is not taken for a peer that has nothing."""
@@ -132,7 +134,7 @@ class Taking:
     """Before this, headers nobody asked for are no fault, as in `Sync`."""
     _tasks: list[_Task] = field(default_factory=list)
     _wishes: dict[int, dict[int, None]] = field(default_factory=dict)
-    """Last heights of the headers each peer was ever asked for, for this snapshot: what names a late answer."""
+    """Last heights of the headers each peer was asked for, also for a snapshot before: what names a late answer."""
     _turn: int = 0
     _missing: list[int] = field(default_factory=list)
     _lacking: dict[int, None] = field(default_factory=dict)
@@ -303,7 +305,6 @@ class Taking:
         self.done_chunks = 0
         self._missing = list(range(1 << 4 * manifest.depth))
         self._tasks.clear()
-        self._wishes.clear()
         self._lacking.clear()
         self._skeleton_id = block_id(manifest.header)
         self._skeleton_next = self._cut = manifest.height
@@ -480,7 +481,10 @@ class Taking:
         height, depth = (0, 0) if self.manifest is None else (self.manifest.height, self.manifest.depth)
         wish = SkeletonRequest(task.first, task.last) if task.index < 0 else ChunkRequest(height, depth, task.index)
         if task.index < 0:
-            self._wishes.setdefault(peer, {})[task.last] = None
+            wishes = self._wishes.setdefault(peer, {})
+            wishes[task.last] = None
+            if len(wishes) > WISHES_KEPT:
+                del wishes[next(iter(wishes))]
         return SendPeer(to=peer, message=wish, after=Lsn(0))
 
     def _keep_pace(self, answered: _Task, now: int) -> None:
@@ -495,7 +499,6 @@ class Taking:
         self._offerers.clear()
         self.asked_ns = -LEFT_OUT_NS
         self._tasks.clear()
-        self._wishes.clear()
         self._missing.clear()
         self._offers.clear()
         return [DropSnapshot()]

@@ -622,3 +622,34 @@ def test_p85_a_verdict_counts_for_the_state_that_was_verified_and_for_no_other(l
     found = taking.votes_verified(asked.token, league.valid(asked.items), 20 * SECOND)
     assert [effect.reason for effect in found if isinstance(effect, Penalty)] == ["snapshot_certificate"]
     assert not any(isinstance(effect, BeginSnapshot) for effect in found)
+
+
+def test_p107_headers_of_a_state_that_was_given_up_charge_nobody_when_they_come(league: League) -> None:
+    net = Net(league)
+    net.peers[1] = Peer(league, 310)
+    for peer in (2, 3):
+        net.connected.pop(peer)
+    wished: list[PeerMessage] = []
+    honest = net.peers[1].answer
+
+    def slow(request: PeerMessage) -> PeerMessage | None:
+        if isinstance(request, SnapshotRequest):
+            return honest(request)
+        wished.append(request)
+        return None
+
+    net.peers[1].answer = slow  # type: ignore[method-assign]
+    net.start()
+    net.run()
+    assert net.dropped == 1
+    net.peers[1] = Peer(league)
+    net.now += rules.LEFT_OUT_NS
+    net.start()
+    while net.taking.manifest is None:
+        net.run(rounds=1)
+    assert any(task.asked == 1 for task in net.taking._tasks)
+    late = next(request for request in wished if isinstance(request, SkeletonRequest) and request.last == 310)
+    answer = honest(late)
+    assert isinstance(answer, Skeleton)
+    net.perform(net.taking.skeleton(1, answer, net.now))
+    assert net.penalties == []
