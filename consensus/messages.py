@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from ledger.certificate import CommitCertificate, Vote
-from ledger.codec import Wire
+from ledger.codec import Natural, Wire
 
 
 class PreparedCertificate(Wire, frozen=True):
@@ -13,7 +13,7 @@ class PreparedCertificate(Wire, frozen=True):
 
     vote: Vote
     header: bytes
-    primary: int
+    primary: Natural
     signers: bytes
     signatures: tuple[bytes, ...]
 
@@ -27,20 +27,20 @@ class Proposal(Wire, frozen=True):
 
 
 class PrePrepare(Wire, frozen=True, tag=1):
-    sender: int
+    sender: Natural
     vote: Vote
     signature: bytes
     proposal: Proposal
 
 
 class Prepare(Wire, frozen=True, tag=2):
-    sender: int
+    sender: Natural
     vote: Vote
     signature: bytes
 
 
 class Commit(Wire, frozen=True, tag=3):
-    sender: int
+    sender: Natural
     vote: Vote
     signature: bytes
 
@@ -48,9 +48,9 @@ class Commit(Wire, frozen=True, tag=3):
 class ViewChange(Wire, frozen=True, tag=4):
     """Signed leaving of a view: `view` is the one to move to, `base` the highest committed height of the sender."""
 
-    epoch: int
-    sender: int
-    view: int
+    epoch: Natural
+    sender: Natural
+    view: Natural
     base: CommitCertificate
     prepared: tuple[PreparedCertificate, ...]
     signature: bytes
@@ -59,40 +59,40 @@ class ViewChange(Wire, frozen=True, tag=4):
 class NewView(Wire, frozen=True, tag=5):
     """Opens a view: exactly q VIEW-CHANGEs, ascending by sender, and O as every receiver recomputes it."""
 
-    epoch: int
-    sender: int
-    view: int
+    epoch: Natural
+    sender: Natural
+    view: Natural
     view_changes: tuple[ViewChange, ...]
-    reproposals: tuple[tuple[int, bytes], ...]
+    reproposals: tuple[tuple[Natural, bytes], ...]
     signature: bytes
 
 
 class Suspect(Wire, frozen=True, tag=6):
     """Channel-authenticated, not signed; its sender still votes (P50)."""
 
-    epoch: int
-    view: int
+    epoch: Natural
+    view: Natural
 
 
 class Heartbeat(Wire, frozen=True, tag=7):
     """The idle primary is alive."""
 
-    epoch: int
-    view: int
-    height: int
+    epoch: Natural
+    view: Natural
+    height: Natural
     block_id: bytes
 
 
 class Status(Wire, frozen=True, tag=8):
     """What the sender holds, to each peer every STATUS_MS and on connect; drives all repair (P37)."""
 
-    epoch: int
-    view: int
-    mode: int
-    committed_height: int
+    epoch: Natural
+    view: Natural
+    mode: Natural
+    committed_height: Natural
     committed_id: bytes
-    prepared_height: int
-    executed_height: int
+    prepared_height: Natural
+    executed_height: Natural
     has_proposal: bool
     prepares: bytes
     commits: bytes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ledger.codec import Codec, Wire
+from ledger.codec import Codec, Natural, Wire
 from ledger.crypto.hashing import H, Tag
 from ledger.ids import ZERO_HASH
 
@@ -21,22 +21,22 @@ TX_IDS_MAX = 5_000
 class Header(Wire, frozen=True):
     """The canonical header (consensus.md section 4). Immutable: a re-proposal carries the original bytes."""
 
-    version: int
+    version: Natural
     chain_id: bytes
-    epoch: int
-    height: int
+    epoch: Natural
+    height: Natural
     parent_id: bytes
     tx_root: bytes
-    tx_count: int
-    size_bytes: int
-    time_ms: int
-    proposer: int
-    exec_height: int
+    tx_count: Natural
+    size_bytes: Natural
+    time_ms: Natural
+    proposer: Natural
+    exec_height: Natural
     exec_root: bytes
     members_hash: bytes
     next_members_hash: bytes
     evidence_root: bytes
-    last_cert_height: int
+    last_cert_height: Natural
     last_cert_hash: bytes
     params_hash: bytes
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from ledger.codec import Codec, Wire, encode
+from ledger.codec import Codec, Natural, Wire, encode
 from ledger.crypto.ed25519 import SIGNATURE_BYTES, verify_strict
 from ledger.crypto.hashing import H, Tag, signing_digest
 from ledger.ids import HASH_BYTES
@@ -17,9 +17,9 @@ from ledger.ids import HASH_BYTES
 class Vote(Wire, frozen=True):
     """The signed body of PRE-PREPARE, PREPARE and COMMIT (P11); the sender is not part of it."""
 
-    epoch: int
-    view: int
-    height: int
+    epoch: Natural
+    view: Natural
+    height: Natural
     block_id: bytes
 
 

@@ -10,7 +10,7 @@ Rules
 
 from __future__ import annotations
 
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeAlias, TypeVar
 
 import msgspec
 
@@ -40,8 +40,12 @@ encode = _encoder.encode
 """Canonical bytes of a struct, tuple, list, str, bytes, int, bool or None."""
 
 
+Natural: TypeAlias = Annotated[int, msgspec.Meta(ge=0)]
+"""An integer 0..2**64-1: a record with a negative one is malformed, so no rule behind the decoder meets one."""
+
+
 class Wire(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Base of wire and disk records. Field order is wire order; integers are 0..2**64-1 unless said otherwise."""
+    """Base of wire and disk records. Field order is wire order; what peers send has `Natural` integers."""
 
 
 class Codec(Generic[T]):

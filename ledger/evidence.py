@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, TypeVar
 
-from ledger.codec import Codec, Wire
+from ledger.codec import Codec, Natural, Wire
 from ledger.crypto.hashing import H, Tag
 
 KINDS: Final = ("E1", "E2", "E3", "E4", "E5", "E6")
@@ -39,7 +39,7 @@ class Evidence(Wire, frozen=True):
     """One fault of one member of `epoch`; `statements` in the order that `consensus.evidence` demands."""
 
     kind: str
-    epoch: int
+    epoch: Natural
     company_id: str
     statements: tuple[Statement, ...]
 
@@ -49,8 +49,8 @@ class Fault(Wire, frozen=True):
 
     company_id: str
     kind: str
-    epoch: int
-    height: int
+    epoch: Natural
+    height: Natural
     evidence_id: bytes
 
 

@@ -26,7 +26,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, Protocol, TypeAlias
 
-from ledger.codec import Codec, Wire
+from ledger.codec import Codec, Natural, Wire
 from ledger.crypto.hashing import H, Tag, hash_encoded, lp
 from ledger.errors import InvariantViolated
 from ledger.ids import HASH_BYTES
@@ -57,7 +57,7 @@ _Child: TypeAlias = tuple[bytes | None, bytes]
 class ProofLevel(Wire, frozen=True):
     """One branch on the way down: its bitmap, and the hashes of all children except the one on the path."""
 
-    bitmap: int
+    bitmap: Natural
     siblings: tuple[bytes, ...]
 
 

@@ -29,7 +29,7 @@ from ledger.certificate import (
     Verify,
     verify_commit_certificate,
 )
-from ledger.codec import Codec, Wire, encode
+from ledger.codec import Codec, Natural, Wire, encode
 from ledger.crypto.ed25519 import verify_strict
 from ledger.errors import Malformed
 from ledger.ids import HASH_BYTES
@@ -51,8 +51,8 @@ class ReceiptClaim(Wire, frozen=True):
     """The canonical receipt of transaction `index` of the block at the proof's height (LR6)."""
 
     receipt: bytes
-    index: int
-    count: int
+    index: Natural
+    count: Natural
     siblings: tuple[bytes, ...]
 
 
@@ -63,7 +63,7 @@ class ResultProof(Wire, frozen=True):
     `links` are (state_root, receipts_root) of the heights after it, up to the one the header names.
     """
 
-    height: int
+    height: Natural
     state: tuple[StateClaim, ...]
     receipt: tuple[ReceiptClaim, ...]
     previous_exec_root: bytes
@@ -78,7 +78,7 @@ class InclusionProof(Wire, frozen=True):
     """That transaction `tx_id` stands at `index` of a certified block (LR6)."""
 
     tx_id: bytes
-    index: int
+    index: Natural
     siblings: tuple[bytes, ...]
     header: bytes
     certificate: CommitCertificate

@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from consensus.messages import Message
 from ledger.certificate import CommitCertificate
-from ledger.codec import Codec, Wire
+from ledger.codec import Codec, Natural, Wire
 from ledger.governance.follow import EpochEnd
 from ledger.merkle import RangeProof
 from ledger.proof import ResultProof
@@ -36,8 +36,8 @@ class Bodies(Wire, frozen=True, tag=18):
 class BlocksRequest(Wire, frozen=True, tag=19):
     """Ask for certified blocks first..last, inclusive (P107)."""
 
-    first: int
-    last: int
+    first: Natural
+    last: Natural
 
 
 class CertifiedBlock(Wire, frozen=True):
@@ -57,15 +57,15 @@ class Blocks(Wire, frozen=True, tag=20):
 class Held(Wire, frozen=True, tag=21):
     """Answer to `BlocksRequest` when block `first` is not held: what is, oldest to tip (P107)."""
 
-    first: int
-    oldest: int
-    tip: int
+    first: Natural
+    oldest: Natural
+    tip: Natural
 
 
 class SnapshotRequest(Wire, frozen=True, tag=22):
     """Ask for the newest snapshot of the state above height `above`."""
 
-    above: int
+    above: Natural
 
 
 class SnapshotManifest(Wire, frozen=True):
@@ -76,7 +76,7 @@ class SnapshotManifest(Wire, frozen=True):
     state tree; `rows` and `size_bytes` only say how much it is.
     """
 
-    height: int
+    height: Natural
     header: bytes
     certificate: CommitCertificate
     previous_exec_root: bytes
@@ -85,9 +85,9 @@ class SnapshotManifest(Wire, frozen=True):
     links: tuple[tuple[bytes, bytes], ...]
     proof_header: bytes
     proof_certificate: CommitCertificate
-    depth: int
-    rows: int
-    size_bytes: int
+    depth: Natural
+    rows: Natural
+    size_bytes: Natural
 
 
 class SnapshotOffer(Wire, frozen=True, tag=23):
@@ -99,16 +99,16 @@ class SnapshotOffer(Wire, frozen=True, tag=23):
 class ChunkRequest(Wire, frozen=True, tag=24):
     """Ask for one of the 16**depth chunks of the snapshot of a height. Who cut it otherwise does not hold it."""
 
-    height: int
-    depth: int
-    index: int
+    height: Natural
+    depth: Natural
+    index: Natural
 
 
 class Chunk(Wire, frozen=True, tag=25):
     """All rows (raw key, value) of one subtree, sorted by place, and the proof that there are no others."""
 
-    height: int
-    index: int
+    height: Natural
+    index: Natural
     rows: tuple[tuple[bytes, bytes], ...]
     proof: RangeProof
 
@@ -116,15 +116,15 @@ class Chunk(Wire, frozen=True, tag=25):
 class SkeletonRequest(Wire, frozen=True, tag=26):
     """Ask for headers and transaction ids of blocks first..last: what the check for repeated transactions needs."""
 
-    first: int
-    last: int
+    first: Natural
+    last: Natural
 
 
 class Skeleton(Wire, frozen=True, tag=27):
     """Headers of consecutive blocks, ascending from `first` to the last one asked for, and the ids in each: they are
     bound from above, so a cut leaves out the lowest. `Held` when the last one is not held."""
 
-    first: int
+    first: Natural
     headers: tuple[bytes, ...]
     tx_ids: tuple[tuple[bytes, ...], ...]
 
@@ -138,7 +138,7 @@ class EvidenceItem(Wire, frozen=True, tag=28):
 class EpochEndsRequest(Wire, frozen=True, tag=29):
     """Ask how epoch `first` and the ones after it ended (P85), and where the nodes are now (P117)."""
 
-    first: int
+    first: Natural
 
 
 class EpochEnds(Wire, frozen=True, tag=30):
@@ -147,7 +147,7 @@ class EpochEnds(Wire, frozen=True, tag=30):
     If no more of them are kept: `nodes`, a proof for each node record of one certified height, at most `NODES_BYTES`.
     """
 
-    first: int
+    first: Natural
     ends: tuple[EpochEnd, ...]
     nodes: tuple[ResultProof, ...]
 
