@@ -256,6 +256,7 @@ def prune_stopped(loaded: LoadedConfig, keep_blocks: int | None, keep_days: int 
     with DataDirectory(config.data_dir) as data:
         swap.settle(data.chain)
         store = ChainStore.open(data.chain, keys, chain, map_bytes=map_bytes)
+        store.snapshot_every = config.storage.snapshot_every
         try:
             found, before = plan(store, keep), store.size_bytes()
             if not dry_run:

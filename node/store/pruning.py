@@ -2,7 +2,8 @@
 
     bound      lowest height that is kept: `keep_blocks` of the newest blocks, or those of `keep_days`; what either
                keeps stays. Never above what others may still need of us, or a start needs itself: the blocks in which
-               a still valid transaction may stand (LR2), and the heights from which the state is executed again.
+               a still valid transaction may stand (LR2), at the tip and at the height of each snapshot that others may
+               take here (P107), and the heights from which the state is executed again.
     prune      deletes blocks, receipts and indexes below it, a few at a time; every kept block is certified by q
                members, so nothing that is needed to trust the rest goes
     compact    LMDB uses freed pages again and never gives them back: a compacted copy takes the place of the file,
@@ -22,6 +23,7 @@ from typing import Final
 from node.store import swap
 from node.store.ledger import ChainStore
 from node.store.places import free_bytes, make_directory
+from node.store.snapshots import KEPT, heights_on_disk
 from node.store.views import RETAINED_HEIGHTS
 
 DAY_MS: Final = 86_400_000
@@ -31,6 +33,9 @@ SLACK_BYTES: Final = 16 * 1024 * 1024
 """A file with less to give back than this is left as it is."""
 SPARE_FACTOR: Final = 2
 """Free space a compacting copy needs, in units of what is copied."""
+STEPS_WAITED: Final = KEPT + 1
+"""Steps of the grid that a snapshot may hold pruning up: those that are kept, and the one that is being made. One that
+stays longer, because there was no room for the next, gives way: blocks without end would fill the disk."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +77,10 @@ def bound_of(store: ChainStore, keep: Keep) -> tuple[int, str]:
     for height, words in (
         (tip - keep.validity_heights, f"transactions of the last {keep.validity_heights} blocks may be offered again"),
         (store.base_height - RETAINED_HEIGHTS, "a start executes the newest blocks again"),
+        (
+            _oldest_snapshot(store) - keep.validity_heights + 1,
+            "a node that joins needs the blocks below the oldest snapshot",
+        ),
     ):
         if height < bound:
             bound, limit = height, words
@@ -124,6 +133,18 @@ def compact(store: ChainStore, keys: Mapping[str, Mapping[int, bytes]], chain_id
     opened = ChainStore.open(path, keys, chain_id, map_bytes=map_bytes)
     opened.snapshot_every = every
     return opened
+
+
+def _oldest_snapshot(store: ChainStore) -> int:
+    """Return the height of the oldest snapshot that others may take here.
+
+    As if there were the usual ones while there is none: without a snapshot a node joins by replaying all blocks.
+    """
+    every, tip = store.snapshot_every, store.durable_height
+    if not every:
+        return tip
+    held = heights_on_disk(store.path)
+    return max(held[0], tip - STEPS_WAITED * every) if held else tip - KEPT * every
 
 
 def _copy_place(chain: Path) -> Path:

@@ -43,6 +43,7 @@ from node.store.views import Caches, ChainView, Pending, Snapshot, node_key
 CHUNK_BYTES: Final = 1024 * 1024
 """Rows of one chunk: the shallowest depth is taken at which no chunk is larger, below the frame cap of 4 MiB."""
 KEPT: Final = 2
+"""Newest snapshots that are kept; so is what a node that takes one needs of the chain (node.store.pruning)."""
 SPARE_FACTOR: Final = 2
 """Free space below which no snapshot is made, in units of the chain store: a full disk would stop the node."""
 SLICE_ROWS: Final = 200
@@ -51,11 +52,19 @@ ROW_OVERHEAD_BYTES: Final = 16
 PUT_ROWS: Final = 10_000
 """Index entries written in one transaction when a snapshot is installed."""
 
+_UNFINISHED: Final = ".unfinished"
 _MANIFEST_KEY: Final = b"manifest"
 _SKELETON_KEY: Final = b"skeleton"
 _CHUNK_PREFIX: Final = b"chunk"
 _MANIFEST_LIMIT_BYTES: Final = 128 * 1024
 _ROW_LIMIT_BYTES: Final = 1024 * 1024
+
+
+def heights_on_disk(chain: Path) -> tuple[int, ...]:
+    """Return the heights of the snapshots beside a chain store, ascending, those that are being made included."""
+    folder = _folder_of(chain)
+    names = [path.name.removesuffix(_UNFINISHED) for path in folder.iterdir()] if folder.exists() else []
+    return tuple(sorted({int(name) for name in names if name.isdigit()}))
 
 
 class _Row(Wire, frozen=True):
@@ -155,7 +164,7 @@ class Snapshots:
         self._chain_id = chain_id
         self._index_entries = index_entries
         self._map_bytes = map_bytes
-        self._folder = store.path.with_name("snapshots")
+        self._folder = _folder_of(store.path)
         self._shelves: dict[int, _Shelf] = {}
         self._manifests: dict[int, SnapshotManifest] = {}
         self._making: _Making | None = None
@@ -176,7 +185,7 @@ class Snapshots:
         if free_bytes(self._store.path) < SPARE_FACTOR * self._store.size_bytes():
             self._give_up(height, "there is too little free space on the disk")
             return
-        path = self._folder / f"{height}.unfinished"
+        path = self._folder / f"{height}{_UNFINISHED}"
         shutil.rmtree(path, ignore_errors=True)
         make_directory(path)
         frozen = self._store.frozen()
@@ -457,6 +466,10 @@ class Snapshots:
         if self._joining is None or self.collected is None:
             raise InvariantViolated("no snapshot is being collected")
         return self._joining, self.collected
+
+
+def _folder_of(chain: Path) -> Path:
+    return chain.with_name("snapshots")
 
 
 def _batches(rows: Iterable[tuple[bytes, bytes]]) -> Iterator[list[tuple[bytes, bytes]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from ledger.merkle import prove, verify_proof
 from node.store import pruning, swap
 from node.store.ledger import ChainStore
 from node.store.pruning import Keep, bound_of, compact, plan, prune
+from node.store.snapshots import Snapshots
 
 
 def grown(maker: SimpleNamespace, path: Path, height: int, per_block: int = 2) -> ChainStore:
@@ -160,3 +162,68 @@ def test_what_a_start_needs_is_never_forgotten(maker: SimpleNamespace, tmp_path:
         store.forget(store.base_height + 1)
     with pytest.raises(InvariantViolated, match="forgetting below"):
         store.forget(1)
+
+
+def with_snapshots(
+    maker: SimpleNamespace, path: Path, height: int, every: int, made: Callable[[int], bool] = lambda _: True
+) -> tuple[ChainStore, Snapshots]:
+    """A store that was flushed after every block, and the snapshots of the grid, as far as they were made."""
+    store = maker.make(path / "chain")
+    store.snapshot_every = every
+    shelf = Snapshots(store, maker.KEYS, maker.CHAIN_ID, lambda _: [], maker.MAP_BYTES)
+    for _ in range(height):
+        maker.grow(store, 1)
+        store.flush()
+        if store.snapshot_due and made(store.base_height):
+            shelf.begin()
+        while shelf.step():
+            pass
+    return store, shelf
+
+
+@pytest.mark.parametrize("height", [75, 79, 83, 95])
+def test_p107_who_takes_a_snapshot_that_is_kept_finds_the_ids_below_it(
+    maker: SimpleNamespace, tmp_path: Path, height: int
+) -> None:
+    """All members may prune as tightly as they can: a node that joins asks them for `validity` blocks below H."""
+    store, shelf = with_snapshots(maker, tmp_path, height, every=20)
+    rule = keep(blocks=1, validity=30)
+    while prune(store, rule):
+        pass
+    assert len(shelf.heights) == 2
+    for taken in shelf.heights:
+        low = max(1, taken - 30 + 1)
+        skeleton = store.skeleton(low, taken, 1 << 22)
+        assert skeleton is not None and skeleton.first == low
+        assert len(store.blocks(taken + 1, height, 1 << 22)) == height - taken, "and the blocks above it"
+    assert store.oldest_height == shelf.heights[0] - 29, "nothing else is kept"
+    found = plan(store, rule)
+    assert found.blocks == 0 and "a node that joins" in found.limit
+
+
+def test_p107_a_snapshot_that_is_being_made_counts_and_so_does_one_to_come(
+    maker: SimpleNamespace, tmp_path: Path
+) -> None:
+    store, shelf = with_snapshots(maker, tmp_path, 95, every=20, made=lambda _: False)
+    rule = keep(blocks=1, validity=30)
+    assert bound_of(store, rule)[0] == 95 - 2 * 20 - 30 + 1, "until there is one, as if there were the usual two"
+    while store.base_height < 100:
+        maker.grow(store, 1)
+        store.flush()
+    shelf.begin()
+    tip = store.tip.height
+    assert shelf.heights == () and bound_of(store, rule)[0] == 100 - 30 + 1
+    while shelf.step():
+        pass
+    assert shelf.heights == (100,) and bound_of(store, rule)[0] == 100 - 30 + 1 < tip - 30
+    shelf.close()
+    assert bound_of(maker.reopen(store), rule)[0] == tip - 30, "a node that makes none keeps nothing for them"
+
+
+def test_an_old_snapshot_holds_pruning_up_for_three_steps_and_not_for_ever(
+    maker: SimpleNamespace, tmp_path: Path
+) -> None:
+    """No later one was made, for want of room: blocks that stay without end would take the rest of it."""
+    store, shelf = with_snapshots(maker, tmp_path, 130, every=20, made=lambda height: height <= 40)
+    assert shelf.heights == (20, 40)
+    assert bound_of(store, keep(blocks=1, validity=30))[0] == 130 - 3 * 20 - 30 + 1
