@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from itertools import count
 
@@ -11,15 +12,20 @@ import pytest
 from consensus.effects import SignatureItem
 from consensus.events import EpochSpec
 from consensus.validate import signing_digest_of
+from ledger.block import block_id, header_codec
+from ledger.certificate import CommitCertificate, Vote, bitmap
+from ledger.codec import encode
 from ledger.crypto.ed25519 import verify_strict
 from ledger.governance.follow import EpochEnd, trust_genesis
 from ledger.proof import ResultProof, state_claim
 from ledger.registry.lookup import node_key, nodes
+from ledger.registry.records import members_hash
 from node.core.effects import KeepEpochEnd, LearnNodes, NodeEffect, Penalty, SendPeer, VerifyVotes
 from node.core.ends import REFUSED, Walk
 from node.core.epochs import epoch_spec, spec_of, trusted_members
 from node.core.messages import ENDS_MAX, EpochEnds, EpochEndsRequest
 from node.core.sync import LEFT_OUT_NS, SILENT, Fault
+from node.transport.limits import Buckets
 from tests.ledger.governance.story import Story, told
 from tests.node.core.league import League
 
@@ -342,3 +348,65 @@ def test_p117_good_nodes_do_not_hide_that_no_end_was_shown(league: League) -> No
     assert isinstance(question, VerifyVotes)
     (learned,) = walk.votes_verified(question.token, league.valid(question.items), 0)
     assert isinstance(learned, LearnNodes) and walk.met and not walk.active and not walk.behind(0)
+
+
+# -- a long way
+
+
+EPOCHS = 1_000
+ROUND_TRIP_NS = 5_000_000
+WALK_NS = 5 * SECOND
+"""Time that the way over a thousand epochs may take with links of 5 ms."""
+
+
+def long_way(league: League) -> list[EpochEnd]:
+    """Ends of many epochs of the members of genesis: the last of them proposes in every other one."""
+    seats = tuple((member.company_id, member.consensus_key, True) for member in league.epoch.members)
+    sets = (seats, (*seats[:-1], (*seats[-1][:2], False)))
+    hashes = [members_hash(one) for one in sets]
+    like = header_codec.decode(league.blocks[0].header)
+    ends: list[EpochEnd] = []
+    for epoch in range(EPOCHS):
+        header = msgspec.structs.replace(
+            like, epoch=epoch, height=10 * epoch + 10, members_hash=hashes[epoch % 2],
+            next_members_hash=hashes[(epoch + 1) % 2],
+        )  # fmt: skip
+        raw = encode(header)
+        vote = Vote(epoch, 0, header.height, block_id(raw))
+        digest = signing_digest_of("commit", league.network.chain, encode(vote))
+        signers = [member.company_id for member in league.epoch.members[:3]]
+        signatures = tuple(league.network.consensus[signer].sign(digest) for signer in signers)
+        ends.append(EpochEnd(raw, CommitCertificate(vote, bitmap((0, 1, 2), 4), signatures), sets[(epoch + 1) % 2]))
+    return ends
+
+
+def test_p85_a_way_over_a_thousand_epochs_takes_seconds_and_no_question_of_it_is_refused(league: League) -> None:
+    """A request or an answer beyond the rate of its type is dropped and charged, and passes for silence for 30 s."""
+    ends = long_way(league)
+    tokens = count(3, 2)
+    walk = Walk(
+        chain_id=league.network.chain, own=3, next_token=lambda: next(tokens), patience_ns=2 * SECOND,
+        reached=league.epoch, connected=dict.fromkeys((0, 1, 2)), faults={}, met=True,
+        claims=dict.fromkeys((0, 1, 2), EPOCHS),
+    )  # fmt: skip
+    servers, walker = {peer: Buckets() for peer in (0, 1, 2)}, Buckets()
+    now = 0
+    waiting: deque[tuple[int, EpochEnds]] = deque()
+
+    def perform(effects: list[NodeEffect]) -> None:
+        for effect in effects:
+            assert not isinstance(effect, Penalty)
+            if isinstance(effect, VerifyVotes):
+                perform(walk.votes_verified(effect.token, league.valid(effect.items), now))
+            elif isinstance(effect, SendPeer) and isinstance(effect.message, EpochEndsRequest):
+                assert servers[effect.to].take(29, now), f"peer {effect.to} refuses a question at epoch {walk.reached}"
+                first = effect.message.first
+                waiting.append((effect.to, EpochEnds(first, tuple(ends[first : first + ENDS_MAX]), ())))
+
+    perform(walk.plan(now))
+    while waiting:
+        peer, answer = waiting.popleft()
+        now += ROUND_TRIP_NS
+        assert walker.take(30, now), f"the answer about epoch {answer.first} is refused"
+        perform(walk.received(peer, answer, now))
+    assert walk.reached.epoch == EPOCHS and now < WALK_NS
