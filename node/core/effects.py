@@ -87,7 +87,8 @@ class Execute(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SendBlocks(msgspec.Struct, frozen=True, kw_only=True):
-    """Serve certified blocks first..last from the block store to member `to`, within one frame."""
+    """Serve certified blocks first..last from the block store to member `to`, at most `sync.RANGE_BLOCKS` and within
+    one frame. Like the other requests of nodes, it may wait its turn."""
 
     to: int
     first: int
@@ -111,7 +112,8 @@ class SendChunk(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SendSkeleton(msgspec.Struct, frozen=True, kw_only=True):
-    """Serve headers and ids of blocks first..last to member `to`, within one frame."""
+    """Serve headers and ids of blocks first..last to member `to`, at most `snapshots.SKELETON_BLOCKS` and within one
+    frame."""
 
     to: int
     first: int

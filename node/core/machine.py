@@ -52,8 +52,8 @@ from node.core.messages import (
     SnapshotRequest,
     TxBatch,
 )
-from node.core.snapshots import Taking
-from node.core.sync import PATIENCE_DOUBLINGS, Sync
+from node.core.snapshots import SKELETON_BLOCKS, Taking
+from node.core.sync import PATIENCE_DOUBLINGS, RANGE_BLOCKS, Sync
 
 GOSSIP_NS: Final = 15_000_000
 """Admitted transactions are passed on in batches every 15 ms (P130: 10 to 20 ms)."""
@@ -246,7 +246,8 @@ class NodeCore:
         if isinstance(message, BlocksRequest):
             if not 1 <= message.first <= message.last:
                 return [ne.Penalty(peer=peer, reason="blocks_request")]
-            return [ne.SendBlocks(to=peer, first=message.first, last=message.last)]
+            last = min(message.last, message.first + RANGE_BLOCKS - 1)
+            return [ne.SendBlocks(to=peer, first=message.first, last=last)]
         if isinstance(message, Blocks):
             return self.sync.receive(peer, message, self.chain.tip, event.now) + self._drain_sync()
         if isinstance(message, Held):
@@ -563,7 +564,8 @@ class NodeCore:
         if isinstance(message, SkeletonRequest):
             if not 1 <= message.first <= message.last:
                 return [ne.Penalty(peer=peer, reason="skeleton_request")]
-            return [ne.SendSkeleton(to=peer, first=message.first, last=message.last)]
+            first = max(message.first, message.last - SKELETON_BLOCKS + 1)  # bound from above: the lowest are left out
+            return [ne.SendSkeleton(to=peer, first=first, last=message.last)]
         if isinstance(message, SnapshotOffer):
             return self.taking.offered(peer, message, self.chain.tip.height, now)
         if isinstance(message, Chunk):

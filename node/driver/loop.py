@@ -3,7 +3,8 @@
 A turn takes the queued events (bounded), gives each its time, steps them one after the other, writes everything
 the core wants durable in one journal transaction, and only then lets messages leave. Signatures are checked and
 blocks executed on this same thread in short runs between turns: beside a second busy thread every call that
-releases the interpreter lock would wait milliseconds (performance E33, E34). Votes always go first.
+releases the interpreter lock would wait milliseconds (performance E33, E34). Votes always go first. What other nodes
+ask for is answered between turns as well, one request at a time (node.driver.asked).
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ from node.core.messages import (
     TxBatch,
 )
 from node.driver.allocator import Allocator
+from node.driver.asked import REFUSED, REQUESTS, Asked, Request
 from node.driver.meter import Meter
 
 EVENTS_A_TURN: Final = 256
@@ -68,23 +70,16 @@ restart, not what can be lost; at 250 ms large blocks were flushed one by one, a
 SNAPSHOT_PAUSE_MS: Final = 25
 """A snapshot that is being made gets a slice this often under load as well: until it is done, its look at the state
 keeps freed pages of the store from being used again (E29)."""
+ANSWER_PAUSE_MS: Final = 25
+"""Under load this long passes after an answer to another node: it takes 10 ms for full blocks and 20 for a full chunk,
+and the slices of execution and verification are shorter. Some 25 answers a second are left, each of up to 64 blocks."""
 BLOCKS_ANSWER_BYTES: Final = 3 * 1024 * 1024
-"""Bytes of one answer to a request for blocks; below the frame cap of 4 MiB."""
+"""Bytes of blocks that are read for one answer to a request for blocks or headers; below the frame cap of 4 MiB."""
 
 
-SnapshotEffect: TypeAlias = (
-    ne.SendSnapshot
-    | ne.SendChunk
-    | ne.SendSkeleton
-    | ne.BeginSnapshot
-    | ne.KeepChunk
-    | ne.KeepSkeleton
-    | ne.DropSnapshot
-    | ne.InstallSnapshot
-)
+SnapshotEffect: TypeAlias = ne.BeginSnapshot | ne.KeepChunk | ne.KeepSkeleton | ne.DropSnapshot | ne.InstallSnapshot
 _SNAPSHOT_EFFECTS: Final = (
-    ne.SendSnapshot, ne.SendChunk, ne.SendSkeleton, ne.BeginSnapshot, ne.KeepChunk, ne.KeepSkeleton, ne.DropSnapshot,
-    ne.InstallSnapshot,
+    ne.BeginSnapshot, ne.KeepChunk, ne.KeepSkeleton, ne.DropSnapshot, ne.InstallSnapshot,
 )  # fmt: skip
 
 
@@ -237,6 +232,8 @@ class Driver:
         self._urgent: deque[Callable[[int, int], nv.NodeEvent]] = deque()
         self._verifications: deque[_Verification] = deque()
         self._executions: deque[_Execution] = deque()
+        self._asked = Asked()
+        self._answered_ns = 0
         self._timers: list[tuple[int, int, nv.AnyTimer, int]] = []
         self._timer_generation: dict[nv.AnyTimer, int] = {}
         self._sequence = 0
@@ -399,9 +396,13 @@ class Driver:
                     self.meter.count(effect.metric, effect.value)
                 elif isinstance(effect, ne.KeepEpochEnd):
                     self._ends.keep(effect)  # the next signatures of this step may be those of its members
+                elif isinstance(effect, REQUESTS):
+                    self._ask(effect)
                 else:
                     held.append(effect)
                     ended = ended or isinstance(effect, ne.EndEpoch)
+            if isinstance(event, nv.PeerLost):
+                self._asked.forget(event.peer)
         self._queue.extendleft(reversed(early))
         mark = self.meter.since("consensus", mark)
         if appends:
@@ -434,16 +435,6 @@ class Driver:
             future = self._answers.pop(effect.token, None)
             if future is not None and not future.done():
                 future.set_result(effect.results)
-        elif isinstance(effect, ne.SendBlocks):
-            blocks = self._store.blocks(effect.first, effect.last, BLOCKS_ANSWER_BYTES)
-            if blocks:
-                self._links.send(effect.to, Blocks(tuple(blocks)))
-            else:
-                self._links.send(effect.to, Held(effect.first, self._store.oldest_height, self._store.tip.height))
-        elif isinstance(effect, ne.SendEpochEnds):
-            ends = self._ends.after(effect.first, ENDS_MAX)
-            nodes = self._ends.nodes() if len(ends) < ENDS_MAX else ()
-            self._links.send(effect.to, EpochEnds(effect.first, ends, nodes))
         elif isinstance(effect, ne.LearnNodes):
             self._ends.learn(effect)
         elif isinstance(effect, _SNAPSHOT_EFFECTS):
@@ -464,17 +455,7 @@ class Driver:
 
     def _perform_snapshot(self, effect: SnapshotEffect) -> None:
         shelf = self._snapshots
-        if isinstance(effect, ne.SendSnapshot):
-            self._links.send(effect.to, shelf.offer(effect.above))
-        elif isinstance(effect, ne.SendChunk):
-            self._links.send(
-                effect.to, shelf.chunk(effect.height, effect.depth, effect.index) or shelf.offer(effect.height)
-            )
-        elif isinstance(effect, ne.SendSkeleton):
-            found = self._store.skeleton(effect.first, effect.last, BLOCKS_ANSWER_BYTES)
-            held = Held(effect.first, self._store.oldest_height, self._store.tip.height)
-            self._links.send(effect.to, found or held)
-        elif isinstance(effect, ne.BeginSnapshot):
+        if isinstance(effect, ne.BeginSnapshot):
             shelf.begin_joining(effect.manifest)
         elif isinstance(effect, ne.KeepChunk):
             shelf.keep_chunk(effect.index, effect.rows)
@@ -511,6 +492,7 @@ class Driver:
         self.faults.clear()
         early = [one for one in self._queue if isinstance(one, _FromPeer) and one.peer in beginning.moved]
         self._queue.clear()
+        self._asked.move(beginning.moved)
         self._turn([lambda now, wall: structs.replace(beginning.start(now, wall), waiting=waiting, evidence=evidence)])
         for peer in beginning.connected:
             self.connected(peer)
@@ -524,7 +506,8 @@ class Driver:
     # -- work between turns --------------------------------------------------------------------------------------
 
     def _work(self) -> bool:
-        """Do one short run of verification and one slice of execution, or of a snapshot; tell whether there was any."""
+        """Do one short run of verification and one slice of execution; answer one request of another node, and go on
+        with a snapshot, under load only now and then. Tell whether there was any of it."""
         worked = False
         if self._executions:
             self._execute_slice()
@@ -533,6 +516,10 @@ class Driver:
             self._verify_run()
             worked = True
         now = time.monotonic_ns()
+        if len(self._asked) and (not worked or now - self._answered_ns >= ANSWER_PAUSE_MS * 1_000_000):
+            self._answer_one()
+            worked = True
+            self._answered_ns = time.monotonic_ns()
         if not worked or now - self._snapshot_ns >= SNAPSHOT_PAUSE_MS * 1_000_000:
             mark = time.thread_time_ns()
             worked = self._snapshots.step() or worked
@@ -614,6 +601,39 @@ class Driver:
             self._snapshots.begin()
         self.meter.count("pruned_blocks", self._prune())
         self._urgent.append(lambda now, wall: nv.StoreDurable(now=now, wall=wall, height=height))
+
+    # -- what other nodes ask for ---------------------------------------------------------------------------------
+
+    def _ask(self, request: Request) -> None:
+        if not self._asked.add(request):
+            self.meter.count(f"rejected_messages.{REFUSED}")
+            self._links.penalise(request.to, REFUSED)
+
+    def _answer_one(self) -> None:
+        """Answer the request whose turn it is."""
+        mark = time.thread_time_ns()
+        request = self._asked.take()
+        if request is not None:
+            self._links.send(request.to, self._answer_to(request))
+            self._links.flush()
+        self.meter.since("network", mark)
+
+    def _answer_to(self, request: Request) -> PeerMessage:
+        store, shelf = self._store, self._snapshots
+        if isinstance(request, ne.SendSnapshot):
+            return shelf.offer(request.above)
+        if isinstance(request, ne.SendChunk):
+            return shelf.chunk(request.height, request.depth, request.index) or shelf.offer(request.height)
+        if isinstance(request, ne.SendEpochEnds):
+            ends = self._ends.after(request.first, ENDS_MAX)
+            return EpochEnds(request.first, ends, self._ends.nodes() if len(ends) < ENDS_MAX else ())
+        if isinstance(request, ne.SendSkeleton):
+            skeleton = store.skeleton(request.first, request.last, BLOCKS_ANSWER_BYTES)
+            if skeleton is not None:
+                return skeleton
+        elif blocks := store.blocks(request.first, request.last, BLOCKS_ANSWER_BYTES):
+            return Blocks(tuple(blocks))
+        return Held(request.first, store.oldest_height, store.tip.height)
 
     # -- small parts ---------------------------------------------------------------------------------------------
 

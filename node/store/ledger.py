@@ -406,8 +406,10 @@ class ChainStore:
         return tuple(found)
 
     def skeleton(self, first: int, last: int, max_bytes: int) -> Skeleton | None:
-        """Return headers and ids of the blocks up to `last`, down to `first` or as many as fit in `max_bytes`; None if
-        block `last` is not held."""
+        """Return headers and ids of the blocks up to `last`, down to `first` or as far as `max_bytes` of blocks go.
+
+        None if block `last` is not held. To read the ids is to read the block, so its whole size counts.
+        """
         headers: list[bytes] = []
         ids: list[tuple[bytes, ...]] = []
         size = 0
@@ -416,6 +418,7 @@ class ChainStore:
             if block is None:
                 break
             size += len(block.header_bytes) + 34 * len(block.tx_ids) + MESSAGE_OVERHEAD_BYTES
+            size += sum(len(envelope) for envelope in block.envelopes)
             if headers and size > max_bytes:
                 break
             headers.append(block.header_bytes)

@@ -31,9 +31,13 @@ from node.core.messages import (
     BodiesRequest,
     EpochEnds,
     EpochEndsRequest,
+    PeerMessage,
+    SkeletonRequest,
     SnapshotRequest,
     TxBatch,
 )
+from node.core.snapshots import SKELETON_BLOCKS
+from node.core.sync import RANGE_BLOCKS
 
 from .conftest import MS, Shell
 
@@ -255,6 +259,24 @@ def test_block_requests_are_served_within_their_sense(shell: Callable[..., Shell
     assert [penalty.reason for penalty in one.penalties] == ["blocks_request", "blocks_request"]
     one.receive(1, Blocks(()))
     assert len(one.penalties) == 2  # nobody asked: not looked at
+
+
+@pytest.mark.parametrize(
+    ("message", "served"),
+    [
+        (BlocksRequest(3, 2**60), ne.SendBlocks(to=2, first=3, last=3 + RANGE_BLOCKS - 1)),
+        (BlocksRequest(3, 4), ne.SendBlocks(to=2, first=3, last=4)),
+        (SkeletonRequest(1, 9_000), ne.SendSkeleton(to=2, first=9_000 - SKELETON_BLOCKS + 1, last=9_000)),
+        (SkeletonRequest(3, 9), ne.SendSkeleton(to=2, first=3, last=9)),
+    ],
+)
+def test_p107_an_answer_covers_no_more_heights_than_a_correct_node_asks_for(
+    shell: Callable[..., Shell], message: PeerMessage, served: ne.NodeEffect
+) -> None:
+    """A request has 15 bytes, whatever it asks for; the answer is read on the thread that votes."""
+    one = shell()
+    one.start()
+    assert one.core.step(nv.PeerReceived(now=one.now, wall=1, peer=2, message=message)) == [served]
 
 
 def test_p83_a_certified_result_that_differs_stops_the_node(shell: Callable[..., Shell]) -> None:

@@ -245,6 +245,20 @@ def test_asking_for_what_is_not_there_is_answered_with_nothing(maker: SimpleName
     shutil.rmtree(tmp_path / "snapshots")
 
 
+def test_p107_headers_and_ids_are_bounded_by_what_has_to_be_read_for_them(
+    maker: SimpleNamespace, tmp_path: Path
+) -> None:
+    """Ids stand in the row of the envelopes: full blocks would cost tens of megabytes for one answer."""
+    store = maker.make(tmp_path / "chain")
+    maker.grow(store, 20, per_block=10)
+    store.flush()
+    each = sum(len(envelope) for envelope in store.block(20).envelopes)
+    found = store.skeleton(1, 20, 5 * each)
+    assert found is not None and found.first + len(found.headers) - 1 == 20 and 1 < len(found.headers) <= 5
+    least = store.skeleton(1, 20, 1)
+    assert least is not None and least.first == 20, "one block is always shown"
+
+
 def test_a_snapshot_that_cannot_be_made_is_reported_once(
     maker: SimpleNamespace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
