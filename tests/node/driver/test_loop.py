@@ -246,7 +246,7 @@ class Shelves:
         self._make()
         return Skeleton(first, (b"h",), ((),)) if first < self.tip.height else None
 
-    def chunk(self, height: int, index: int) -> Chunk | None:
+    def chunk(self, height: int, depth: int, index: int) -> Chunk | None:
         self._make()
         return None if index else Chunk(height, index, (), RangeProof((), ()))
 
