@@ -85,7 +85,7 @@ def judge_pre_prepare(step: Step, peer: int, message: PrePrepare, wall: int) -> 
     state = step.state
     vote = message.vote
     if message.sender != primary_of(state, vote.height):  # P30b
-        step.penalise(peer, "not_the_primary")
+        _other_primary(step, peer)
         return
     slot = _slot(state, vote.height)
     if slot.block_id == vote.block_id or (slot.block_id and slot.accused):
@@ -99,6 +99,18 @@ def judge_pre_prepare(step: Step, peer: int, message: PrePrepare, wall: int) -> 
     # The judgement belongs to this message: what else came for the slot, unverified, must not vouch for it (P145).
     in_time = timely(step, message.proposal.header, wall)
     require(step, TIMELY_PRE_PREPARE if in_time else PRE_PREPARE, peer, message, items)
+
+
+def _other_primary(step: Step, peer: int) -> None:
+    """A proposal of somebody who is not the primary here: a lie, unless turns are planned.
+
+    Then the base of the NEW-VIEW decides whose turn it is, and a lying collector may open one view from two bases
+    (E4): both sides are honest, so nobody is charged (P77).
+    """
+    if step.params.rotate_every:
+        step.count("not_the_primary")
+    else:
+        step.penalise(peer, "not_the_primary")
 
 
 def pre_prepare_verified(step: Step, peer: int, message: Message) -> None:
@@ -300,13 +312,15 @@ def _static(step: Step, slot: Slot, header: Header, parent: BlockRef, fresh: boo
         held = state.blocks.get(slot.block_id)
         if held is None or held.proposal.last_certificate.vote.block_id != parent.block_id:
             return "wrong_last_certificate"
-    if header.last_cert_height < last_certified(state, parent):
-        return "wrong_last_certificate_height"
     if header.time_ms <= parent.time_ms:
         return "time_not_increasing"
     if not max(parent.exec_height, slot.height - params.exec_lag) <= header.exec_height <= slot.height - 1:
         return "wrong_exec_height"
     if fresh:
+        # Not every member knows what certificate the parent carries, so this is asked of new blocks only: of one that a
+        # new view repeats, f+1 correct members were content with it, and all must be able to prepare it (P58).
+        if header.last_cert_height < last_certified(state, parent):
+            return "wrong_last_certificate_height"
         sender = slot.pre_prepare.sender if slot.pre_prepare is not None else -1
         if header.proposer != sender:
             return "wrong_proposer"
@@ -605,7 +619,7 @@ def on_prepared(step: Step, peer: int, message: Prepared) -> None:
         if slot is not None and (slot.prepared is not None or slot.relayed is not None):
             return
         if certificate.primary != primary_of(state, vote.height):
-            step.penalise(peer, "not_the_primary")
+            _other_primary(step, peer)
             return
     elif state.reproposals.get(vote.height) != vote.block_id or vote.block_id in state.blocks:
         return

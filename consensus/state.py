@@ -19,11 +19,19 @@ from consensus.tally import SignedVote
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
 from ledger.codec import encode
+from ledger.crypto.ed25519 import SIGNATURE_BYTES
 from ledger.errors import InvariantViolated
+from ledger.ids import HASH_BYTES
 
-KEPT_PROPOSALS = 8
-"""Accepted proposals kept per uncommitted height. A certificate of an older view may surface later, and its bodies
-must then still be here (P33); more than this many fruitless views leave the oldest unprepared one behind."""
+KEPT_PROPOSALS = 1_024
+"""Accepted proposals kept per uncommitted height. A certificate of an older view may surface later, in the hands of one
+liar, and then every view must repeat that block: if no correct member can show it, nothing is decided any more (P33).
+So many fruitless views in a row take 8 hours at the default T_CAP."""
+KEPT_BYTES = 2 * 1024 * 1024
+"""Bytes of them, headers and ids, beyond which the oldest unprepared one is left behind: they are part of every
+`Anchor`."""
+KEPT_LEAST = 8
+"""So many are kept whatever their size."""
 
 
 @dataclass(slots=True)
@@ -125,13 +133,28 @@ def _with_accepted(picture: Picture, pre_prepare: PrePrepare) -> list[PrePrepare
     height, block_id = pre_prepare.vote.height, pre_prepare.vote.block_id
     kept = [one for one in picture.accepted if one.vote.height != height or one.vote.block_id != block_id]
     same_height = [one for one in kept if one.vote.height == height]
-    if len(same_height) >= KEPT_PROPOSALS:
+    if len(same_height) >= KEPT_LEAST:
+        size = _size(pre_prepare) + sum(map(_size, same_height))
         prepared = picture.prepared.get(height)
         shielded = prepared.vote.block_id if prepared is not None else b""
-        kept.remove(next(one for one in same_height if one.vote.block_id != shielded))
+        excess = len(same_height) + 1 - KEPT_PROPOSALS
+        for one in same_height[: 1 - KEPT_LEAST]:
+            if excess <= 0 and size <= KEPT_BYTES:
+                break
+            if one.vote.block_id != shielded:
+                kept.remove(one)
+                size -= _size(one)
+                excess -= 1
     kept.append(pre_prepare)
     kept.sort(key=lambda one: (one.vote.height, one.vote.view))
     return kept
+
+
+def _size(message: PrePrepare) -> int:
+    """Return about how many bytes a proposal takes in an `Anchor`."""
+    proposal = message.proposal
+    signatures = 2 + len(proposal.last_certificate.signatures)
+    return len(proposal.header) + len(proposal.tx_ids) * HASH_BYTES + signatures * SIGNATURE_BYTES
 
 
 @dataclass(slots=True)

@@ -197,6 +197,11 @@ class EvidencePool:
                 break
         return tuple(chosen) if self.params.max_evidence_bytes else ()
 
+    @property
+    def proposable(self) -> int:
+        """Items that wait for a block; none where no block may carry any, else all would wait for what cannot come."""
+        return len(self.pending) if self.params.max_evidence_bytes else 0
+
     def judged(self, identity: bytes) -> bool:
         """Tell whether this item was here and its verdict is known."""
         return identity in self.items or identity in self._refused
@@ -204,7 +209,9 @@ class EvidencePool:
     def problem(self, ids: tuple[bytes, ...], height: int) -> str:
         """Return "" if a block of `height` may carry these items, all judged, else the stable word for why not.
 
-        An item for a fault that an ancestor still in flight carries is accepted: it changes nothing when executed.
+        An item for a fault that the chain or an ancestor in flight carries already is accepted: it changes nothing when
+        executed, and whether that ancestor is committed yet differs from member to member, while their verdicts on one
+        block may not (P30i).
         """
         found: list[Held] = []
         for identity in ids:
@@ -223,8 +230,6 @@ class EvidencePool:
         for held in found:
             if self._expired(held, height):
                 return "evidence_expired"
-            if self.on_chain(held.key):
-                return "evidence_repeated"
         return ""
 
     def on_chain(self, key: Key) -> bool:

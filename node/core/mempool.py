@@ -449,7 +449,7 @@ class Mempool:
         return WorkChanged(
             now=now,
             wall=wall,
-            count=len(self.waiting) - len(self._superseded) + len(self.evidence.pending),
+            count=len(self.waiting) - len(self._superseded) + self.evidence.proposable,
             size_bytes=self._bytes,
             oldest_ns=oldest,
             overdue=bool(self._overdue),

@@ -6,11 +6,12 @@ import msgspec
 import pytest
 from pbft_harness import MS, WALL0, World
 
+import consensus.state as state_rules
 from consensus.effects import BuildBlock
 from consensus.events import BlockBuilt, Executed, Mode, Synced, Timer, WorkChanged
 from consensus.messages import Commit, Committed, PrePrepare, Suspect
 from consensus.records import Accepted, PreparedHere
-from consensus.state import KEPT_PROPOSALS, fold
+from consensus.state import fold
 from ledger.block import BlockRef, block_id
 from ledger.certificate import Vote
 from ledger.params import Params
@@ -151,18 +152,23 @@ def test_p45_nothing_to_propose_waits_for_the_mempool() -> None:
     assert len(asked) == 2
 
 
-def test_p33_kept_proposals_are_bounded_and_a_prepared_one_stays() -> None:
+def test_p33_kept_proposals_are_bounded_and_a_prepared_one_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World(4)
     picture = world.state(0).picture
     first = world.pre_prepare(0, 0, world.first_proposal(0, time_ms=WALL0 + 1))
     certificate = world.prepared_certificate(first.proposal, 0, 0, [0, 1, 2])
     fold(picture, Accepted(first, None))
     fold(picture, PreparedHere(certificate, world.commit(0, first.vote)))
+    monkeypatch.setattr(state_rules, "KEPT_PROPOSALS", 12)
     for view in range(1, 20):
         fold(picture, Accepted(world.pre_prepare(0, view, world.first_proposal(0, time_ms=WALL0 + 1 + view)), None))
-        assert len(picture.accepted) <= KEPT_PROPOSALS
-    views = [message.vote.view for message in picture.accepted]
-    assert views == [0, *range(13, 20)]
+        assert len(picture.accepted) <= 12
+    assert [message.vote.view for message in picture.accepted] == [0, *range(9, 20)]
+    monkeypatch.setattr(state_rules, "KEPT_BYTES", 1)
+    fold(picture, Accepted(world.pre_prepare(0, 20, world.first_proposal(0, time_ms=WALL0 + 21)), None))
+    assert [message.vote.view for message in picture.accepted] == [0, *range(14, 21)], (
+        "so many stay whatever their size"
+    )
 
 
 def test_p35_a_block_accepted_in_an_older_view_is_committed_by_its_certificate() -> None:
