@@ -312,15 +312,15 @@ def _static(step: Step, slot: Slot, header: Header, parent: BlockRef, fresh: boo
         held = state.blocks.get(slot.block_id)
         if held is None or held.proposal.last_certificate.vote.block_id != parent.block_id:
             return "wrong_last_certificate"
+    # Not every member knows what certificate the parent carries, so this is asked of new blocks only: with one that a new
+    # view repeats f+1 correct members were content, and all must be able to prepare it (P58).
+    if fresh and header.last_cert_height < last_certified(state, parent):
+        return "wrong_last_certificate_height"
     if header.time_ms <= parent.time_ms:
         return "time_not_increasing"
     if not max(parent.exec_height, slot.height - params.exec_lag) <= header.exec_height <= slot.height - 1:
         return "wrong_exec_height"
     if fresh:
-        # Not every member knows what certificate the parent carries, so this is asked of new blocks only: of one that a
-        # new view repeats, f+1 correct members were content with it, and all must be able to prepare it (P58).
-        if header.last_cert_height < last_certified(state, parent):
-            return "wrong_last_certificate_height"
         sender = slot.pre_prepare.sender if slot.pre_prepare is not None else -1
         if header.proposer != sender:
             return "wrong_proposer"
