@@ -312,8 +312,8 @@ def _static(step: Step, slot: Slot, header: Header, parent: BlockRef, fresh: boo
         held = state.blocks.get(slot.block_id)
         if held is None or held.proposal.last_certificate.vote.block_id != parent.block_id:
             return "wrong_last_certificate"
-    # Not every member knows what certificate the parent carries, so this is asked of new blocks only: with one that a new
-    # view repeats f+1 correct members were content, and all must be able to prepare it (P58).
+    # Not every member knows what certificate the parent carries, so this is asked of new blocks only: with one that a
+    # new view repeats f+1 correct members were content, and all must be able to prepare it (P58).
     if fresh and header.last_cert_height < last_certified(state, parent):
         return "wrong_last_certificate_height"
     if header.time_ms <= parent.time_ms:

@@ -118,7 +118,7 @@ NARROW: Final = (
             "evidence: first.block_id == second.block_id:",
             "later: kind == PRE_PREPARE and",
             "later: later.view > view",
-            "normal: header.last_cert_height < last_certified",
+            "normal: fresh and header.last_cert_height < last_certified",
             "normal: prepared_certificate(certificate",
             "normal: certificate.primary != primary_of(state, vote.height):",
             "normal: in on_prepared: problem",
