@@ -114,6 +114,8 @@ class NodeCore:
         self._now, self._wall = event.now, event.wall
         handler = _HANDLERS[type(event)]
         out: list[ne.NodeEffect] = handler(self, event)
+        if self.taking.manifest is not None and self.sync.running:
+            self.sync.stop()  # the state was begun in this step; until then blocks came, and offers were asked for
         state = self._state
         if state is None:
             return out
@@ -168,6 +170,7 @@ class NodeCore:
             self._next_token,
             patience_ns,
             strict_from_ns=strict_from_ns,
+            near=2 * config.params.window,
         )
         reached = event.reached or config.epoch
         self.walk = Walk(
@@ -309,7 +312,7 @@ class NodeCore:
                 scheduled=event.scheduled,
             )
         )
-        return out + self._drain_sync() if self.sync.active else out
+        return out + self._drain_sync() if self.sync.running else out
 
     def _finish(self, event: nv.BlockExecuted) -> list[ne.NodeEffect]:
         return self.chain.finished(event.height, event.exec_root) + self._divergence()
@@ -334,7 +337,7 @@ class NodeCore:
         if timer is nv.NodeTimer.FORWARD:
             return [*self.mempool.forward(event.now), *self._arm_forward()]
         out = self._walked(self.walk.tick(event.now)) + self.taking.tick(event.now)
-        if not self.taking.active:
+        if self.taking.manifest is None:
             out += self.sync.tick(self.chain.tip, event.now)
         return out + self._drain_sync()
 
@@ -345,7 +348,7 @@ class NodeCore:
         return out + self.sync.plan(self.chain.tip, event.now) + self._arm_sync()
 
     def _peer_lost(self, event: nv.PeerLost) -> list[ne.NodeEffect]:
-        self.sync.lost(event.peer)
+        self.sync.lost(event.peer, event.now)
         self.taking.lost(event.peer)
         out = self._walked(self.walk.lost(event.peer, event.now))
         return out + self._consensus(cv.PeerDown(now=event.now, wall=event.wall, peer=event.peer))
@@ -437,7 +440,7 @@ class NodeCore:
         out.append(ne.CancelTimer(timer=effect.timer))
 
     def _sync_asked(self, effect: ce.StartSync, out: list[ne.NodeEffect], _events: Answers) -> None:
-        out += self._start_sync(effect.height, effect.sources)
+        out += self._start_sync(effect.height, effect.sources, certified=effect.certificate is not None)
 
     def _penalise(self, effect: ce.Penalise, out: list[ne.NodeEffect], _events: Answers) -> None:
         out.append(ne.Penalty(peer=effect.peer, reason=effect.reason))
@@ -464,7 +467,7 @@ class NodeCore:
         if candidate is None or ref.height != self.chain.tip.height + 1:
             # Committed, but the block is not here: a certificate overtook the bodies, or they were lost with the
             # unflushed end of the store. Certified blocks of the others fill the gap.
-            out += self._start_sync(ref.height, ())
+            out += self._start_sync(ref.height, (), certified=True)
             return
         out += self._append(ref, candidate, effect.certificate, effect.after, live=True)
 
@@ -515,25 +518,41 @@ class NodeCore:
         self._halted = True
         return [ce.Halt(reason=ce.HaltReason.STATE_DIVERGENCE, detail=problem)]
 
-    def _start_sync(self, height: int, sources: tuple[int, ...]) -> list[ne.NodeEffect]:
+    def _start_sync(self, height: int, sources: tuple[int, ...], *, certified: bool) -> list[ne.NodeEffect]:
         """Fetch what is missing up to `height`: blocks, or the state if that is quicker (P107).
 
         To judge a state of today one must know the members of today: first the way to them, then the state (P85).
+        Blocks that are on their way go on coming meanwhile, since perhaps nobody offers a state; but a node that does
+        not fetch any waits for the answer, since most blocks below an offer would be fetched in vain.
         """
-        if self.taking.far(height, self.chain.tip.height) and self.taking.manifest is None:
-            if self._wants_state and self.walk.active:
-                return []
-            if self.walk.behind(self._now):
-                self.sync.stop()
-                self._wants_state = True
-                return self.walk.plan(self._now) + self._arm_sync()
-            self._wants_state = False
-        if self.taking.wanted(height, self.chain.tip.height, self._now) and not self.taking.active:
-            self.sync.stop()
-            return self.taking.start(self.chain.tip.height, self._now) + self._arm_sync()
-        if self.taking.active:
+        if self.taking.manifest is not None:
             return []
-        return self.sync.start(height, sources, self.chain.tip, self._now) + self._arm_sync()
+        out: list[ne.NodeEffect] = []
+        learning = False
+        if self._is_far(height, sources, certified):
+            if not (self._wants_state and self.walk.active):
+                self._wants_state = self.walk.behind(self._now)
+                out += self.walk.plan(self._now) if self._wants_state else []
+            learning = self._wants_state
+            if not learning and not self.taking.active and self.taking.wanted(height, self.chain.tip.height, self._now):
+                out += self.taking.start(self.chain.tip.height, self._now)
+        if self.sync.active or not (learning or self.taking.active):
+            out += self.sync.start(height, sources, self.chain.tip, self._now, certified=certified)
+        return out + self._arm_sync()
+
+    def _is_far(self, height: int, sources: tuple[int, ...], certified: bool) -> bool:
+        """Tell whether `height` is too far to replay blocks, and more than the claim of members that never answer.
+
+        Who answers that old blocks are gone may well be honest, and then there is only the state to take.
+        """
+        tip = self.chain.tip.height
+        return self.taking.far(height, tip) and (
+            certified
+            or any(
+                self.taking.far(min(height, self.sync.claims.get(peer, height)), tip) and not self.sync.mute(peer)
+                for peer in sources
+            )
+        )
 
     def _fill_ends(self, now: int) -> list[ne.NodeEffect]:
         """Ask for ends of epochs that are over here, when the folder was lost."""
@@ -669,7 +688,7 @@ class NodeCore:
         return [self._arm(nv.NodeTimer.FORWARD, self.config.params.fwd_ms * 1_000_000)]
 
     def _arm_sync(self) -> list[ne.NodeEffect]:
-        if not (self.sync.active or self.taking.active or self.walk.active) or self._armed[nv.NodeTimer.SYNC]:
+        if not (self.sync.running or self.taking.active or self.walk.active) or self._armed[nv.NodeTimer.SYNC]:
             return []
         return [self._arm(nv.NodeTimer.SYNC, self.config.params.fetch_ms * 1_000_000)]
 

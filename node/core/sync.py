@@ -8,8 +8,9 @@
 A certificate binds a block, so a range can be verified before the ones below it are here. It binds ids, and ids do not
 bind signatures (LR4), so a lying peer could swap those: they are verified too. A claimed height is only a hint. Who
 lies, is empty-handed or stays silent is named with the reason, left out for a while, and its range is asked of
-another. Nothing here stops consensus: a range is work like any other message (P108), and what is asked, held and
-handed over is bounded.
+another. Who was asked for long and showed nothing is doubted: it is still asked, since it may be slow, but its claim
+alone no longer makes this node one that catches up. Nothing here stops consensus: a range is work like any other
+message (P108), and what is asked, held and handed over is bounded.
 """
 
 from __future__ import annotations
@@ -43,6 +44,14 @@ PATIENCE_DOUBLINGS: Final = 4
 """A range that comes late is asked again after 1, 2, 4, 8, 16 times the first patience."""
 PACE: Final = 2
 """Once an answer came, others are waited for this many times as long as it took: the link is no slower now."""
+DOUBT_PATIENCES: Final = (2 << PATIENCE_DOUBLINGS) - 1
+"""First patience periods, 31, that a peer is waited for in vain before it is doubted: each doubling once. Who needs
+16 of them for an answer over a slow link shows a block before."""
+WISHES_KEPT: Final = 256
+"""First heights of what each peer was asked for that are remembered: eight at once, each given up five times, are 40.
+An answer to one that is forgotten is charged only if it is of no range of today either."""
+CUT_BYTES: Final = 1024 * 1024
+"""An answer of few blocks and at least so many bytes was cut to a frame of 3 MiB: a block has 2 MiB by default."""
 LEFT_OUT_NS: Final = 30_000_000_000
 """Time for which a peer that lied or was empty-handed is not asked, and a silent one only for want of others."""
 SILENT: Final = "sync_silent"
@@ -111,6 +120,20 @@ class _Range:
         self.votes_token = self.txs_token = 0
 
 
+@dataclass(slots=True)
+class _Silence:
+    """How long a peer was waited for in vain since it last showed blocks that we lack; overlapping waits count once.
+
+    It outlives the search: a liar could else begin anew with each height that the chain passes.
+    """
+
+    total_ns: int = 0
+    counted_ns: int = 0
+    """Up to when waiting is in `total_ns`."""
+    spoke: bool = False
+    """It said that it does not hold what it was asked for."""
+
+
 @dataclass(frozen=True, slots=True)
 class Fault:
     """Why a peer is not asked, and since when (ns of the core's clock). One a peer, kept for the operator."""
@@ -128,6 +151,8 @@ class Sync:
     own: int | None
     next_token: Callable[[], int]
     patience_ns: int
+    near: int = 0
+    """A lag that consensus makes good by itself: 2W (P106)."""
     target: int = 0
     last: int = 0
     """Last height of this epoch, once that is known; 0 before. What follows is certified by others (P114)."""
@@ -143,11 +168,24 @@ class Sync:
     _sources: dict[int, None] = field(default_factory=dict)
     _ranges: list[_Range] = field(default_factory=list)
     _turn: int = 0
+    _certified: int = 0
+    """Highest target that a certificate showed: somebody has it, however silent all are."""
+    _hope: bool = False
+    """More than the claims of doubted peers speaks for blocks above our tip."""
+    _silences: dict[int, _Silence] = field(default_factory=dict)
+    _wishes: dict[int, dict[int, int]] = field(default_factory=dict)
+    """First -> last height of what each peer was asked for, the newest `WISHES_KEPT`: what names a late answer when its
+    range, or the whole search, is over."""
+
+    @property
+    def running(self) -> bool:
+        """Blocks up to `target` are asked for."""
+        return self.target > 0
 
     @property
     def active(self) -> bool:
-        """Blocks up to `target` are still wanted."""
-        return self.target > 0
+        """This node is behind, as far as it can tell: a claim of peers that show nothing does not make it so (B23)."""
+        return self.running and self._hope
 
     @property
     def waiting(self) -> int:
@@ -156,12 +194,16 @@ class Sync:
 
     # -- asking ------------------------------------------------------------------------------------------------
 
-    def start(self, height: int, sources: tuple[int, ...], tip: BlockRef, now: int) -> list[NodeEffect]:
-        """Aim at `height`; `sources` are the members that are likely to hold it."""
+    def start(
+        self, height: int, sources: tuple[int, ...], tip: BlockRef, now: int, *, certified: bool = False
+    ) -> list[NodeEffect]:
+        """Aim at `height`; `sources` are the members that are likely to hold it. `certified`: it is no mere claim."""
         height = min(height, self.last) if self.last else height
         if height <= tip.height:
             return []
         self.target = max(self.target, height)
+        if certified:
+            self._certified = max(self._certified, height)
         for peer in sources:
             if peer != self.own:
                 self._sources[peer] = None
@@ -173,14 +215,15 @@ class Sync:
 
     def plan(self, tip: BlockRef, now: int) -> list[NodeEffect]:
         """Ask for every range of the window that nobody is asked for; end when the target is reached or bogus."""
-        if not self.active:
+        if not self.running:
             return []
         if self.last:
             self.target = min(self.target, self.last)
         if tip.height >= self.target:
+            self._drop(self._ranges, now)
             self._end()
             return []
-        self._cut(tip)
+        self._cut(tip, now)
         out: list[NodeEffect] = []
         for one in self._ranges:
             if one.asked < 0 and not one.blocks:
@@ -193,6 +236,7 @@ class Sync:
             and self._nobody_has_more(tip, now)
         ):
             self._end()
+        self._hope = self._hopes(tip, now)
         return out
 
     def tick(self, tip: BlockRef, now: int) -> list[NodeEffect]:
@@ -200,25 +244,50 @@ class Sync:
         for one in self._ranges:
             if one.asked >= 0 and one.deadline_ns <= now:
                 self.faults[one.asked] = Fault(SILENT, now)
-                one.asked = -1
+                self._drop([one], now)
         return self.plan(tip, now)
 
-    def lost(self, peer: int) -> None:
+    def lost(self, peer: int, now: int) -> None:
         """The link to a peer is gone: what it was asked for is asked of another with the next plan.
 
-        What it claimed is gone too: it may come back without the last blocks it told of.
+        What it claimed is gone too: it may come back without the last blocks it told of. Its silence is not.
         """
         self.connected.pop(peer, None)
         self.claims.pop(peer, None)
-        for one in self._ranges:
-            if one.asked == peer:
+        self._drop([one for one in self._ranges if one.asked == peer], now)
+
+    def doubted(self, peer: int) -> bool:
+        """Tell whether a peer was waited for so long without a block that its claim says nothing (P106)."""
+        silence = self._silences.get(peer)
+        return silence is not None and silence.total_ns >= DOUBT_PATIENCES * self.patience_ns
+
+    def mute(self, peer: int) -> bool:
+        """Tell whether a peer is doubted and has not even said that it does not hold what it was asked for."""
+        return self.doubted(peer) and not self._silences[peer].spoke
+
+    def _shown(self, peer: int, top: int, size: int, tip: BlockRef) -> None:
+        """A peer showed blocks up to `top`. If they are more than one could show that is level with us, trust it again.
+
+        Blocks in flight do not count: a liar would show the next one a moment before it is committed here.
+        """
+        if top > tip.height + self.near or size >= CUT_BYTES:
+            self._silences.pop(peer, None)
+
+    def _drop(self, ranges: list[_Range], now: int) -> None:
+        """Wait no more for the answers to `ranges`: so long their peers were silent."""
+        for one in ranges:
+            if one.asked >= 0:
+                silence = self._silences.setdefault(one.asked, _Silence())
+                silence.total_ns += max(0, now - max(one.asked_ns, silence.counted_ns))
+                silence.counted_ns = now
                 one.asked = -1
 
-    def _cut(self, tip: BlockRef) -> None:
+    def _cut(self, tip: BlockRef, now: int) -> None:
         """Drop ranges that are over, and cut new ones up to the window."""
         kept: list[_Range] = []
         for one in self._ranges:
             if one.last <= tip.height:
+                self._drop([one], now)
                 continue
             if one.first <= tip.height:
                 one.first = tip.height + 1
@@ -236,7 +305,8 @@ class Sync:
     def _choose(self, one: _Range, now: int) -> int:
         """Return the peer to ask, or -1: it may hold the range, has no fault, and has the fewest requests.
 
-        One that was only silent is asked again when there is nobody else: it may have a slow link.
+        One that was only silent is asked again when there is nobody else: it may have a slow link. One that is doubted
+        is asked for one range at a time, until it shows a block.
         """
         best, least = -1, (True, RANGES_PER_PEER)
         peers = sorted(self.connected)
@@ -245,7 +315,7 @@ class Sync:
             if not self._may_hold(peer, one.first) or self._left_out(peer, now):
                 continue
             rank = (self._silent(peer, now), sum(1 for other in self._ranges if other.asked == peer))
-            if rank < least and rank[1] < RANGES_PER_PEER:
+            if rank < least and rank[1] < (1 if self.doubted(peer) else RANGES_PER_PEER):
                 best, least = peer, rank
         if best >= 0:
             self._turn += 1
@@ -259,6 +329,10 @@ class Sync:
     def _ask(self, one: _Range, peer: int, now: int) -> NodeEffect:
         one.asked, one.asked_ns, one.claimed = peer, now, self.claims.get(peer, 0)
         one.requested[peer] = one.first
+        wishes = self._wishes.setdefault(peer, {})
+        wishes[one.first] = max(one.last, wishes.pop(one.first, 0))
+        if len(wishes) > WISHES_KEPT:
+            del wishes[next(iter(wishes))]
         one.deadline_ns = now + (self.patience_ns << min(one.attempts, PATIENCE_DOUBLINGS))
         one.attempts += 1
         return SendPeer(to=peer, message=BlocksRequest(one.first, one.last), after=Lsn(0))
@@ -269,8 +343,22 @@ class Sync:
             self._may_hold(peer, tip.height + 1) and not self._left_out(peer, now) for peer in self.connected
         )
 
+    def _hopes(self, tip: BlockRef, now: int) -> bool:
+        """Tell whether anything but claims of doubted peers speaks for more blocks.
+
+        While somebody is doubted, others have to claim a lag with which sync would begin: they are a block ahead at
+        times, and what the doubted one claims would keep the search alive through all of these.
+        """
+        if self._certified > tip.height or any(one.blocks for one in self._ranges):
+            return True
+        trusted = [peer for peer in self.connected if not self.doubted(peer)]
+        if len(trusted) == len(self.connected):
+            return True
+        edge = tip.height + self.near
+        return any(self.claims.get(peer, 0) > edge and not self._left_out(peer, now) for peer in trusted)
+
     def _end(self) -> None:
-        self.target = 0
+        self.target = self._certified = 0
         self._sources.clear()
         self._ranges.clear()
 
@@ -300,21 +388,28 @@ class Sync:
         if not message.blocks:
             return self._empty_handed(peer, tip, now)
         first = block_height(message.blocks[0])
-        one = next((one for one in self._ranges if one.requested.get(peer) == first), None)
+        wished = self._wishes.get(peer, {}).get(first, 0)
+        one = self._answered(peer, first, len(message.blocks))
         if one is None:
-            if first <= tip.height or not any(other.asked == peer for other in self._ranges):
-                return []  # late: another peer was faster
+            if wished or first <= tip.height or not any(other.asked == peer for other in self._ranges):
+                return []  # late: another peer was faster, or what it was asked for is wanted no more
             if now < self.strict_from_ns:
                 return []  # it may answer what was asked before this core began
             return self._blame(peer, "sync_height", tip, now)
         if one.blocks:
+            self._shown(peer, one.last, 0, tip)
             return []
-        shaped = self._shape(message.blocks[one.first - first :], one)
+        answer = message.blocks
+        if len(answer) <= wished - first + 1:  # it was asked for all of this, though the range is shorter now
+            answer = answer[: one.last - first + 1]
+        shaped = self._shape(answer[one.first - first :], one)
         if not shaped:  # a late answer; or blocks of the next epoch, which wait: the next tick asks again (P114)
             one.asked = -1 if one.asked == peer else one.asked
             return self.plan(tip, now) if first < one.first else []
         if isinstance(shaped, str):
             return self._blame(peer, f"sync_{shaped}", tip, now)
+        size = sum(len(envelope) for block in answer for envelope in block.envelopes)
+        self._shown(peer, shaped[-1].candidate.header.height, size, tip)
         if shaped[-1].candidate.header.height < one.last:  # cut to a frame: the rest is a range of its own
             at = self._ranges.index(one) + 1
             self._ranges.insert(at, _Range(shaped[-1].candidate.header.height + 1, one.last))
@@ -341,6 +436,13 @@ class Sync:
             one.txs_good = True
         return out + self.plan(tip, now)
 
+    def _answered(self, peer: int, first: int, count: int) -> _Range | None:
+        """Return the range that an answer is for: asked for as such, or cut anew since the peer was asked."""
+        one = next((one for one in self._ranges if one.requested.get(peer) == first), None)
+        if one is None and first in self._wishes.get(peer, {}):
+            one = next((one for one in self._ranges if first <= one.first < first + count), None)
+        return one
+
     def _keep_pace(self, took_ns: int, now: int) -> None:
         """An answer took so long: wait for the others as if silence had not made us patient.
 
@@ -358,6 +460,8 @@ class Sync:
         if one is None:
             return []
         one.asked = -1
+        if (silence := self._silences.get(peer)) is not None:
+            silence.spoke = True
         if message.oldest <= message.first <= message.tip:
             return self._blame(peer, "sync_empty", tip, now)  # it holds the height and does not show it
         if message.tip < message.first <= one.claimed:

@@ -261,8 +261,8 @@ def test_p114_what_the_core_of_the_epoch_before_asked_for_is_no_fault(
 
 def test_a_single_slow_peer_is_asked_again_with_more_patience(league: League) -> None:
     net = Net(league, height=20)
-    net.sync.lost(2)
-    net.sync.lost(3)
+    net.sync.lost(2, net.now)
+    net.sync.lost(3, net.now)
     asked: list[int] = []
 
     def slow(request: BlocksRequest) -> Blocks | None:
@@ -292,8 +292,8 @@ def test_p106_a_height_that_nobody_can_show_ends_the_search(league: League) -> N
 def test_a_status_that_overtakes_an_answer_charges_nobody(league: League) -> None:
     """Swarm seed 1823: asked before it had the block, told of the block by STATUS before its answer arrived."""
     net = Net(league, height=20)
-    net.sync.lost(2)
-    net.sync.lost(3)
+    net.sync.lost(2, net.now)
+    net.sync.lost(3, net.now)
     net.sync.claims[1] = 0
     net.perform(net.sync.start(20, (1,), net.tip, net.now))
     first = net.requests[-1][1].first
@@ -305,7 +305,7 @@ def test_a_status_that_overtakes_an_answer_charges_nobody(league: League) -> Non
 def test_what_a_peer_claimed_ends_with_its_link(league: League) -> None:
     """Swarm seed 2444: it may come back without the last blocks it told of."""
     net = Net(league)
-    net.sync.lost(1)
+    net.sync.lost(1, net.now)
     assert 1 not in net.sync.claims
     net.sync.connected[1] = None
     net.perform(net.sync.start(league.refs[-1].height, (1, 2), net.tip, net.now))
@@ -363,7 +363,7 @@ def test_a_lost_link_frees_its_ranges(league: League) -> None:
     net = Net(league)
     net.start()
     net.requests = [entry for entry in net.requests if entry[0] != 2]
-    net.sync.lost(2)
+    net.sync.lost(2, net.now)
     net.perform(net.sync.plan(net.tip, net.now))
     net.run()
     assert net.tip == league.refs[-1] and 2 not in net.sync.faults
@@ -458,8 +458,8 @@ def test_p107_a_quick_answer_ends_the_patience_of_long_silence(league: League) -
 def test_p107_a_slow_answer_gives_the_others_twice_its_time(league: League) -> None:
     """On a slow link the ranges behind the first are not asked of others before their turn can have come."""
     net = Net(league)
-    net.sync.lost(2)
-    net.sync.lost(3)
+    net.sync.lost(2, net.now)
+    net.sync.lost(3, net.now)
     net.start()
     for one in net.sync._ranges:
         one.deadline_ns = 60 * SECOND  # as after many attempts
@@ -468,3 +468,189 @@ def test_p107_a_slow_answer_gives_the_others_twice_its_time(league: League) -> N
     net.answer(1, league.serve(first.first, first.last))
     waiting = [one.deadline_ns for one in net.sync._ranges if one.asked >= 0 and one.first != net.requests[-1][1].first]
     assert set(waiting) == {15 * SECOND}
+
+
+# late answers
+
+
+def test_p107_an_answer_to_a_search_that_ended_charges_nobody_and_is_used(league: League) -> None:
+    """Review: each time a search was stopped, honest peers were charged for what they had been asked for."""
+    net = Net(league)
+    net.start()
+    before = list(net.requests)
+    net.sync.stop()
+    net.tip = league.refs[10]
+    net.requests.clear()
+    net.start()
+    assert {request.first for _, request in net.requests} == set(range(11, 421, RANGE_BLOCKS)), "cut anew"
+    for peer, request in before:
+        net.answer(peer, league.serve(request.first, request.last))
+    assert net.penalties == [] and net.sync.faults == {}
+    assert net.tip.height == 74, "the first range is here; it began within an answer to the search before"
+    net.run()
+    assert net.tip == league.refs[-1] and net.penalties == []
+
+
+def test_p107_an_answer_that_is_longer_than_its_range_is_now_charges_nobody(league: League) -> None:
+    net = Net(league)
+    net.start(RANGE_BLOCKS)
+    ((peer, request),) = net.requests
+    net.sync.stop()
+    for other in {1, 2, 3} - {peer}:
+        net.sync.lost(other, net.now)
+    net.start(20)
+    assert net.requests[-1] == (peer, BlocksRequest(1, 20))
+    net.answer(peer, league.serve(request.first, request.last))
+    assert net.tip.height == 20 and net.penalties == []
+
+
+def test_p113_ranges_beyond_the_last_height_are_dropped_and_their_answers_charge_nobody(league: League) -> None:
+    net = Net(league)
+    net.start()
+    asked = list(net.requests)
+    net.sync.last = 2 * RANGE_BLOCKS
+    net.perform(net.sync.plan(net.tip, net.now))
+    for peer, request in reversed(asked):
+        net.answer(peer, league.serve(request.first, request.last))
+    assert net.penalties == [] and net.tip.height == 2 * RANGE_BLOCKS
+
+
+def test_p107_what_a_peer_was_asked_for_is_remembered_within_bounds(league: League) -> None:
+    net = Net(league)
+    for height in range(rules.WISHES_KEPT + 50):
+        net.sync._ask(rules._Range(height + 1, height + 2), 1, net.now)
+    assert list(net.sync._wishes[1]) == list(range(51, rules.WISHES_KEPT + 51))
+
+
+# silence and doubt
+
+
+def wait(net: Net, seconds: int) -> int:
+    """Let time pass without an answer; return for how much of it, in half seconds, the node counted as behind."""
+    active = 0
+    for _ in range(2 * seconds):
+        net.now += SECOND // 2
+        net.perform(net.sync.tick(net.tip, net.now))
+        active += net.sync.active
+    return active
+
+
+DOUBT_SECONDS = rules.DOUBT_PATIENCES * 2
+"""With the patience of these tests."""
+
+
+def claim_alone(league: League, height: int, claimed: int) -> Net:
+    """A node at `height`; peer 1 alone claims more than that."""
+    net = Net(league, height=height)
+    net.tip = league.refs[height]
+    net.sync.near = 2
+    net.sync.claims[1] = claimed
+    net.perform(net.sync.start(claimed, (1,), net.tip, net.now))
+    return net
+
+
+def test_p106_a_claim_with_nothing_behind_it_counts_until_each_patience_passed_once(league: League) -> None:
+    """B23, review: one silent member with a huge height kept all others "syncing" for ever."""
+    net = claim_alone(league, 100, 2**40)
+    assert wait(net, DOUBT_SECONDS - 1) == 2 * (DOUBT_SECONDS - 1), "it may be slow"
+    wait(net, 1)
+    assert not net.sync.active and net.sync.running and net.penalties == []
+    sent = len(net.asked_for)
+    active = 0
+    for _ in range(600):  # its STATUS repeats the claim each second
+        net.perform(net.sync.start(2**40, (1,), net.tip, net.now))
+        active += wait(net, 1)
+    assert active == 0
+    assert len(net.asked_for) - sent <= 600 // (2 * 2) + RANGES_AHEAD, "one range at a time, each more patiently"
+    assert sum(1 for one in net.sync._ranges if one.asked >= 0) <= 1
+
+
+def test_p106_neither_a_new_link_nor_a_new_search_makes_a_claim_believed_again(league: League) -> None:
+    net = claim_alone(league, 100, 2**40)
+    active = 0
+    for _ in range(300):  # it leaves just before its first patience ends
+        active += wait(net, 1)
+        net.sync.lost(1, net.now)
+        net.perform(net.sync.plan(net.tip, net.now))
+        net.sync.connected[1] = None
+        net.sync.claims[1] = 2**40
+        net.perform(net.sync.start(2**40, (1,), net.tip, net.now))
+    assert active <= 2 * DOUBT_SECONDS
+    net = claim_alone(league, 100, 104)
+    active = 0
+    for height in range(101, 401):  # or it claims what the chain reaches soon
+        active += wait(net, 1)
+        net.tip = league.refs[height]
+        net.perform(net.sync.plan(net.tip, net.now))
+        net.sync.claims[1] = height + 4
+        net.perform(net.sync.start(height + 4, (1,), net.tip, net.now))
+    assert active <= 2 * DOUBT_SECONDS and net.penalties == []
+
+
+def test_p106_blocks_in_flight_do_not_prove_a_claim(league: League) -> None:
+    """A liar may show the next block a moment before it is committed here; others are a block ahead at times."""
+    net = claim_alone(league, 100, 2**40)
+    wait(net, DOUBT_SECONDS)
+    active = 0
+    for height in range(101, 160):
+        net.sync.claims[2] = height
+        net.perform(net.sync.start(2**40, (1, 2), net.tip, net.now))
+        first = next(first for first, last in net.sync._wishes[1].items() if first <= height <= last)
+        net.answer(1, league.serve(first, height))
+        assert net.tip.height == height
+        for one in [one for one in net.sync._ranges if one.asked == 2]:
+            net.answer(2, Held(one.first, 0, height))
+        active += wait(net, 1)
+    assert active == 0 and net.penalties == []
+
+
+def test_p106_a_certificate_or_another_member_makes_a_doubted_height_count(league: League) -> None:
+    net = claim_alone(league, 100, 2**40)
+    wait(net, DOUBT_SECONDS)
+    net.perform(net.sync.start(120, (1,), net.tip, net.now, certified=True))
+    assert net.sync.active, "a certificate shows that it exists"
+    net.tip = league.refs[120]
+    wait(net, 1)
+    assert not net.sync.active
+    net.height = net.sync.claims[2] = 420
+    net.perform(net.sync.start(420, (2,), net.tip, net.now))
+    assert net.sync.active
+    net.answers[1] = lambda request: None
+    net.run()
+    assert net.tip == league.refs[-1] and net.penalties == []
+
+
+@pytest.mark.parametrize("seconds", [35, 70])
+def test_p107_a_slow_peer_that_alone_holds_the_blocks_brings_the_node_to_the_tip(league: League, seconds: int) -> None:
+    """It answers in order, one range at a time, whatever it is asked for meanwhile; also later than it is trusted."""
+    net = Net(league)
+    net.sync.near = 2
+    net.sync.claims.update({2: 0, 3: 0})
+    free, wire = 0, []
+    net.perform(net.sync.start(net.height, (1,), net.tip, net.now))
+    doubted = behind = 0
+    while net.tip != league.refs[-1] and net.now < 1_800 * SECOND:
+        for peer, request in net.requests:
+            assert peer == 1
+            free = max(free, net.now) + seconds * SECOND
+            wire.append((free, request))
+        net.requests.clear()
+        wait(net, 1)
+        doubted += net.sync.doubted(1)
+        while wire and wire[0][0] <= net.now:
+            request = wire.pop(0)[1]
+            net.answer(1, league.serve(request.first, request.last))
+            behind += net.sync.active
+    assert net.tip == league.refs[-1] and net.penalties == []
+    assert behind >= 5, "each range it showed made the node one that catches up"
+    assert bool(doubted) is (seconds > DOUBT_SECONDS)
+
+
+def test_p107_who_answers_without_blocks_is_no_mute(league: League) -> None:
+    """Its old blocks may be gone: then the state is the way, and offers must be asked for."""
+    net = claim_alone(league, 100, 420)
+    wait(net, DOUBT_SECONDS)
+    assert net.sync.mute(1) and net.sync.doubted(1)
+    first = next(one.first for one in net.sync._ranges if one.asked == 1)
+    net.answer(1, Held(first, 300, 420))
+    assert not net.sync.mute(1) and net.sync.doubted(1) and net.penalties == []
