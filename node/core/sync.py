@@ -400,7 +400,8 @@ class Sync:
             self._shown(peer, one.last, 0, tip)
             return []
         answer = message.blocks
-        if len(answer) <= wished - first + 1:  # it was asked for all of this, though the range is shorter now
+        if len(answer) <= wished - first + 1 or now < self.strict_from_ns:
+            # it was asked for all of this, here or by the core before, though the range is shorter now
             answer = answer[: one.last - first + 1]
         shaped = self._shape(answer[one.first - first :], one)
         if not shaped:  # a late answer; or blocks of the next epoch, which wait: the next tick asks again (P114)

@@ -259,6 +259,19 @@ def test_p114_what_the_core_of_the_epoch_before_asked_for_is_no_fault(
     assert net.penalties == penalties
 
 
+@pytest.mark.parametrize(("strict_from_ns", "penalties"), [(0, [(1, "sync_too_many")]), (2 * SECOND, [])])
+def test_p107_what_the_process_before_asked_for_may_be_longer(
+    league: League, strict_from_ns: int, penalties: list[tuple[int, str]]
+) -> None:
+    """Swarm seed 48720: it had asked for two blocks, the new process asked for the first of them."""
+    net = Net(league, height=100)
+    net.sync.strict_from_ns = strict_from_ns
+    net.start()
+    request = next(request for peer, request in net.requests if peer == 1)
+    net.answer(1, league.serve(request.first, request.last + 2))
+    assert net.penalties == penalties
+
+
 def test_a_single_slow_peer_is_asked_again_with_more_patience(league: League) -> None:
     net = Net(league, height=20)
     net.sync.lost(2, net.now)
