@@ -157,6 +157,9 @@ class _Absent:
     proposal: Proposal
     taken: tuple[bytes, ...]
     ids: dict[bytes, None]
+    room_bytes: int
+    """What its header leaves for the bodies that are absent. Once it is used up the proposal is refused: else a primary
+    could name thousands of large bodies, and have all members hold them."""
 
 
 @dataclass(slots=True)
@@ -269,7 +272,7 @@ class Mempool:
     def carry(self, now: int, waiting: Iterable[tuple[Transaction, int | None]]) -> None:
         """Take over what waited in the epoch before, and whose quota it uses, None is ours; all of it is verified."""
         for tx, origin in waiting:
-            if tx.tx_id not in self.recent:
+            if tx.tx_id not in self.recent and tx.valid_until_height > self.height:
                 self._insert(now, tx, self.own if origin is None else origin)
 
     def receive(self, peer: int, batch: TxBatch) -> list[NodeEffect]:
@@ -319,9 +322,9 @@ class Mempool:
                     result = SubmitResult(tx_id=tx.tx_id, code="bad_signature", detail="a signature does not verify")
                     effects += self._settle(answer, position, result)
                 continue
-            if self._arrived(tx.tx_id) or run.wanted:
+            if self._arrived(tx.tx_id, len(tx.envelope)) or run.wanted:
                 self._bodies[tx.tx_id] = tx
-            problem = self._quota(run.origin, len(tx.envelope)) or self._conflict(tx)
+            problem, detail = self._admission(tx, run)
             if not problem and tx.tx_id not in self.waiting and tx.tx_id not in self.recent:
                 self._insert(now, tx, run.origin)
                 if answers:
@@ -329,7 +332,7 @@ class Mempool:
                     self._outbox.append(tx.envelope)
                     self._outbox_bytes += len(tx.envelope)
             for answer, position in answers:
-                result = SubmitResult(tx_id=tx.tx_id, code=problem, detail=_DETAILS.get(problem, ""))
+                result = SubmitResult(tx_id=tx.tx_id, code=problem, detail=detail)
                 effects += self._settle(answer, position, result)
         if self._outbox_bytes >= BATCH_BYTES:
             effects += self.gossip()
@@ -476,6 +479,8 @@ class Mempool:
                 break
             if tx_id in taken or tx.valid_until_height < request.height or length > self.params.max_block_bytes:
                 continue
+            if tx.gas_limit > self._gas_max:
+                continue  # no block can hold it: nothing may wait behind it
             if (ids and size + length > request.max_size_bytes) or gas + tx.gas_limit > self._gas_max:
                 break
             ids.append(tx_id)
@@ -544,9 +549,11 @@ class Mempool:
                 found.append(tx)
         absent += [identity for identity in named if not self.evidence.judged(identity)]
         if absent:
-            self._missing[candidate_id] = _Absent(proposal, taken, dict.fromkeys(absent))
+            room = min(header.size_bytes, self.params.max_block_bytes) - sum(len(tx.envelope) for tx in found)
+            self._missing[candidate_id] = _Absent(proposal, taken, dict.fromkeys(absent), room)
             return Verdict.MISSING, "bodies"
         self._missing.pop(candidate_id, None)
+        self._forget_bodies()
         problem = self.evidence.problem(named, header.height)
         if problem:
             return Verdict.INVALID, problem
@@ -573,7 +580,11 @@ class Mempool:
         verdicts: list[tuple[bytes, Verdict, str]] = []
         for candidate_id in done:
             entry = self._missing.pop(candidate_id)
-            verdicts.append((candidate_id, *self.check(candidate_id, entry.proposal, entry.taken)))
+            if entry.room_bytes < 0:
+                verdicts.append((candidate_id, Verdict.INVALID, "size_bytes"))
+                self._forget_bodies()
+            else:
+                verdicts.append((candidate_id, *self.check(candidate_id, entry.proposal, entry.taken)))
         return verdicts
 
     def bodies(self, tx_ids: Iterable[bytes], limit_bytes: int) -> tuple[bytes, ...]:
@@ -653,6 +664,7 @@ class Mempool:
                 del blocks[old]
         for old in [key for key, held in self._missing.items() if self._height_of(held.proposal) <= self.height]:
             del self._missing[old]
+        self._forget_bodies()
         self.changed = True
 
     # -- private -----------------------------------------------------------------------------------------------
@@ -698,14 +710,36 @@ class Mempool:
         self.changed = True
         return True
 
+    def _admission(self, tx: Transaction, run: _Checking) -> tuple[str, str]:
+        """Return why a verified transaction does not enter the pool, as code and text, or two empty strings.
+
+        What was fetched for a proposal was admitted by nobody here: a primary may have made it up, and in the pool it
+        would be proposed by all that come after it. The others were admitted, and may have lapsed at the verifier.
+        """
+        try:
+            if run.wanted:
+                self._judge(tx, run.origin)
+            else:
+                check_expiry(tx, self.height + 1, self.params)
+        except InvalidTransaction as error:
+            return error.code, error.detail
+        problem = self._quota(run.origin, len(tx.envelope)) or self._conflict(tx)
+        return problem, _DETAILS.get(problem, "")
+
     def _admissible(self, envelope: bytes, origin: int | None = None) -> Transaction:
         tx = decode_transaction(envelope, self.chain_id)
+        self._judge(tx, self.own if origin is None else origin)
+        return tx
+
+    def _judge(self, tx: Transaction, origin: int) -> None:
+        """Raise `InvalidTransaction` if a transaction may not wait here (P130); its signatures are another matter."""
+        envelope = tx.envelope
         if len(envelope) > self.params.max_block_bytes:
             raise InvalidTransaction("size", f"{len(envelope)} bytes, a block holds {self.params.max_block_bytes}")
         check_expiry(tx, self.height + 1, self.params)
         if tx.tx_id in self.waiting or tx.tx_id in self.recent:
-            return tx
-        problem = self._quota(self.own if origin is None else origin, len(envelope))
+            return
+        problem = self._quota(origin, len(envelope))
         if problem:
             raise InvalidTransaction(problem, _QUOTA_TEXT)
         problem = self._conflict(tx)
@@ -723,7 +757,6 @@ class Mempool:
             window = self._windows[first] = read_nonces(state, first)
         if not nonce_free(window, tx.nonce):
             raise InvalidTransaction("bad_nonce", f"nonce {tx.nonce} is used or too far ahead")
-        return tx
 
     def _conflict(self, tx: Transaction) -> str:
         """Return "conflict" if another waiting transaction has the nonce of this one, else ""."""
@@ -841,14 +874,24 @@ class Mempool:
     def _is_missing(self, tx_id: bytes) -> bool:
         return any(tx_id in entry.ids for entry in self._missing.values())
 
-    def _arrived(self, tx_id: bytes) -> bool:
-        """Note that a body is here now; tell whether a proposal waited for it."""
+    def _arrived(self, tx_id: bytes, size: int = 0) -> bool:
+        """Note that a body is here now; tell whether a proposal waited for it. An item of evidence takes no room."""
         wanted = False
         for entry in self._missing.values():
             if tx_id in entry.ids:
                 del entry.ids[tx_id]
+                entry.room_bytes -= size
+                if entry.room_bytes < 0:
+                    entry.ids.clear()
                 wanted = True
         return wanted
+
+    def _forget_bodies(self) -> None:
+        """Keep fetched bodies for proposals that wait for others; one that was judged holds its own, or is refused."""
+        if not self._bodies:
+            return
+        wanted = {tx_id: None for entry in self._missing.values() for tx_id in entry.proposal.tx_ids}
+        self._bodies = {tx_id: tx for tx_id, tx in self._bodies.items() if tx_id in wanted}
 
     def _recheck(self, candidate: Candidate, taken: tuple[bytes, ...]) -> tuple[Verdict, str]:
         height = candidate.header.height
