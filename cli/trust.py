@@ -305,7 +305,14 @@ def with_contracts(trusted: Trusted, content: Mapping[str, Any] | None) -> Trust
     from ledger.proof import proven_value
 
     steps: dict[int, dict[str, bytes]] = {}
-    for item in (content or {}).get("contracts", ()):
+    beside = (content or {}).get("contracts", ())
+    if (
+        isinstance(beside, str)
+        or not isinstance(beside, Sequence)
+        or not all(isinstance(item, Mapping) for item in beside)
+    ):
+        raise CommandFailed(Exit.REJECTED, "the contracts beside the proof are malformed", "ask again")
+    for item in beside:
         try:
             name, version = str(item["name"]), int(item["version"])
             source = b64decode(str(item["source"]), validate=True)

@@ -57,7 +57,7 @@ class Builder:
         self.document, self.chain = first.document, first.chain
         self.members = epoch_members(self.document)
         self.hashed = members_hash([(company, key, True) for company, key in self.members])
-        self.keys = {part.consensus_key.public_key: part.consensus_key for part in self.parts}
+        self.keys = {part.key.key.public_key: part.key.key for part in self.parts}
         wallet = Wallet(homes[0])
         maker, checker = wallet.choose(["preparer", "approver"])
         self.signers = tuple(
@@ -99,7 +99,7 @@ class Builder:
         )
         raw = encode(header)
         identity = block_id(raw)
-        result = apply_block(view, header, (tx,), self.parts[0].program, self.document.utc_offset_min)
+        result = apply_block(view, header, (tx,), self.parts[0].programs, self.document.utc_offset_min)
         if result.receipts[0].abort:
             raise SystemExit(f"block {height}: {result.receipts[0].abort}")
         ref = BlockRef(height, identity, header.time_ms, view.height, height)

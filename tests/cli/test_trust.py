@@ -273,3 +273,9 @@ def test_a_proof_of_absence_stands_for_no_contract(story: Story, tmp_path: Path)
         trust.with_contracts(trusting(story, tmp_path), {"contracts": [told]})
     made = trust.proof_document("state", KEY, b"proof", (), [told])
     assert made["contracts"] == [told] and "contracts" not in trust.proof_document("state", KEY, b"proof")
+
+
+@pytest.mark.parametrize("beside", [5, True, 1.5, None, "notes", {"name": "notes"}, [5], [None]])
+def test_contracts_beside_a_proof_that_are_no_list_are_refused(beside: Any, story: Story, tmp_path: Path) -> None:
+    with pytest.raises(CommandFailed, match="the contracts beside the proof are malformed"):
+        trust.with_contracts(trusting(story, tmp_path), {"contracts": beside})
