@@ -22,7 +22,7 @@ from consensus.messages import Proposal
 from ledger.block import PROTOCOL_VERSION, Header, block_id, header_codec, list_root
 from ledger.certificate import certificate_hash
 from ledger.codec import encode
-from ledger.errors import InvalidTransaction, LedgerError
+from ledger.errors import InvalidTransaction, LedgerError, Malformed
 from ledger.evidence import ITEMS_MAX, evidence_codec, evidence_id, split_bodies
 from ledger.params import Params
 from ledger.registry.lookup import NonceWindow, SoundSigners, check_signers, nonce_free, read_nonces
@@ -290,6 +290,9 @@ class Mempool:
                 continue
             try:
                 tx = self._admissible(envelope, origin=peer)
+            except Malformed:
+                effects.append(Penalty(peer=peer, reason="malformed_tx"))  # it was to decode it before it passed it on
+                break
             except LedgerError as error:
                 effects.append(Tally(metric=f"mempool_rejected.{error.code}", value=1))
                 continue

@@ -68,6 +68,16 @@ def test_cheap_checks_come_before_signatures(pool: Pool) -> None:
         assert pool.pool.receive(2, TxBatch((envelope,))) == [ne.Tally(metric=f"mempool_rejected.{code}", value=1)]
 
 
+def test_a_member_that_passes_on_what_is_no_transaction_is_charged_once_a_batch(pool: Pool) -> None:
+    good = pool.envelope(0, 1)
+    effects = pool.pool.receive(2, TxBatch((good, b"\xc1", b"\xc2", b"junk")))
+    assert [effect for effect in effects if isinstance(effect, ne.Penalty)] == [
+        ne.Penalty(peer=2, reason="malformed_tx")
+    ]
+    pool.settle(effects)
+    assert len(pool.pool.waiting) == 1
+
+
 def stranger(pool: Pool) -> bytes:
     """Signed by somebody the registry does not know under that key."""
     import dataclasses
