@@ -117,8 +117,6 @@ class EvidencePool:
         case: Case | str
         try:
             item = evidence_codec.decode(data)
-            if item.epoch > self.members.epoch and not wanted:  # its sender is there already, and tells it again
-                return [Tally(metric="evidence_later_epoch", value=1)]
             case = judge(item, self._electorate(item.epoch), self.genesis_id, self.params.window)
         except LedgerError:
             return self._refuse(peer, identity, "malformed")
