@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from consensus.events import Mode, Timer
+from consensus.events import CHANGING, HALTED, LEARNER, NORMAL, Mode, Timer
+from consensus.messages import Status
 from consensus.propose import proof_due, throttled
 from consensus.state import ReplicaState, leader_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemberView:
-    """What this replica knows about one member. `heard_ns` is the age of its last message, -1 if there was none."""
+    """What this replica knows about one member. `heard_ns` is the age of its last message, -1 if there was none.
+
+    `mode` is what its last STATUS said, None before the first one.
+    """
 
     index: int
     company_id: str
@@ -22,6 +26,12 @@ class MemberView:
     executed: int
     heard_ns: int
     suspects: bool
+    mode: Mode | None
+
+    @property
+    def votes(self) -> bool:
+        """Whether it votes as far as is known here: a learner, as one with a lost journal is, only follows (P97)."""
+        return self.mode is None or self.mode in (NORMAL, CHANGING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +39,7 @@ class StallView:
     """A picture for people. `waiting_for` is one stable word; `deadline_ns` counts from now, -1 without a timer.
 
     silenced: the own signature that the journal forgot, for a learner that found one; else empty (P97).
+    reachable: members that are linked and vote, this replica included if it does.
     waiting_for: halted, learner, quorum (too few members reachable), echo (after a restart, until q-1 others were
     heard, P98), view_change (members missing in the target view), new_view (enough are there, its collector is
     silent), sync (certified blocks are missing here), execution (results lag), proposal (the primary has not
@@ -60,7 +71,7 @@ class StallView:
 def why(state: ReplicaState, now: int, wall: int) -> StallView:
     """Return what the replica waits for at `now`; `wall` is the time of day then."""
     members = tuple(_member(state, index, now) for index in range(state.members.n))
-    reachable = sum(1 for member in members if member.connected or member.own)
+    reachable = sum(1 for member in members if member.votes and (member.connected or member.own))
     timer = Timer.PROGRESS if state.mode is Mode.NORMAL else Timer.NEW_VIEW
     armed = state.timers.get(timer)
     slot = state.slots.get(state.height + 1)
@@ -102,7 +113,15 @@ def _member(state: ReplicaState, index: int, now: int) -> MemberView:
         executed=state.executed if own else peer.executed,
         heard_ns=now - peer.heard_ns if peer.heard_ns else -1,
         suspects=state.suspecting or state.censored if own else peer.suspects >= state.view,
+        mode=state.mode if own else _mode(status),
     )
+
+
+def _mode(status: Status | None) -> Mode | None:
+    """Return what a member said of itself; a number that is no mode comes from a liar, and promises no vote."""
+    if status is None:
+        return None
+    return Mode(status.mode) if status.mode <= HALTED else LEARNER
 
 
 def _waiting_for(state: ReplicaState, reachable: int, wall: int) -> str:

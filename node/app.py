@@ -699,7 +699,7 @@ class Daemon:
                     view=member.view,
                     height=member.height,
                     executed_height=member.executed,
-                    mode=picture.mode.name.lower() if member.own else ("normal" if member.heard_ns >= 0 else ""),
+                    mode="" if member.mode is None else member.mode.name.lower(),
                     last_heard_ms=wall if member.own else _ago(wall, member.heard_ns),
                     round_trip_ms=0 if link is None else (link.round_trip_us + 500) // 1000,
                     fault=fault,

@@ -151,6 +151,7 @@ async def why_nothing(call: Call) -> Answer:
                 {
                     "company": {"id": line.company_id, "name": line.name},
                     "connected": line.connected,
+                    "votes": line.votes,
                     "link": line.link,
                     "seen": line.seen,
                 }

@@ -44,7 +44,8 @@ class MemberStatus:
     height: int
     executed_height: int
     mode: str
-    """"normal", "changing", "learner", "halted", or empty when it was never heard."""
+    """"normal", "changing", "learner", "halted" as its last status message said, or empty when none was heard. Only
+    the first two vote."""
     last_heard_ms: int
     """UTC milliseconds of its last message; 0 when it was never heard since the start of this node."""
     round_trip_ms: int

@@ -173,6 +173,10 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "it; its node votes on.",
         "{sentence}其他公司已暂停 {me}：在恢复之前，其人员和交易均被拒绝；其节点继续投票。",
     ),
+    "node.voteless": (
+        "{sentence} Connected, but without a vote: {names}.",
+        "{sentence}已连接，但不投票：{names}。",
+    ),
     "node.learner": (
         "{me} follows without voting at height {height}. Blocks depend on the other members.",
         "{me} 目前只跟随、不投票，位于高度 {height}。出块取决于其他成员。",
@@ -279,6 +283,7 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
     "member.self": ("this node", "本节点"),
     "member.up": ("connected", "已连接"),
     "member.silent": ("connected, but silent for {age}", "已连接，但已 {age} 没有消息"),
+    "member.voteless": ("connected, but does not vote", "已连接，但不投票"),
     "member.never": (
         "no connection since this node started ({problem}, {address})",
         "自本节点启动以来没有连接（{problem}，{address}）",
@@ -356,6 +361,18 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "Put no other copy of the data back and look for a second node with this key. The company votes again only "
         "with a new consensus key.",
         "请勿再恢复其他数据副本，并检查是否有第二个节点使用同一密钥。该公司只有换用新的共识密钥后才能再次投票。",
+    ),
+    "next.voteless": (
+        "{step} {names} follow without a vote: `hansa node why` there says why. A company whose journal is lost asks "
+        "for a new consensus key with `hansa company rotate` there; it counts once the others have agreed in a block.",
+        "{step}{names} 只跟随、不投票：在该处运行 `hansa node why` 可知原因。"
+        "丢失日志的公司须在该处执行 `hansa company rotate` 申请新的共识密钥；其他成员在区块中同意后才生效。",
+    ),
+    "next.voteless.one": (
+        "{step} {names} follows without a vote: `hansa node why` there says why. If its journal is lost, "
+        "`hansa company rotate` there asks for a new consensus key; it counts once the others have agreed in a block.",
+        "{step}{names} 只跟随、不投票：在该处运行 `hansa node why` 可知原因。"
+        "如果日志已丢失，须在该处执行 `hansa company rotate` 申请新的共识密钥；其他成员在区块中同意后才生效。",
     ),
     "next.halted": (
         "Keep the data directory as it is, and compare the two values in the log with another company's node.",
@@ -558,6 +575,7 @@ class MemberLine:
     company_id: str
     name: str
     connected: bool
+    votes: bool
     link: str
     seen: str
 
@@ -582,6 +600,9 @@ LATE_MS: Final = 10_000
 def node_sentence(status: ConsensusStatus, names: Mapping[str, str], lang: str) -> str:
     """Return the first sentence of `why`: the quorum as this node sees it, and whether its company is shut out."""
     sentence = _quorum_sentence(status, names, lang)
+    voteless = _voteless(status, names)
+    if voteless:
+        sentence = say("node.voteless", lang, sentence=sentence, names=name_list(voteless, lang))
     if status.own_status == "suspended":
         return say("node.suspended", lang, sentence=sentence, me=_own_name(status, names))
     return sentence
@@ -630,13 +651,37 @@ def why(status: ConsensusStatus, names: Mapping[str, str], lang: str) -> Why:
         flowing=reachable >= q and status.mode == "normal" and not status.syncing,
         members=tuple(_member_line(member, status, names, lang) for member in status.members),
         state=_state_line(status, names, lang, reachable, q),
-        next=_next_step(status, names, lang, reachable, q),
+        next=_advice(status, names, lang, reachable, q),
     )
 
 
 def reachable_members(status: ConsensusStatus) -> int:
-    """Return how many members this node reaches, itself included when it is one; a silent one does not count."""
-    return sum(1 for member in status.members if member.is_self or (member.connected and not _silent(member, status)))
+    """Return how many members can decide as far as this node sees: reachable, not silent, and with a vote.
+
+    This node counts itself if it votes. One that follows without a vote is linked, and brings no block about.
+    """
+    return sum(1 for member in status.members if able_to_vote(member, status))
+
+
+def able_to_vote(member: MemberStatus, status: ConsensusStatus) -> bool:
+    """Tell whether a member votes and its votes reach this node."""
+    return _votes(member) and (member.is_self or (member.connected and not _silent(member, status)))
+
+
+def _votes(member: MemberStatus) -> bool:
+    """Tell whether a member votes; what it has not said yet is not held against it."""
+    return member.mode not in ("learner", "halted")
+
+
+def _voteless(status: ConsensusStatus, names: Mapping[str, str]) -> list[str]:
+    """Return the names of the others that are linked without a vote; one that does not vote itself says so first."""
+    if status.mode not in ("normal", "changing"):
+        return []
+    return [
+        names.get(member.company_id, member.company_id)
+        for member in status.members
+        if not member.is_self and member.connected and not _silent(member, status) and not _votes(member)
+    ]
 
 
 def _silent(member: MemberStatus, status: ConsensusStatus) -> bool:
@@ -669,7 +714,7 @@ def _member_line(member: MemberStatus, status: ConsensusStatus, names: Mapping[s
     elif member.connected and _silent(member, status):
         link = say("member.silent", lang, age=age(status.wall_ms - member.last_heard_ms, lang))
     elif member.connected:
-        link = say("member.up", lang)
+        link = say("member.up" if _votes(member) else "member.voteless", lang)
     else:
         problem = _problem(member.problem, lang)
         address = member.address or "?"
@@ -687,6 +732,7 @@ def _member_line(member: MemberStatus, status: ConsensusStatus, names: Mapping[s
         company_id=member.company_id,
         name=names.get(member.company_id, member.company_id),
         connected=member.connected or member.is_self,
+        votes=_votes(member),
         link=link,
         seen=seen,
     )
@@ -757,6 +803,18 @@ def _waiting(status: ConsensusStatus, lang: str) -> str:
     return say(key, lang, waiting=status.waiting, oldest=age(status.oldest_waiting_ms, lang))
 
 
+def _advice(status: ConsensusStatus, names: Mapping[str, str], lang: str, reachable: int, q: int) -> str:
+    """Return the next step, and that of members without a vote: a network may miss them long after it goes on."""
+    step = _next_step(status, names, lang, reachable, q)
+    voteless = _voteless(status, names)
+    if not voteless:
+        return step
+    if step == say("next.nothing", lang):
+        step = ""
+    key = _counted("next.voteless", len(voteless))
+    return say(key, lang, step=step, names=name_list(voteless, lang)).lstrip()
+
+
 def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, reachable: int, q: int) -> str:
     if status.mode == "halted":
         return say("next.halted", lang)
@@ -765,14 +823,14 @@ def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, rea
     if status.mode == "learner" and _is_guest(status):
         return say("next.gone" if status.own_status in ("left", "expelled") else "next.guest", lang)
     missing = q - reachable
-    if missing > 0 and reachable <= 1 and len(status.members) > 1:
+    away = [
+        names.get(m.company_id, m.company_id)
+        for m in status.members
+        if not m.is_self and (not m.connected or _silent(m, status))
+    ]
+    if missing > 0 and 0 < len(away) == sum(1 for m in status.members if not m.is_self):
         return say("next.alone", lang)
-    if missing > 0:
-        away = [
-            names.get(m.company_id, m.company_id)
-            for m in status.members
-            if not m.is_self and (not m.connected or _silent(m, status))
-        ]
+    if missing > 0 and away:
         listed = name_list(away, lang)
         if all(m.problem == CUT for m in status.members if not m.is_self and not m.connected) and not any(
             m.connected and _silent(m, status) for m in status.members
@@ -785,6 +843,8 @@ def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, rea
         return say("next.start_all", lang, names=listed)
     if status.mode == "learner":
         return say("next.learner", lang)
+    if missing > 0:
+        return ""  # everybody is here, and what those without a vote have to do follows
     if status.mode == "changing" and _in_target(status) < q:
         late = [m for m in status.members if not m.is_self and m.view < status.view]
         return say("next.gathering", lang, names=name_list([names.get(m.company_id, m.company_id) for m in late], lang))

@@ -286,6 +286,26 @@ def test_u21_why_in_the_other_modes() -> None:
     assert str(learner.state(3)) == "LEARNER view 0 height 0 executed 0 prepared [] lsn 0/0"
 
 
+def test_u21_why_counts_no_member_that_follows_without_a_vote() -> None:
+    """A member without its journal is linked and brings no block about: with another one away two can decide."""
+    world = World(4, alive=[0, 1, 2])
+    world.nodes[3].voting = False
+    world.restart(3)
+    world.submit(1)
+    world.run(2000)
+    seen = world.nodes[0].replica.why(world.now)
+    assert [member.mode for member in seen.members] == [Mode.NORMAL] * 3 + [Mode.LEARNER]
+    assert (seen.reachable, seen.members[3].votes) == (3, False) and seen.waiting_for != "quorum"
+    world.kill(1)
+    world.run(10)
+    stalled = world.nodes[0].replica.why(world.now)
+    assert (stalled.reachable, stalled.waiting_for) == (2, "quorum")
+    told = world.state(0).peers[3]
+    assert told.status is not None
+    told.status = msgspec.structs.replace(told.status, mode=9)
+    assert not world.nodes[0].replica.why(world.now).members[3].votes, "a mode that is none comes from a liar"
+
+
 @pytest.mark.parametrize("window", [2, 4])
 def test_p45_more_blocks_in_flight_hide_the_latency(window: int) -> None:
     world = World(4, params=Params(window=window, max_block_txs=2), delay_ns=50 * MS)

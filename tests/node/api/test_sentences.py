@@ -23,6 +23,7 @@ from node.api.sentences import (
     name_list,
     network_sentence,
     node_sentence,
+    reachable_members,
     template_ids,
     templates,
     why,
@@ -204,6 +205,40 @@ def test_u21_who_is_linked_and_silent_is_named_and_does_not_count() -> None:
     assert why(hung, {}, "zh-CN").members[3].link == "已连接，但已 6 秒 没有消息"
     patient = replace(hung, silent_after_ms=40_000)
     assert "4 of 4" in why(patient, {}, "en").headline, "a network with slow status messages waits longer"
+
+
+def test_p97_who_follows_without_a_vote_is_linked_and_does_not_count() -> None:
+    """A member that lost its journal keeps its links: three of four are linked, and two can decide."""
+    lost = {"mode": "learner"}
+    dead = with_members(status(away=frozenset({2}), waiting=1, oldest_waiting_ms=9_000), m3=lost)
+    answer = why(dead, {}, "en")
+    assert answer.headline == (
+        "No new blocks for 48 s. 2 of 4 members reachable from acme-gmbh, 3 are needed. "
+        "Connected, but without a vote: delta-oy."
+    )
+    assert [line.votes for line in answer.members] == [True, True, True, False] and not answer.flowing
+    assert answer.members[3].link == "connected, but does not vote" and answer.members[3].connected
+    assert answer.next.startswith("Start the node of corex-sro, or run `hansa doctor` there. delta-oy follows")
+    assert "`hansa company rotate` there" in answer.next
+    chinese = why(dead, {}, "zh-CN")
+    assert chinese.members[3].link == "已连接，但不投票" and "不投票：delta-oy" in chinese.headline
+    assert "delta-oy 只跟随、不投票" in chinese.next and "`hansa company rotate`" in chinese.next
+
+
+def test_p97_members_without_a_vote_are_named_while_blocks_go_on_and_when_nobody_else_is_away() -> None:
+    spare = why(with_members(status(), m3={"mode": "learner"}), {}, "en")
+    assert "3 of 4" in spare.headline and "One more failure stops them." in spare.headline and spare.flowing
+    assert spare.next.startswith("delta-oy follows without a vote"), "a step of its own, and not nothing to do"
+    two = with_members(status(timer="progress", waiting=1), m2={"mode": "halted"}, m3={"mode": "learner"})
+    stopped = why(two, {}, "en")
+    assert stopped.headline.startswith("No new blocks") and not stopped.flowing
+    assert stopped.next.startswith("corex-sro and delta-oy follow without a vote"), "no timer helps"
+    three = with_members(two, m1={"mode": "learner"})
+    assert "network of this machine" not in why(three, {}, "en").next, "the links are up"
+    own = with_members(status(mode="learner", away=frozenset({3})), m0={"mode": "learner"})
+    assert reachable_members(own) == 2 and "corex-sro" not in why(own, {}, "en").next
+    unheard = with_members(status(), m3={"mode": ""})
+    assert reachable_members(unheard) == 4, "what it did not say yet is not held against it"
 
 
 def test_u21_a_view_that_forms_says_who_is_not_in_it() -> None:
