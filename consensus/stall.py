@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from consensus.events import CHANGING, HALTED, LEARNER, NORMAL, Mode, Timer
 from consensus.messages import Status
 from consensus.propose import proof_due, throttled
+from consensus.slots import Stage
 from consensus.state import ReplicaState, leader_of
 
 
@@ -43,7 +44,8 @@ class StallView:
     waiting_for: halted, learner, quorum (too few members reachable), echo (after a restart, until q-1 others were
     heard, P98), view_change (members missing in the target view), new_view (enough are there, its collector is
     silent), sync (certified blocks are missing here), execution (results lag), proposal (the primary has not
-    proposed), bodies, votes, or nothing.
+    proposed), bodies, refused (this replica does not accept the block of the primary; `slot_reason` says why),
+    votes, or nothing.
     """
 
     mode: Mode
@@ -139,6 +141,8 @@ def _waiting_for(state: ReplicaState, reachable: int, wall: int) -> str:
     if state.certificates or state.tip.height < state.height:
         return "sync"
     slot = state.slots.get(state.height + 1)
+    if slot is not None and slot.stage is Stage.REJECTED and slot.prepared is None:  # else the others decide it
+        return "refused"
     if slot is not None and slot.block_id:
         return slot.reason if slot.reason in ("bodies", "execution", "execution_lag") else "votes"
     if state.work.count or proof_due(state, wall) or state.reproposals:

@@ -131,6 +131,7 @@ async def consensus(call: Call) -> Answer:
         else None,
         voting=now.own_index is not None and now.mode in ("normal", "changing"),
         phase=now.phase,
+        refusal=now.refusal or None,
         timer=now.timer or None,
         timer_ends=shapes.instant(now.timer_ends_ms),
         waiting_bytes=now.waiting_bytes,

@@ -102,6 +102,8 @@ class ConsensusStatus:
     """"idle" or "pre-prepared": the slot after the last committed block."""
     waiting_for: str = "nothing"
     """The stable word of `consensus.stall` for what this node waits for."""
+    refusal: str = ""
+    """Stable word for why this node refused the block of the primary ("invalid_block"), or empty."""
     silent_after_ms: int = 5_000
     """A member of which nothing was heard for so long is silent, whatever its link says."""
     syncing: bool = False

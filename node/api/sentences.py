@@ -230,6 +230,10 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
     "phase.quorum": ("too few members are here to decide", "在场成员太少，无法决定"),
     "phase.proposal": ("the leader has not proposed a block yet", "主节点尚未提议区块"),
     "phase.votes": ("a block is proposed, votes are being collected", "已有提议，正在收集投票"),
+    "phase.refused": (
+        "this node refused the block of the leader: {reason}",
+        "本节点拒绝了主节点的区块：{reason}",
+    ),
     "phase.bodies": (
         "a block is proposed, some of its transactions are not here yet",
         "已有提议，其部分交易尚未到达",
@@ -320,6 +324,11 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "Wait: votes arrive within moments, or the members change the leader by themselves.",
         "请等待：投票很快到达，否则成员会自行更换主节点。",
     ),
+    "next.refused": (
+        "Wait: if enough members refuse it, they change the leader by themselves. If this node alone refuses blocks, "
+        "run `hansa doctor` here.",
+        "请等待：若有足够多的成员拒绝，成员会自行更换主节点。若只有本节点拒绝区块，请在此处运行 `hansa doctor`。",
+    ),
     "next.execution": (
         "Wait until this node has computed the results. If it lasts, give the machine more processor time.",
         "请等待本节点算出结果。若持续如此，请为该机器分配更多处理器时间。",
@@ -378,6 +387,51 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "Keep the data directory as it is, and compare the two values in the log with another company's node.",
         "请保持数据目录原样，并将日志中的两个值与另一家公司的节点比较。",
     ),
+    # why a block was refused, as the rules of consensus say it (consensus.normal, consensus.validate)
+    "refusal.invalid_block": (
+        "a transaction or a piece of evidence in it is not valid",
+        "其中有无效的交易或证据",
+    ),
+    "refusal.wrong_exec_root": (
+        "it states another result of earlier blocks than this node computed",
+        "其中先前区块的结果与本节点算出的不同",
+    ),
+    "refusal.wrong_next_members": (
+        "it names other members for the next epoch",
+        "其中下一期的成员与本节点所知的不同",
+    ),
+    "refusal.not_the_reproposal": (
+        "it is not the block that the new view must repeat",
+        "它不是新视图必须重复的区块",
+    ),
+    "refusal.time_out_of_bounds": (
+        "its time is too far from the clock of this node",
+        "其时间与本节点的时钟相差过大",
+    ),
+    "refusal.time_not_increasing": (
+        "its time is not after that of the block before",
+        "其时间不晚于前一区块的时间",
+    ),
+    "refusal.wrong_parent": ("it does not follow the last block", "它没有接在上一区块之后"),
+    "refusal.wrong_last_certificate": (
+        "it carries the certificate of another block",
+        "它所带的证书属于另一区块",
+    ),
+    "refusal.wrong_last_certificate_height": (
+        "it carries the certificate of a wrong height",
+        "它所带证书的高度不正确",
+    ),
+    "refusal.wrong_exec_height": (
+        "it states a result of a wrong height",
+        "它所述结果的高度不正确",
+    ),
+    "refusal.wrong_proposer": ("another member than its sender made it", "制作它的成员不是其发送者"),
+    "refusal.unknown_proposer": ("no member made it", "它不是由成员制作的"),
+    "refusal.wrong_version": ("it is of another version of the protocol", "其协议版本不同"),
+    "refusal.wrong_chain": ("it is of another chain", "它属于另一条链"),
+    "refusal.wrong_members": ("it is of another set of members", "它属于另一组成员"),
+    "refusal.wrong_parameters": ("it is of other parameters of the network", "其网络参数不同"),
+    "refusal.too_large": ("it is too large", "它过大"),
     "and": ("{left} and {right}", "{left} 和 {right}"),
     "list": ("{left}, {right}", "{left}、{right}"),
     "problem.unknown": ("no reason known", "原因未知"),
@@ -768,7 +822,7 @@ def _state_line(status: ConsensusStatus, names: Mapping[str, str], lang: str, re
         view=status.view,
         leader=names.get(leader, leader),
         next=status.height + 1,
-        phase=say(_phase(status), lang),
+        phase=say(_phase(status), lang, reason=_refusal(status.refusal, lang)),
         timer=timer[:1].upper() + timer[1:],
         waiting=waiting,
     )
@@ -777,6 +831,12 @@ def _state_line(status: ConsensusStatus, names: Mapping[str, str], lang: str, re
 def _phase(status: ConsensusStatus) -> str:
     key = f"phase.{status.waiting_for.removesuffix('_lag')}"
     return key if key in _T else "phase.nothing"
+
+
+def _refusal(word: str, lang: str) -> str:
+    """Return why a block was refused; a word that has no sentence yet stands for itself."""
+    key = f"refusal.{word}"
+    return say(key, lang) if key in _T else word
 
 
 def _timer(status: ConsensusStatus, lang: str, reachable: int, q: int) -> str:
@@ -850,6 +910,8 @@ def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, rea
         return say("next.gathering", lang, names=name_list([names.get(m.company_id, m.company_id) for m in late], lang))
     if status.syncing and _top(status) > status.height:
         return say("next.behind", lang)
+    if status.mode == "normal" and status.waiting_for == "refused":
+        return say("next.refused", lang)
     if status.mode == "changing" or (status.timer and status.waiting):
         return say("next.wait_timer", lang)
     if status.waiting_for in ("execution", "execution_lag"):

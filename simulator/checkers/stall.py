@@ -15,7 +15,7 @@ from simulator.daemon import Daemon
 
 WORDS: Final = (
     "halted", "learner", "quorum", "echo", "view_change", "new_view", "sync", "execution", "execution_lag", "proposal",
-    "bodies", "votes", "nothing",
+    "bodies", "refused", "votes", "nothing",
 )  # fmt: skip
 
 

@@ -492,6 +492,10 @@ def test_p30d_a_new_view_accepts_only_the_block_it_must_repeat() -> None:
     world.run(1)
     slot = world.state(me).slots[1]
     assert (slot.stage, slot.reason) == (Stage.REJECTED, "not_the_reproposal")
+    told = world.nodes[me].replica.why(world.now)
+    assert (told.waiting_for, told.slot_reason) == ("refused", "not_the_reproposal"), (
+        "no votes are awaited for it (U21)"
+    )
     other = Vote(0, 1, 1, slot.block_id)
     for index in others(world, me):
         if index != collector:

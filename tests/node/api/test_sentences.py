@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import re
 import string
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 
+import consensus.normal
+import consensus.validate
 import node.transport
 from ledger.certificate import faults, quorum
 from node.api.ports import ConsensusStatus, MemberStatus
@@ -147,6 +150,15 @@ def test_u57_every_reason_for_which_a_link_ends_is_known_in_both_languages() -> 
         assert english == reason and not re.search("[a-z]{3}", chinese), reason
 
 
+def test_u57_every_reason_for_which_a_block_is_refused_is_known_in_both_languages() -> None:
+    rules = Path(consensus.normal.__file__).read_text()
+    static = rules[rules.index("def _static") : rules.index("def _reject")]
+    header = inspect.getsource(consensus.validate.header_problem)
+    reasons = {*re.findall(r'_reject\(step, slot, "(\w+)"\)', rules), *re.findall(r'return "(\w+)"', static + header)}
+    assert {"invalid_block", "wrong_exec_root", "too_large", "wrong_parent"} <= reasons, "they are found in the source"
+    assert reasons == {key.removeprefix("refusal.") for key in template_ids() if key.startswith("refusal.")}
+
+
 def test_u21_the_example_of_the_design() -> None:
     now = status(away=frozenset({2, 3}), mode="changing", view=4, waiting=14, oldest_waiting_ms=47_000)
     answer = why(now, {}, "en")
@@ -260,6 +272,11 @@ def test_u21_a_view_that_forms_says_who_is_not_in_it() -> None:
         ({"waiting_for": "execution"}, "the window is full", "窗口已满"),
         ({"waiting_for": "votes"}, "votes are being collected", "正在收集投票"),
         ({"waiting_for": "bodies"}, "some of its transactions are not here", "部分交易尚未到达"),
+        (
+            {"waiting_for": "refused", "refusal": "invalid_block"},
+            "this node refused the block of the leader: a transaction", "本节点拒绝了主节点的区块：其中有无效的交易",
+        ),
+        ({"waiting_for": "refused", "refusal": "a_new_word"}, "of the leader: a_new_word.", "的区块：a_new_word。"),
         ({"waiting_for": "echo"}, "signs nothing until enough members", "不签署任何内容"),
         ({"waiting_for": "proposal"}, "has not proposed a block yet", "尚未提议区块"),
         (
@@ -302,7 +319,7 @@ def test_u21_each_standing_has_its_own_next_step() -> None:
     steps = [
         why(status(**changes), {}, "en").next
         for changes in (
-            {"waiting_for": "execution"}, {"waiting_for": "votes"}, {}, {**guest}, {**guest, "own_status": "expelled"},
+            {"waiting_for": "execution"}, {"waiting_for": "votes"}, {"waiting_for": "refused"}, {}, {**guest}, {**guest, "own_status": "expelled"},
             {"mode": "learner"}, {"mode": "learner", "vote_problem": "x"},
             {"mode": "learner", "vote_problem": "x", "key_missing": True},
         )
