@@ -28,12 +28,25 @@ blocks_option: Callable[[Any], Any] = click.option(
     "--blocks", type=click.IntRange(1, 1_000_000), default=PROPOSAL_BLOCKS, show_default=True,
     help="For how many blocks it is open.",
 )  # fmt: skip
+despite_option: Callable[[Any], Any] = click.option(
+    "--despite-missing", is_flag=True,
+    help="Send it although too few of the members then can vote now, and the network would stop.",
+)  # fmt: skip
 
 
 def propose(
-    writing: Writing, kind: str, payload: Callable[[Actor], Awaitable[bytes]], blocks: int, dry_run: bool
+    writing: Writing,
+    kind: str,
+    payload: Callable[[Actor], Awaitable[bytes]],
+    blocks: int,
+    dry_run: bool,
+    despite_missing: bool | None = None,
 ) -> None:
-    """Send a proposal, or with `dry_run` show what accepting it would do."""
+    """Send a proposal, or with `dry_run` show what accepting it would do.
+
+    `despite_missing` False asks the node first and sends nothing that would stop the network; None is for proposals
+    that leave the companies of the set as they are.
+    """
     if dry_run:
 
         async def ask(client: Client) -> dict[str, Any]:
@@ -45,9 +58,28 @@ def propose(
         return
 
     async def arguments(actor: Actor) -> Sequence[Any]:
-        return kind, await payload(actor), await until(actor.client, blocks)
+        made = await payload(actor)
+        if despite_missing is False:
+            await _refuse_to_stop(actor.client, kind, made)
+        return kind, made, await until(actor.client, blocks)
 
     writing.carry_out(governing.act("propose", writing.session.wallet()), arguments, decided)
+
+
+async def _refuse_to_stop(client: Client, kind: str, payload: bytes) -> None:
+    """Raise if the change would leave too few members that can vote now: the chain accepts it, and then ends there."""
+    try:
+        found = await governing.ask_effect(client, kind, payload)
+    except CommandFailed as failure:
+        if (failure.problem or {}).get("code") != "invalid":
+            raise
+        return  # the ledger itself says better what is wrong with it, and by which rule
+    if found["stops"] and not found["refused"]:
+        raise CommandFailed(
+            Exit.NO_QUORUM,
+            found["sentence"],
+            "bring their nodes back first (hansa node why), or send it all the same with --despite-missing",
+        )
 
 
 def _show_effect(found: dict[str, Any], session: Session) -> None:
@@ -55,15 +87,18 @@ def _show_effect(found: dict[str, Any], session: Session) -> None:
         return ", ".join(company["name"] for company in found[key]) or "nobody"
 
     refused = "; ".join(f"{item['text']} ({item['rule']})" for item in found["refused"])
+    against = refused or found["sentence"]
     pairs = [
         ("members now", f"{len(found['members_before'])}, {found['quorum_before']} decide"),
         ("members then", f"{len(found['members_after'])}, {found['quorum_after']} decide: {named('members_after')}"),
         ("tolerates then", f"{found['faults_after']} faulty members, {found['faults_before']} now"),
         ("would be missing", named("missing")),
         ("not reachable now", named("unreachable")),
-        ("possible", f"no: {refused}" if refused else "yes"),
+        ("without a vote now", named("voteless")),
+        ("could vote then", f"{found['present_after']} of {len(found['members_after'])}, as this node sees it"),
+        ("possible", f"no: {against}" if against else "yes"),
     ]
-    output.one(found, session.output, pairs, "refused" if refused else "possible")
+    output.one(found, session.output, pairs, "refused" if refused else "stops" if found["stops"] else "possible")
 
 
 async def until(client: Client, blocks: int) -> int:

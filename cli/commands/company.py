@@ -22,7 +22,16 @@ from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.governing import PROPOSAL_BLOCKS, Home
 from cli.profile import Session, command_options, run
-from cli.proposing import blocks_option, decided, decode, dry_option, key_file_option, propose, until
+from cli.proposing import (
+    blocks_option,
+    decided,
+    decode,
+    despite_option,
+    dry_option,
+    key_file_option,
+    propose,
+    until,
+)
 from cli.writing import Writing, write_options
 from ledger.codec import encode
 from ledger.governance.records import Expel, FaultPolicy, Resume, Rotation, Suspend
@@ -258,9 +267,10 @@ def entry(file: str, home: str | None) -> None:
 @command.command()
 @click.argument("file", metavar="REQUEST", type=click.Path(dir_okay=False))
 @dry_option
+@despite_option
 @blocks_option
 @write_options
-def add(writing: Writing, file: str, dry_run: bool, blocks: int) -> None:
+def add(writing: Writing, file: str, dry_run: bool, despite_missing: bool, blocks: int) -> None:
     """Propose a company whose REQUEST this company invited; q companies must approve.
 
     \b
@@ -276,7 +286,7 @@ def add(writing: Writing, file: str, dry_run: bool, blocks: int) -> None:
             raise CommandFailed(Exit.USAGE, f"{file} is for another network", "ask for an invite of this one")
         return encode(asked.add)
 
-    propose(writing, "add", payload, blocks, dry_run)
+    propose(writing, "add", payload, blocks, dry_run, despite_missing)
 
 
 @command.command()
@@ -358,9 +368,10 @@ def endorse(writing: Writing, proposal: str) -> None:
 @command.command()
 @click.argument("names", metavar="COMPANY…", nargs=-1, required=True)
 @dry_option
+@despite_option
 @blocks_option
 @write_options
-def remove(writing: Writing, names: tuple[str, ...], dry_run: bool, blocks: int) -> None:
+def remove(writing: Writing, names: tuple[str, ...], dry_run: bool, despite_missing: bool, blocks: int) -> None:
     """Propose to expel a company; the others endorse it with their officers' keys.
 
     \b
@@ -371,14 +382,17 @@ def remove(writing: Writing, names: tuple[str, ...], dry_run: bool, blocks: int)
         known = await companies.fetch(actor.client)
         return encode(Expel(tuple(sorted({known.id_of(name) for name in names}))))
 
-    propose(writing, "expel", payload, blocks, dry_run)
+    propose(writing, "expel", payload, blocks, dry_run, despite_missing)
 
 
 @command.command("leave")
 @dry_option
+@despite_option
 @write_options
-def leave_(writing: Writing, dry_run: bool) -> None:
+def leave_(writing: Writing, dry_run: bool, despite_missing: bool) -> None:
     """Leave the network with this company; the officers' keys in this home sign. No vote is needed (S26).
+
+    It is not sent if too few of the others can vote now: the chain would let the company go, and then stop for good.
 
     \b
     hansa company leave --dry-run
@@ -387,7 +401,7 @@ def leave_(writing: Writing, dry_run: bool) -> None:
     async def payload(actor: Actor) -> bytes:
         return encode(governing.leave(Home(writing.home), actor.chain_id, actor.wallet.company_id))
 
-    propose(writing, "leave", payload, PROPOSAL_BLOCKS, dry_run)
+    propose(writing, "leave", payload, PROPOSAL_BLOCKS, dry_run, despite_missing)
 
 
 @command.command()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
@@ -13,6 +14,7 @@ from ledger.certificate import quorum
 from ledger.codec import encode
 from ledger.errors import LedgerError
 from ledger.governance.calls import tally
+from ledger.governance.members import Effect
 from ledger.governance.network import effect_of
 from ledger.governance.records import (
     OPEN,
@@ -35,8 +37,9 @@ from ledger.registry.records import company_id
 from ledger.state import StateView
 from node.api import shapes
 from node.api.call import Answer, Call, Handler
-from node.api.ports import NodeService
+from node.api.ports import ConsensusStatus, NodeService
 from node.api.problems import invalid
+from node.api.sentences import able_to_vote, linked, name_list, say
 
 PROPOSALS_MAX: Final = 1_000
 """Proposals listed at once: those that are open, and the newest of the others."""
@@ -146,8 +149,58 @@ def _about(view: StateView, proposal: Proposal) -> tuple[str, ...]:
     return (named,) if named else ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """Which of the members after a change this node could count on now; a fact of its links, which no rule asks for.
+
+    `absent`: companies of all others, in the order of the members.
+    """
+
+    present: int
+    unreachable: tuple[str, ...]
+    voteless: tuple[str, ...]
+    absent: tuple[str, ...]
+    stops: bool
+    """The set changes, and too few of the new one are there to decide: blocks would end with its first height."""
+
+
+def standing(found: Effect, now: ConsensusStatus) -> Standing:
+    """Return how the network would stand after a change if every node stayed as it is.
+
+    A joiner is not counted, as in P116: the network must bear it if it never comes up. A member that gets a new key
+    votes with it, whatever became of the old one, if its node is there.
+    """
+    before = {member.company_id: member.consensus_key for member in found.members_before}
+    seen = {member.company_id: member for member in now.members}
+    unreachable, voteless, absent = [], [], []
+    for member in found.members_after:
+        company = member.company_id
+        known = seen.get(company)
+        if company not in before:
+            absent.append(company)
+        elif known is None or not linked(known, now):
+            unreachable.append(company)
+            absent.append(company)
+        elif member.consensus_key == before[company] and not able_to_vote(known, now):
+            voteless.append(company)
+            absent.append(company)
+    present = len(found.members_after) - len(absent)
+    moved = set(before) != {member.company_id for member in found.members_after}
+    return Standing(
+        present=present,
+        unreachable=tuple(unreachable),
+        voteless=tuple(voteless),
+        absent=tuple(absent),
+        stops=moved and present < found.quorum_after,
+    )
+
+
 async def effect(call: Call) -> Answer:
-    """What accepting a proposal would do to members and quorum, who would be missing, and the refusal if any (P116)."""
+    """What accepting a proposal would do to members and quorum, who would be missing, and the refusal if any (P116).
+
+    `stops` says that the members of the new set that are there now are too few for its quorum. The chain cannot know
+    that and would accept the change, and nobody could take it back.
+    """
     try:
         wanted = msgspec.json.decode(call.body, type=EffectRequest)
     except msgspec.MsgspecError as error:
@@ -164,7 +217,18 @@ async def effect(call: Call) -> Answer:
     except Refused as refusal:
         raise invalid("/payload", refusal.text) from None
     names = call.service.names
-    reachable = {item.company_id for item in call.service.consensus().members if item.connected or item.is_self}
+    stand = standing(found, call.service.consensus())
+    sentence = ""
+    if stand.stops:
+        listed = name_list([names.get(company, company) for company in stand.absent], call.language)
+        sentence = say(
+            "effect.stops",
+            call.language,
+            n=len(found.members_after),
+            present=stand.present,
+            q=found.quorum_after,
+            names=listed,
+        )
     before = [member.company_id for member in found.members_before]
     after = [member.company_id for member in found.members_after]
     return Answer(
@@ -177,9 +241,11 @@ async def effect(call: Call) -> Answer:
             "faults_before": found.faults_before,
             "faults_after": found.faults_after,
             "missing": [shapes.company(company, names) for company in found.missing],
-            "unreachable": [
-                shapes.company(company, names) for company in after if company in before and company not in reachable
-            ],
+            "unreachable": [shapes.company(company, names) for company in stand.unreachable],
+            "voteless": [shapes.company(company, names) for company in stand.voteless],
+            "present_after": stand.present,
+            "stops": stand.stops,
+            "sentence": sentence,
             "refused": [{"code": item.code, "rule": item.rule, "text": item.text} for item in found.refused],
         }
     )

@@ -189,6 +189,12 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "{me} has stopped for good: {reason}. It signs nothing more.",
         "{me} 已永久停止：{reason}。它不再签署任何内容。",
     ),
+    # before the members change
+    "effect.stops": (
+        "It would stop the network: of the {n} members then, {present} can vote as this node sees it, and {q} must. "
+        "Missing: {names}.",
+        "这会使网络停止：变更后的 {n} 个成员中，据本节点所见有 {present} 个可以投票，而需要 {q} 个。缺少：{names}。",
+    ),
     # the state line of the why answer
     "state.changing": (
         "Moving to view {target}; {timer} {waiting}",
@@ -719,7 +725,12 @@ def reachable_members(status: ConsensusStatus) -> int:
 
 def able_to_vote(member: MemberStatus, status: ConsensusStatus) -> bool:
     """Tell whether a member votes and its votes reach this node."""
-    return _votes(member) and (member.is_self or (member.connected and not _silent(member, status)))
+    return _votes(member) and linked(member, status)
+
+
+def linked(member: MemberStatus, status: ConsensusStatus) -> bool:
+    """Tell whether a member is heard: the link is up and it is not silent, whether it votes or not."""
+    return member.is_self or (member.connected and not _silent(member, status))
 
 
 def _votes(member: MemberStatus) -> bool:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from cli.commands import company
+from ledger.certificate import quorum
 from ledger.codec import encode
+from ledger.governance.members import Effect
 from ledger.governance.records import (
     OPEN,
     REJECTED,
@@ -20,7 +24,7 @@ from ledger.governance.records import (
     openings_key,
     proposal_key,
 )
-from ledger.registry.epochs import read_epoch
+from ledger.registry.epochs import EpochMember, read_epoch
 from ledger.registry.lookup import company_key
 from ledger.registry.records import Company, RootPolicy
 from ledger.state import MemoryState
@@ -83,6 +87,76 @@ async def test_p116_the_effect_names_quorum_members_and_refusal(world: Any, clie
     found = await (await client.post("/v1/proposals/effect", json=body, headers=headers(world))).json()
     assert found["refused"][0]["code"] == "too_many_changes" and found["refused"][0]["rule"] == "P116"
     assert world.height == 0, "nothing was sent"
+
+
+SIX = tuple(EpochMember(f"c{index}", f"n{index}", bytes([index]) * 32, True) for index in range(6))
+
+
+def change(after: Sequence[EpochMember], missing: tuple[str, ...] = ()) -> Effect:
+    """What a change of the six members to `after` does; only what `standing` looks at differs."""
+    return Effect(
+        members_before=SIX, members_after=tuple(after), quorum_before=quorum(6), quorum_after=quorum(len(after)),
+        faults_before=1, faults_after=1, missing=missing, refused=(),
+    )  # fmt: skip
+
+
+def seen(world: Any, *, cut: Sequence[int] = (), silent: Sequence[int] = (), learner: Sequence[int] = ()) -> Any:
+    """The six members as node 0 sees them."""
+    now = world.consensus()
+    first = now.members[0]
+    members = tuple(
+        replace(
+            first, index=index, company_id=f"c{index}", is_self=index == 0, connected=index not in cut,
+            mode="learner" if index in learner else "normal",
+            last_heard_ms=now.wall_ms - (60_000 if index in silent else 400),
+        )
+        for index in range(6)
+    )  # fmt: skip
+    return replace(now, members=members)
+
+
+def test_p116_a_change_after_which_too_few_could_vote_now_would_stop_the_network(world: Any) -> None:
+    """Six members, two are dead: four decide and are there. One of the four leaves: five, four decide, three are."""
+    now = seen(world, cut=(4, 5))
+    found = governance.standing(change(SIX[1:]), now)
+    assert (found.present, found.stops, found.unreachable) == (3, True, ("c4", "c5"))
+    dead_goes = governance.standing(change(SIX[:5]), now)
+    assert (dead_goes.present, dead_goes.stops) == (4, False), "who is away may be taken out"
+    for way in ({"silent": (4, 5)}, {"cut": (4,), "learner": (5,)}):
+        assert governance.standing(change(SIX[1:]), seen(world, **way)).stops, "silent, or without a vote, is away too"
+    half = governance.standing(change(SIX[1:]), seen(world, cut=(4,), learner=(5,)))
+    assert (half.unreachable, half.voteless, half.absent) == (("c4",), ("c5",), ("c4", "c5"))
+    assert not governance.standing(change(SIX[1:]), seen(world, cut=(4,))).stops, "five with one away go on"
+
+
+def test_p116_a_joiner_is_not_counted_and_a_new_key_brings_a_vote_back(world: Any) -> None:
+    seventh = EpochMember("c6", "n6", bytes(32), True)
+    tight = governance.standing(change((*SIX, seventh), ("c6",)), seen(world, cut=(4, 5)))
+    assert (tight.present, tight.stops, tight.absent) == (4, True, ("c4", "c5", "c6")), "seven, five decide"
+    assert not governance.standing(change((*SIX, seventh), ("c6",)), seen(world, cut=(5,))).stops
+    renewed = (*SIX[:5], EpochMember("c5", "n5", b"new".ljust(32), True))
+    back = governance.standing(change(renewed), seen(world, learner=(5,)))
+    assert (back.present, back.voteless) == (6, ())
+    stopped = seen(world, cut=(2, 3, 4), learner=(5,))
+    assert not governance.standing(change(renewed), stopped).stops, "a set that stays cannot stop what stands"
+    assert not governance.standing(change(SIX), stopped).stops
+
+
+async def test_p116_the_effect_says_that_it_would_stop_the_network(world: Any, client: Any) -> None:
+    own = world.consensus().own_index
+    others = [index for index in range(4) if index != own]
+    world.cut = set(others[1:])
+    body = {"kind": "expel", "payload": b64encode(encode(Expel((world.members[others[0]][0],)))).decode()}
+    found = await (await client.post("/v1/proposals/effect", json=body, headers=headers(world))).json()
+    assert found["refused"] == [] and found["stops"] is True and found["present_after"] == 1
+    assert found["sentence"].startswith("It would stop the network: of the 3 members then, 1 can vote")
+    assert all(company["name"] in found["sentence"] for company in found["unreachable"])
+    chinese = {**headers(world), "Accept-Language": "zh-CN"}
+    found = await (await client.post("/v1/proposals/effect", json=body, headers=chinese)).json()
+    assert found["sentence"].startswith("这会使网络停止")
+    world.cut = set()
+    found = await (await client.post("/v1/proposals/effect", json=body, headers=headers(world))).json()
+    assert (found["stops"], found["sentence"], found["present_after"]) == (False, "", 3)
 
 
 @pytest.mark.parametrize(
