@@ -52,18 +52,18 @@ def initial_state(event: Start) -> ReplicaState:
     coming = membership(config.coming, chain_id, rotate_every, members) if config.coming is not None else None
     picture, trail, lsn = _replay(event)
     me = config.index if config.index is not None else -1
-    if picture is not None and coming is not None and picture.epoch == coming.epoch:
-        # The journal is beyond the barrier, the stored blocks are not yet: the votes are those of the later epoch.
-        company = config.company_id or (members.company_ids[me] if 0 <= me < members.n else "")
-        members, coming = coming, None
-        me = members.company_ids.index(company) if company in members.company_ids else -1
-    voting = picture is not None and me >= 0 and picture.mode in (Mode.NORMAL, Mode.CHANGING)
+    # The journal is beyond the barrier, the stored blocks are not: links are numbered by the epoch of the blocks, and
+    # the votes are those of the next one. What is missing up to the barrier needs no vote; the replica after that takes
+    # the journal up, which stays as it is until then (P114).
+    ahead = picture is not None and picture.epoch > members.epoch
+    voting = picture is not None and not ahead and me >= 0 and picture.mode in (Mode.NORMAL, Mode.CHANGING)
     older = voting and picture is not None and picture.epoch < members.epoch
     if older:  # the blocks are beyond the barrier, the journal is not: what it holds is over, nothing is forgotten
         picture = Picture(config.journal_id, members.epoch, 0, Mode.NORMAL, event.tip_certificate)
     if picture is None or not voting:
-        picture = Picture(config.journal_id, members.epoch, 0, Mode.LEARNER, event.tip_certificate)
-        trail = Trail()
+        committed = picture.committed if picture is not None and ahead else event.tip_certificate
+        picture = Picture(config.journal_id, members.epoch, 0, Mode.LEARNER, committed)
+        trail = trail if ahead else Trail()
     state = ReplicaState(
         config=config,
         members=members,
@@ -83,7 +83,9 @@ def initial_state(event: Start) -> ReplicaState:
     )
     if not -1 <= state.me < members.n:
         raise InvariantViolated(f"own index {state.me} is not a member of epoch {members.epoch}")
-    state.coming = coming
+    state.coming, state.ahead = coming, ahead
+    if ahead and coming is not None:
+        state.height = coming.first_height - 1  # what is above the barrier is for the replica that takes the journal up
     state.awaited, state.due_ms, state.scheduled = config.awaited, config.due_ms, config.scheduled
     state.lsn = state.durable = lsn
     state.replayed = bool(event.records)
@@ -163,6 +165,9 @@ def resume(step: Step, event: Start) -> None:
     step.dirty = step.moved = True
     if not state.journaling:
         step.count("learner")
+        if state.ahead:
+            _deliver_again(step)
+            resume_sync(step)
         return
     if state.anchor_due:
         step.persist(state.picture.anchor())

@@ -246,6 +246,7 @@ class ReplicaState:
     for none, and `scheduled` the last height in which some ran (L56). `replayed`: this life began with a journal.
     `guests`: connected nodes without a vote, by the index of their link, which is no member's (P37).
     `unused`: a learner whose own journal is new, so that it may vote from the epoch on that admits it.
+    `ahead`: a learner whose own journal is of the next epoch, for the replica that begins with that (P114).
     """
 
     config: ReplicaConfig
@@ -299,6 +300,7 @@ class ReplicaState:
     silenced: str = ""
     replayed: bool = False
     unused: bool = False
+    ahead: bool = False
     # journal
     lsn: int = 0
     durable: int = 0

@@ -18,7 +18,6 @@ import structlog
 
 from consensus.effects import SignatureItem
 from consensus.events import EpochSpec, ReplicaConfig
-from consensus.records import Anchor
 from consensus.validate import signing_digest_of
 from ledger.crypto.ed25519 import verify_strict
 from ledger.crypto.hashing import Tag, signing_digest
@@ -229,11 +228,6 @@ def start_event(parts: Prepared, now: int, wall: int) -> NodeStart:
     former = read_epoch(view, epoch.epoch - 1) if epoch.epoch else None
     coming = last if last.epoch > epoch.epoch else None
     own, reached = parts.own_index(epoch), reached_epoch(parts)
-    beyond = any(isinstance(record, Anchor) and record.epoch > epoch.epoch for _, record in parts.image.records)
-    if beyond and coming is not None and parts.own_key(coming) != parts.key.key.public_key:
-        own = (
-            None  # this key has voted for the last time; the next one begins when the stored blocks are at the barrier
-        )
     return NodeStart(
         now=now,
         wall=wall,

@@ -385,7 +385,6 @@ class NodeCore:
         if state.members.epoch == self._epoch:
             self.sync.last = last_height(state) or 0
             return
-        # After a crash the journal may be in the next epoch while the last blocks of this one are still to be fetched.
         self.sync.last = state.members.first_height - 1
         if self.chain.tip.height >= self.sync.last and not self._ended:
             self._ended = True

@@ -25,6 +25,8 @@ class Recovery(Checker):
     def __init__(self, view: View) -> None:
         super().__init__(view)
         self._expected: dict[int, bytes] = {}
+        self._put_off: dict[int, bytes] = {}
+        """Digests of journals that wait, untouched, for the stored blocks to reach the barrier before their epoch."""
         self._view: dict[int, tuple[int, int]] = {}
         """Highest (epoch, view) seen, by slot: views begin anew with an epoch (P114)."""
 
@@ -44,7 +46,10 @@ class Recovery(Checker):
 
     def stopped(self, daemon: Daemon) -> None:
         self._expected.pop(daemon.slot, None)
-        if daemon.honest and daemon.last_digest and daemon.voting and daemon.votes and not daemon.set_back:
+        put_off = self._put_off.pop(daemon.slot, None)
+        if put_off is not None:
+            self._expected[daemon.slot] = put_off
+        elif daemon.honest and daemon.last_digest and daemon.voting and daemon.votes and not daemon.set_back:
             self._expected[daemon.slot] = daemon.last_digest
 
     def stepped(self, daemon: Daemon, event: nv.NodeEvent, effects: list[ne.NodeEffect]) -> None:
@@ -54,8 +59,10 @@ class Recovery(Checker):
             return
         expected = self._expected.pop(daemon.slot, None) if daemon.votes else None
         state = daemon.replica_state
-        if daemon.blocks_set_back and state is not None and not state.journaling:
-            return  # without a vote until its blocks name the members of its journal
+        if state is not None and not state.journaling and (state.ahead or daemon.blocks_set_back):
+            if expected is not None:
+                self._put_off[daemon.slot] = expected
+            return  # without a vote until its blocks are at the barrier before the epoch of its journal (P114)
         seen = self._view.get(daemon.slot, (0, 0))
         if daemon.honest and not daemon.set_back and state is not None and (state.members.epoch, state.view) < seen:
             self.fail(

@@ -56,7 +56,7 @@ NARROW: Final = (
     Run(
         "29-restored-blocks-barrier",
         overrides=("duration=4s",),
-        reaches=("recovery: picture is not None and coming is not None",),
+        reaches=("recovery: ahead and coming is not None", "recovery: state.ahead"),
     ),
     Run(
         "29-restored-blocks-unknown",

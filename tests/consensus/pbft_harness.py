@@ -398,7 +398,7 @@ class World:
         node.told = (0, 0, False)
         before = node.digests.get(node.durable)
         self.start(node)
-        if before is not None and not node.unwritten and not node.writing:
+        if before is not None and not node.unwritten and not node.writing and not node.replica.state.ahead:
             assert node.replica.state.durable_digest() == before, "I21: recovery gives another state"
         for other in self.nodes:
             if other.alive and other.index != index:
@@ -406,6 +406,13 @@ class World:
                 self.feed(node, PeerUp(now=self.now, wall=self.wall(node), peer=other.index))
         self.tell_work(node)
         return node
+
+    def take_up(self, node: Node) -> None:
+        """The blocks are at the barrier before the epoch of the journal: a shell begins anew from the disks (P114)."""
+        node.life += 1
+        node.outbox, node.timers, node.fetching = [], {}, {}
+        node.stored = len(node.chain)
+        self.restart(node.index)
 
     def wall(self, node: Node) -> int:
         return WALL0 + self.now // MS + node.skew_ms
@@ -454,6 +461,10 @@ class World:
             self.perform(node, effect)
         if not isinstance(event, Start) and Count(metric="epoch_changed", value=1) in effects:
             self.at(0, lambda: self.connect(node))  # a driver tells the links by their indexes in the new epoch
+        state = node.replica.state
+        if state.ahead and state.members.epoch > state.config.epoch.epoch:
+            life = node.life
+            self.at(0, lambda: self.take_up(node) if node.life == life else None)
         self.check_timers(node)
         if node.unwritten:
             batch, node.unwritten = node.unwritten, []

@@ -5,17 +5,32 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from pbft_harness import CHAIN, Node, Signer, World
+from msgspec.structs import replace as replace_struct
+from pbft_harness import CHAIN, GENESIS, GENESIS_ROOT, JOURNAL, WALL0, Keys, Node, Signer, World
 
-from consensus.effects import BuildBlock, Persist, Send
-from consensus.events import Mode, PeerDown, PeerUp, Received, Start
+from consensus.effects import Broadcast, BuildBlock, Count, Deliver, Effect, Persist, Send, StartSync
+from consensus.events import (
+    EpochSpec,
+    Lsn,
+    Member,
+    Mode,
+    PeerDown,
+    PeerUp,
+    Received,
+    ReplicaConfig,
+    Start,
+    Synced,
+)
 from consensus.membership import membership
 from consensus.messages import Commit, Committed, Prepare, PrePrepare, Proposal, Status
-from consensus.records import Anchor
+from consensus.records import Anchor, CommittedHere, Record
 from consensus.replica import Replica
-from ledger.block import header_codec
-from ledger.certificate import Vote
+from consensus.state import ReplicaState
+from ledger.block import EMPTY_LIST_ROOT, BlockRef, Header, block_id, header_codec
+from ledger.certificate import CommitCertificate, Vote, bitmap, genesis_certificate
+from ledger.codec import encode
 from ledger.params import Params
+from ledger.registry.records import members_hash
 
 PARAMS = Params(window=2, max_block_txs=1)
 """One transaction a block, two blocks in flight: the window would reach over the barrier if it were not clipped."""
@@ -205,7 +220,7 @@ def test_scenario_69_a_crash_at_the_barrier_comes_back_on_the_right_side(point: 
     world.run(50)
     world.restart(1)
     state = world.state(1)
-    assert state.journaling
+    assert state.journaling or state.ahead  # a journal of the next epoch waits for the blocks before it
     assert busy(world, spec.first_height + 6)
     state = world.state(1)
     assert (state.members.epoch, state.mode, state.picture.epoch) == (1, Mode.NORMAL, 1)
@@ -291,7 +306,7 @@ def test_p98_after_a_restart_the_others_are_heard_again_in_the_new_epoch() -> No
     assert world.state(1).cleared
 
 
-def test_scenario_69_a_journal_beyond_the_barrier_with_blocks_before_it_keeps_its_epoch() -> None:
+def test_scenario_69_a_journal_beyond_the_barrier_waits_for_the_blocks_before_it() -> None:
     """Blocks that came by sync are not in the journal: the store lost them, the votes of the new epoch are there."""
     world = World(4, params=PARAMS)
     spec = world.decide(2, range(4))
@@ -306,15 +321,195 @@ def test_scenario_69_a_journal_beyond_the_barrier_with_blocks_before_it_keeps_it
     world.run(500)
     assert world.state(3).picture.epoch == 1
     world.kill(3)
+    entries, votes = list(node.journal), world.state(3).picture.own_votes()
     world.restart(3)
     state = world.state(3)
     assert state.tip.height < spec.first_height - 1
-    assert (state.members.epoch, state.picture.epoch, state.mode) == (1, 1, Mode.NORMAL)
-    assert state.coming is None
+    assert (state.members.epoch, state.mode, state.journaling, state.ahead) == (0, Mode.LEARNER, False, True)
+    assert state.coming is not None
+    again: list[ReplicaState] = []
+
+    def taken_up() -> bool:
+        if not world.state(3).ahead:
+            again.append(world.state(3))
+        return bool(again)
+
+    assert world.run(5_000, taken_up)
+    assert node.journal[: len(entries)] == entries  # nothing was written meanwhile, nor signed
+    assert (again[0].members.epoch, again[0].picture.epoch, again[0].mode) == (1, 1, Mode.NORMAL)
+    assert again[0].picture.own_votes() == votes
     assert busy(world, spec.first_height + 50)
+    world.run(2_000)
+    assert world.state(3).cleared
     assert not node.silences
     world.settled()
     check_chain(world, 3)
+
+
+FOUNDERS, STAYING = ("bolt", "corex", "delta", "elmar"), ("acme", "bolt", "corex", "delta", "elmar")
+"""A company joins whose name sorts first: every index of the next epoch is one higher."""
+
+
+class Shifted:
+    """One member, bolt, whose index moves at the barrier, and what its disks hold after a loss of power (P114)."""
+
+    def __init__(self) -> None:
+        self.keys = Keys(5, False)
+        self.params = params = Params(window=1)
+        self.decided = 5
+        self.first = self.decided + params.exec_lag + params.window + 1
+        self.epochs = (self.spec(0, 1, FOUNDERS), self.spec(1, self.first, STAYING))
+
+    def spec(self, epoch: int, first: int, names: tuple[str, ...]) -> EpochSpec:
+        keys = {name: self.keys.public[(STAYING.index(name) - 1) % 5] for name in names}
+        return EpochSpec(
+            epoch=epoch,
+            first_height=first,
+            members=tuple(Member(company_id=name, consensus_key=keys[name]) for name in names),
+            members_hash=members_hash([(name, keys[name], True) for name in names]),
+        )
+
+    def certificate(self, height: int, identity: bytes = b"") -> CommitCertificate:
+        vote = Vote(0, 0, height, identity or bytes([height]) * 32)
+        signatures = tuple(self.keys.sign(index, "commit", encode(vote)) for index in (1, 2, 3))
+        return CommitCertificate(vote, bitmap([1, 2, 3], 4), signatures)
+
+    def reference(self, height: int) -> BlockRef:
+        return BlockRef(height, bytes([height]) * 32, WALL0 - 5, height - 1, height)
+
+    def start(
+        self, records: tuple[Record, ...], stored: int, epoch: int = 0, headers: tuple[bytes, ...] = ()
+    ) -> tuple[Replica, list[Effect]]:
+        replica = Replica(Signer(self.keys, 0))
+        config = ReplicaConfig(
+            index=epoch,
+            chain_id=CHAIN,
+            genesis_id=GENESIS,
+            epoch=self.epochs[epoch],
+            params=self.params,
+            journal_id=JOURNAL,
+            company_id="bolt",
+            former=self.epochs[0] if epoch else None,
+            coming=None if epoch else self.epochs[1],
+        )
+        started = Start(
+            now=0,
+            wall=WALL0,
+            config=config,
+            tip=self.reference(stored),
+            tip_certificate=self.certificate(stored),
+            executed=tuple((height, GENESIS_ROOT) for height in range(stored + 1)),
+            records=tuple((Lsn(lsn), record) for lsn, record in enumerate(records, start=1)),
+            voting=True,
+            headers=headers,
+        )
+        return replica, replica.step(started)
+
+    def synced_over_it(self) -> tuple[Record, ...]:
+        """The journal of a member that reached A-1 by sync: it holds nothing of the blocks between."""
+        genesis, last = genesis_certificate(GENESIS), self.certificate(self.first - 1)
+        return (
+            Anchor(JOURNAL, 0, 0, 0, genesis, None, None, (), (), ()),
+            CommittedHere(last),
+            Anchor(JOURNAL, 1, 0, 0, last, None, None, (), (), ()),
+        )
+
+
+def test_p114_power_lost_before_the_last_blocks_are_stored_leaves_the_numbering_to_the_blocks() -> None:
+    """The shell numbers links by the epoch of its stored blocks; the journal's own index is somebody else there."""
+    shifted = Shifted()
+    replica, effects = shifted.start(shifted.synced_over_it(), shifted.decided)
+    state = replica.state
+    assert (state.members.epoch, state.me, state.mode) == (0, 0, Mode.LEARNER)
+    assert [type(one) for one in effects if isinstance(one, Persist | Broadcast)] == []
+    for peer in (1, 2, 3):
+        greeting = replica.step(PeerUp(now=1, wall=WALL0, peer=peer))
+        assert [effect.to for effect in greeting if isinstance(effect, Send)] == [peer]
+        told = Status(1, 0, 0, 20, bytes(32), 0, 20, False, bytes(1), bytes(1), bytes(1), b"")
+        replica.step(Received(now=1, wall=WALL0, peer=peer, message=told))
+    assert [peer.connected for peer in state.peers] == [False, True, True, True]
+    last = shifted.reference(shifted.first - 1)
+    effects = replica.step(Synced(now=2, wall=WALL0, tip=last, certificate=shifted.certificate(last.height)))
+    assert (state.members.epoch, state.mode, state.journaling) == (1, Mode.LEARNER, False)
+    assert not any(isinstance(effect, Persist | Broadcast) for effect in effects)
+
+
+def test_p114_the_replica_after_the_barrier_keeps_what_the_journal_promised() -> None:
+    """A vote of the next epoch that was durable is sent again, and no other one in its place."""
+    shifted = Shifted()
+    vote = Vote(1, 0, shifted.first, b"\7" * 32)
+    own = Prepare(1, vote, shifted.keys.sign(0, "prepare", encode(vote)))
+    *before, anchor = shifted.synced_over_it()
+    assert isinstance(anchor, Anchor)
+    records = (*before, replace_struct(anchor, own_votes=(own,)))
+    replica, effects = shifted.start(records, shifted.first - 2)
+    assert not any(isinstance(effect, Broadcast) for effect in effects)
+    assert (replica.state.ahead, replica.state.journaling) == (True, False)
+    replica, effects = shifted.start(records, shifted.first - 1, epoch=1)
+    state = replica.state
+    assert (state.members.epoch, state.me, state.mode, state.ahead) == (1, 1, Mode.NORMAL, False)
+    assert [effect.message for effect in effects if isinstance(effect, Broadcast)] == [own]
+    assert not state.cleared, "the others are heard before anything new is signed (P98)"
+
+
+@pytest.mark.parametrize("left", [0, 1], ids=["all of them", "all but the last"])
+def test_p95_p114_bodies_of_the_journal_reach_the_barrier_and_no_further(left: int) -> None:
+    """Who voted on the last blocks needs nobody for them; what is above the barrier is for the next replica."""
+    shifted = Shifted()
+    first, blocks = shifted.first, []
+    parent = shifted.reference(first - 3).block_id
+    for height in (first - 2, first - 1, first):
+        header = encode(shifted_header(shifted, height, parent))
+        blocks.append((header, shifted.certificate(height, parent := block_id(header))))
+    bodies = [header for header, _ in blocks]
+    if left:
+        del bodies[1]
+    records = (
+        Anchor(JOURNAL, 0, 0, 0, shifted.certificate(first - 3), None, None, (), (), ()),
+        CommittedHere(blocks[0][1]),
+        CommittedHere(blocks[1][1]),
+        Anchor(JOURNAL, 1, 0, 0, blocks[1][1], None, None, (), (), ()),
+        CommittedHere(blocks[2][1]),
+    )
+    replica, effects = shifted.start(records, first - 3, headers=tuple(bodies))
+    delivered = [effect.block.height for effect in effects if isinstance(effect, Deliver)]
+    assert delivered == [first - 2, first - 1][: 2 - left]
+    assert replica.state.members.epoch == 1 - left  # at the barrier it ends, before any link is up
+    assert any(isinstance(effect, StartSync) for effect in effects) is bool(left)
+
+
+def shifted_header(shifted: Shifted, height: int, parent: bytes) -> Header:
+    """The header of an empty block on top of `parent`."""
+    return Header(
+        version=1,
+        chain_id=CHAIN,
+        epoch=0,
+        height=height,
+        parent_id=parent,
+        tx_root=EMPTY_LIST_ROOT,
+        tx_count=0,
+        size_bytes=0,
+        time_ms=WALL0,
+        proposer=0,
+        exec_height=height - 3,
+        exec_root=GENESIS_ROOT,
+        members_hash=shifted.epochs[0].members_hash,
+        next_members_hash=shifted.epochs[0].members_hash,
+        evidence_root=EMPTY_LIST_ROOT,
+        last_cert_height=0,
+        last_cert_hash=bytes(32),
+        params_hash=shifted.params.hash(),
+    )
+
+
+@pytest.mark.parametrize("peer", [-1, 0])
+def test_p159_a_link_to_nobody_else_is_counted_and_ends_no_member(peer: int) -> None:
+    world = World(4)
+    world.run(200)
+    replica = world.nodes[0].replica
+    effects = replica.step(PeerUp(now=world.now, wall=world.wall(world.nodes[0]), peer=peer))
+    assert effects == [Count(metric="dropped_peer", value=1)]
+    assert replica.state.mode is Mode.NORMAL
 
 
 GUEST = (1 << 16) + 1
