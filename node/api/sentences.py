@@ -174,8 +174,12 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "{sentence}其他公司已暂停 {me}：在恢复之前，其人员和交易均被拒绝；其节点继续投票。",
     ),
     "node.voteless": (
-        "{sentence} Connected, but without a vote: {names}.",
-        "{sentence}已连接，但不投票：{names}。",
+        "{sentence} {count} others are connected, but do not vote.",
+        "{sentence}另有 {count} 个成员已连接，但不投票。",
+    ),
+    "node.voteless.one": (
+        "{sentence} Another one is connected, but does not vote.",
+        "{sentence}另有 1 个成员已连接，但不投票。",
     ),
     "node.learner": (
         "{me} follows without voting at height {height}. Blocks depend on the other members.",
@@ -660,9 +664,9 @@ LATE_MS: Final = 10_000
 def node_sentence(status: ConsensusStatus, names: Mapping[str, str], lang: str) -> str:
     """Return the first sentence of `why`: the quorum as this node sees it, and whether its company is shut out."""
     sentence = _quorum_sentence(status, names, lang)
-    voteless = _voteless(status, names)
-    if voteless:
-        sentence = say("node.voteless", lang, sentence=sentence, names=name_list(voteless, lang))
+    voteless = len(_voteless(status, names))
+    if voteless:  # their names are in the whole answer: this sentence is shown to everybody
+        sentence = say(_counted("node.voteless", voteless), lang, sentence=sentence, count=voteless)
     if status.own_status == "suspended":
         return say("node.suspended", lang, sentence=sentence, me=_own_name(status, names))
     return sentence

@@ -226,14 +226,16 @@ def test_p97_who_follows_without_a_vote_is_linked_and_does_not_count() -> None:
     answer = why(dead, {}, "en")
     assert answer.headline == (
         "No new blocks for 48 s. 2 of 4 members reachable from acme-gmbh, 3 are needed. "
-        "Connected, but without a vote: delta-oy."
+        "Another one is connected, but does not vote."
     )
     assert [line.votes for line in answer.members] == [True, True, True, False] and not answer.flowing
     assert answer.members[3].link == "connected, but does not vote" and answer.members[3].connected
     assert answer.next.startswith("Start the node of corex-sro, or run `hansa doctor` there. delta-oy follows")
     assert "`hansa company rotate` there" in answer.next
     chinese = why(dead, {}, "zh-CN")
-    assert chinese.members[3].link == "已连接，但不投票" and "不投票：delta-oy" in chinese.headline
+    assert chinese.members[3].link == "已连接，但不投票" and chinese.headline.endswith(
+        "另有 1 个成员已连接，但不投票。"
+    )
     assert "delta-oy 只跟随、不投票" in chinese.next and "`hansa company rotate`" in chinese.next
 
 
@@ -244,6 +246,7 @@ def test_p97_members_without_a_vote_are_named_while_blocks_go_on_and_when_nobody
     two = with_members(status(timer="progress", waiting=1), m2={"mode": "halted"}, m3={"mode": "learner"})
     stopped = why(two, {}, "en")
     assert stopped.headline.startswith("No new blocks") and not stopped.flowing
+    assert stopped.headline.endswith("2 others are connected, but do not vote.")
     assert stopped.next.startswith("corex-sro and delta-oy follow without a vote"), "no timer helps"
     three = with_members(two, m1={"mode": "learner"})
     assert "network of this machine" not in why(three, {}, "en").next, "the links are up"
