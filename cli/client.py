@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+from cli.language import chosen
 
 if TYPE_CHECKING:
     import aiohttp
@@ -89,7 +90,9 @@ class Client:
     async def __aenter__(self) -> Client:
         import aiohttp
 
-        headers = {"Authorization": f"Bearer {self._token}"} if self._token else {}
+        headers = {"Accept-Language": chosen()}  # for sentences only: codes and names in JSON are in no language
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         self._session = aiohttp.ClientSession(headers=headers, timeout=timeout)
         return self

@@ -15,19 +15,27 @@ from cli.client import Client
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
 from cli.language import chosen as chosen_language
+from cli.language import text
 from cli.profile import Session, command_options, run
 
 POLL_S: Final = 0.2
 _REASONS: Final = {
-    "starting": "the node is just starting",
-    "no_quorum": "too few other nodes are reachable: hansa node why",
-    "syncing": "the node fetches blocks it missed; wait",
-    "learner": "the node follows without a vote: hansa node why",
-    "halted": "the node stopped taking part: its log says why",
-    "disk": "free disk space on the data directory",
-    "clock": "set the clock of this machine",
+    "starting": {"en": "the node is just starting", "zh-CN": "节点正在启动"},
+    "no_quorum": {
+        "en": "too few other nodes are reachable: hansa node why",
+        "zh-CN": "可连到的其他节点太少：hansa node why",
+    },
+    "syncing": {"en": "the node fetches blocks it missed; wait", "zh-CN": "节点正在获取缺少的区块；请等待"},
+    "learner": {
+        "en": "the node follows without a vote: hansa node why",
+        "zh-CN": "节点只跟随、不投票：hansa node why",
+    },
+    "halted": {"en": "the node stopped taking part: its log says why", "zh-CN": "节点已停止参与：原因见其日志"},
+    "disk": {"en": "free disk space on the data directory", "zh-CN": "请释放数据目录所在磁盘的空间"},
+    "clock": {"en": "set the clock of this machine", "zh-CN": "请校准本机时钟"},
 }
 """What keeps a node from serving well -> what to do (U61)."""
+_NEXT: Final = {"en": "Next: {step}", "zh-CN": "下一步：{step}"}
 
 
 @click.group("node")
@@ -67,6 +75,9 @@ def run_node(config: str | None, home: str | None) -> None:
 def status(session: Session, wait_s: float) -> None:
     """Print where the node and the network stand, and what keeps it from being ready.
 
+    When blocks that are due do not come, it also says what hansa node why says: who is missing, where everybody stands,
+    which timer runs, and what to do.
+
     \b
     hansa node status
     hansa node status --wait 30
@@ -78,7 +89,7 @@ def status(session: Session, wait_s: float) -> None:
             try:
                 found = await client.get("v1/status", retry=not wait_s)
                 if not found["not_ready"] or time.monotonic() >= deadline:
-                    return found
+                    return {**found, "why": await _why(client) if found.get("stalled") else None}
             except CommandFailed as failure:
                 if failure.code != Exit.UNAVAILABLE or time.monotonic() >= deadline:
                     raise
@@ -104,14 +115,33 @@ def status(session: Session, wait_s: float) -> None:
         found["node"],
     )
     if session.talks:
-        output.say(found["sentence"])
+        if found["why"]:
+            for line in _told(found["why"]):
+                output.say(line)
+        else:
+            output.say(found["sentence"])
         for reason in found["not_ready"]:
-            output.say(f"Next: {_REASONS.get(reason, reason)}")
+            output.say(text(_NEXT).format(step=text(_REASONS.get(reason, {"en": reason}))))
     if wait_s and found["not_ready"]:
         code = Exit.NO_QUORUM if "no_quorum" in found["not_ready"] else Exit.UNAVAILABLE
         raise CommandFailed(
             code, f"the node is not ready after {wait_s:g} s: {', '.join(found['not_ready'])}", "hansa node why"
         )
+
+
+async def _why(client: Client) -> dict[str, Any] | None:
+    """Return the whole answer to "why is nothing happening", or None: without a token there is the status only."""
+    try:
+        return await client.get("v1/consensus/why", {"lang": chosen_language()})
+    except CommandFailed:
+        return None
+
+
+def _told(found: dict[str, Any]) -> list[str]:
+    """Return the answer to "why is nothing happening" as a person reads it."""
+    rows = [[member["company"]["name"], member["link"], member["seen"]] for member in found["members"]]
+    table = output.render(rows, ["COMPANY", "LINK", "LAST SEEN"], indent="  ")
+    return [found["headline"], table, found["state"], found["next"]]
 
 
 @command.command()
@@ -169,11 +199,8 @@ def why(session: Session) -> None:
     if not session.talks:
         output.one(found, session.output, [], found["headline"])
         return
-    click.echo(found["headline"])
-    rows = [[member["company"]["name"], member["link"], member["seen"]] for member in found["members"]]
-    click.echo(output.render(rows, ["COMPANY", "LINK", "LAST SEEN"], indent="  "))
-    click.echo(found["state"])
-    click.echo(found["next"])
+    for line in _told(found):
+        click.echo(line)
 
 
 @command.command()

@@ -15,7 +15,7 @@ from node.api.call import Answer, Call, Handler
 from node.api.ports import ConsensusStatus, Interface, MemberStatus, NodeService
 from node.api.problems import not_found
 from node.api.routes import OPERATIONS
-from node.api.sentences import node_sentence, reachable_members, why
+from node.api.sentences import node_sentence, reachable_members, stalled, why
 
 FEATURES: Final = ("batch-submit", "events", "state-proofs", "receipt-proofs", "books", "search")
 SCAN_MAX: Final = 1_000
@@ -46,6 +46,7 @@ async def status(call: Call) -> Answer:
             "reachable": reachable_members(now),
             "ready": not service.not_ready(),
             "not_ready": list(service.not_ready()),
+            "stalled": stalled(now),
             "sentence": node_sentence(now, service.names, call.language),
             "features": list(FEATURES),
             "operations": [f"{operation.method} {operation.path}" for operation in OPERATIONS],

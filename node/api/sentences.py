@@ -697,7 +697,7 @@ def _quorum_sentence(status: ConsensusStatus, names: Mapping[str, str], lang: st
         return say("node.changing", lang, target=status.view, **parts)
     if status.syncing and (top := _top(status)) > status.height:
         return say("node.behind", lang, height=status.height, top=top, **parts)
-    if status.oldest_waiting_ms > LATE_MS and status.last_block_ms and since > LATE_MS:
+    if _late(status):
         return say("node.late", lang, age=age(since, lang), **parts)
     if not faults(n):
         return say("node.no_tolerance" if reachable == q else "node.no_lies", lang, **parts)
@@ -725,6 +725,22 @@ def reachable_members(status: ConsensusStatus) -> int:
     This node counts itself if it votes. One that follows without a vote is linked, and brings no block about.
     """
     return sum(1 for member in status.members if able_to_vote(member, status))
+
+
+def stalled(status: ConsensusStatus) -> bool:
+    """Tell whether no blocks can be expected, or those that are due do not come: people then want the whole answer.
+
+    A node without a vote, or one that catches up, says so itself; it only matters whether the others can decide.
+    """
+    if reachable_members(status) < quorum(len(status.members)) or status.mode == "halted":
+        return True
+    return status.mode == "changing" or (status.mode == "normal" and _late(status))
+
+
+def _late(status: ConsensusStatus) -> bool:
+    """Tell whether a transaction waits and no block came for longer than an undisturbed network takes."""
+    since = status.wall_ms - status.last_block_ms
+    return status.oldest_waiting_ms > LATE_MS and bool(status.last_block_ms) and since > LATE_MS
 
 
 def able_to_vote(member: MemberStatus, status: ConsensusStatus) -> bool:

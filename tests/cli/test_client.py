@@ -26,6 +26,7 @@ class Node:
         self.answers: list[tuple[int, Any]] = []
         self.asked: list[str] = []
         self.resumed: list[str] = []
+        self.languages: list[str] = []
         self.silent = False
         self.headers: dict[str, str] = {}
         self.server: TestServer
@@ -33,6 +34,7 @@ class Node:
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(f"{request.method} {request.path_qs}")
         self.resumed.append(request.headers.get("Last-Event-ID", ""))
+        self.languages.append(request.headers.get("Accept-Language", ""))
         if self.silent:
             await asyncio.sleep(30)
         status, body = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -232,3 +234,14 @@ async def test_u7_what_is_told_of_a_request_holds_neither_token_nor_body(node: N
         await client.post("v1/rehearsals", {"body": "c2VjcmV0"})
     assert [line.split(",")[0] for line in told] == ["POST /v1/rehearsals: 503", "POST /v1/rehearsals: 200"]
     assert "secret" not in "".join(told) and "c2Vj" not in "".join(told)
+
+
+async def test_u57_the_language_of_the_person_goes_with_every_request(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node.answers = [(200, {"schema": "hansa.status/1"})]
+    for wanted in ("zh-CN", "en"):
+        monkeypatch.setenv("HANSA_LANG", wanted)
+        async with Client(node.url, "") as client:
+            await client.get("v1/status")
+    assert node.languages == ["zh-CN", "en"]

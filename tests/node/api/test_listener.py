@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -161,3 +162,14 @@ async def test_t30_ambiguous_requests_are_refused(world: Any, raw: bytes) -> Non
         writer.close()
     finally:
         await runner.cleanup()
+
+
+async def test_u21_the_status_tells_everybody_that_it_stalls_and_nobody_s_name(world: Any, client: Any) -> None:
+    assert (await (await client.get("/v1/status")).json())["stalled"] is False
+    members = world.consensus().members
+    others = tuple(replace(member, mode="normal" if member.is_self else "learner") for member in members)
+    world.changes["members"] = others
+    body = await (await client.get("/v1/status")).json()
+    assert body["stalled"] is True and body["reachable"] == 1 and "3 others are connected" in body["sentence"]
+    for member in others:
+        assert member.is_self or world.names[member.company_id] not in body["sentence"], "that takes a token"

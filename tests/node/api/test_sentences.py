@@ -27,6 +27,7 @@ from node.api.sentences import (
     network_sentence,
     node_sentence,
     reachable_members,
+    stalled,
     template_ids,
     templates,
     why,
@@ -254,6 +255,18 @@ def test_p97_members_without_a_vote_are_named_while_blocks_go_on_and_when_nobody
     assert reachable_members(own) == 2 and "corex-sro" not in why(own, {}, "en").next
     unheard = with_members(status(), m3={"mode": ""})
     assert reachable_members(unheard) == 4, "what it did not say yet is not held against it"
+
+
+def test_u21_stalled_is_who_makes_no_blocks_though_they_are_due() -> None:
+    waits = {"waiting": 1, "oldest_waiting_ms": 20_000}
+    for well in (status(), status(away=frozenset({3})), status(mode="learner"), status(**waits, last_block_ms=999_000)):
+        assert not stalled(well)
+    for stands in (
+        status(away=frozenset({2, 3})), status(mode="changing"), status(mode="halted"), status(**waits),
+        status(mode="learner", away=frozenset({2, 3})),
+        with_members(status(away=frozenset({2})), m3={"mode": "learner"}),
+    ):  # fmt: skip
+        assert stalled(stands)
 
 
 def test_u21_a_view_that_forms_says_who_is_not_in_it() -> None:
