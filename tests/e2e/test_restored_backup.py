@@ -65,4 +65,13 @@ async def test_p98_a_restored_backup_does_not_vote_and_says_why(cluster: Cluster
     again = await status_of(cluster, "chenghu", "learner")
     assert again["vote_problem"] == picture["vote_problem"], "it is durable"
     await settled(cluster, list(cluster.nodes))
+
+    cluster.act("stop", "falkenberg")  # three are linked, and two of them vote
+    await status_of(cluster, "lifeng", "no_quorum")
+    for command in ("why", "status"):
+        told = cluster.hansa("node", command, "--profile", "demo-lifeng")
+        assert told.returncode == 0, told.stderr
+        said = told.stdout + told.stderr
+        assert "connected, but does not vote" in said and "`hansa company rotate` there" in said, said
+        assert "blocks continue" not in said and "Start the node of" in said, said
     await client.__aexit__(None, None, None)
