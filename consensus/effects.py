@@ -47,10 +47,14 @@ class Persist(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Prune(msgspec.Struct, frozen=True, kw_only=True):
-    """Drop journal records below lsn `before` and bodies up to height `bodies_up_to`."""
+    """Drop journal records below lsn `before`, bodies up to height `bodies_up_to`, and those written before but `keep`.
+
+    A body that is written again counts as written then.
+    """
 
     before: Lsn
     bodies_up_to: int
+    keep: tuple[bytes, ...]
 
 
 class Send(msgspec.Struct, frozen=True, kw_only=True):

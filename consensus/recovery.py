@@ -274,20 +274,30 @@ def _rebuild(step: Step) -> None:
 
 
 def on_durable(step: Step, event: Durable) -> None:
-    """The journal reached the disk; prune what a durable `Anchor` replaces (P93)."""
+    """The journal reached the disk; prune what a durable `Anchor` replaces, write one if the log grew long (P93)."""
     state = step.state
     state.durable = max(state.durable, event.lsn)
     if state.anchor_lsn and state.durable >= state.anchor_lsn:
-        step.out.append(Prune(before=Lsn(state.anchor_lsn), bodies_up_to=state.anchor_height))
+        step.out.append(Prune(before=Lsn(state.anchor_lsn), bodies_up_to=state.anchor_height, keep=state.anchor_blocks))
         state.anchor_lsn = 0
+    if state.stored == state.tip.height:
+        # Nothing commits, so the block store has nothing to report; and each fruitless view writes its opening, its
+        # proposal and the bodies of that.
+        _shorten(step)
 
 
 def on_stored(step: Step, event: Stored) -> None:
-    """The block store reached the disk; write a new `Anchor` if the log grew long (P93)."""
+    """The block store reached the disk: an `Anchor` can be written at a greater height (P93)."""
     state = step.state
     state.stored = max(state.stored, min(event.height, state.tip.height))
     step.moved = step.moved or ends(state)  # the next epoch may have waited for this (P114)
     trim(state, step.params.window)
+    _shorten(step)
+
+
+def _shorten(step: Step) -> None:
+    """Write a new `Anchor` if the log grew long (P93)."""
+    state = step.state
     if state.journaling and state.logged_bytes >= ANCHOR_BYTES and not state.anchor_lsn:
         anchor(step)
 
@@ -295,11 +305,12 @@ def on_stored(step: Step, event: Stored) -> None:
 def anchor(step: Step) -> None:
     """Start the journal anew at the stored height; what was committed above it is recorded once more.
 
-    Under load the block store is always a few blocks behind, so waiting until it is level would never end.
+    Under load the block store is always a few blocks behind, so waiting until it is level would never end. Bodies are
+    kept of the blocks that the anchor names: of the others no proposal is left that they could be shown with.
     """
     state = step.state
     at = state.recent.get(state.stored)
-    if at is None or state.tip.height < state.height:
+    if state.tip.height < state.height or (at is None and state.stored < state.tip.height):
         return
     above = [state.recent.get(height) for height in range(state.stored + 1, state.tip.height + 1)]
     blocks = []
@@ -313,7 +324,7 @@ def anchor(step: Step) -> None:
         picture.epoch,
         picture.view,
         picture.mode,
-        at.certificate,
+        at.certificate if at is not None else state.tip_certificate,
         picture.new_view,
         picture.view_change,
         [message for message, _ in blocks] + picture.accepted,
@@ -322,6 +333,9 @@ def anchor(step: Step) -> None:
     )
     step.persist(whole.anchor())
     state.anchor_lsn, state.anchor_height = state.lsn, state.stored
+    state.anchor_blocks = tuple(message.vote.block_id for message in whole.accepted)
+    for identity, held in state.blocks.items():
+        held.durable = held.durable and identity in state.anchor_blocks  # else written again if it is wanted after all
     for _, certificate in blocks:
         step.persist(CommittedHere(certificate))
     state.logged_bytes = 0

@@ -308,6 +308,8 @@ class ReplicaState:
     logged_bytes: int = 0
     anchor_lsn: int = 0
     anchor_height: int = 0
+    anchor_blocks: tuple[bytes, ...] = ()
+    """Blocks that the last anchor names and may have to show: their bodies stay when it is durable (P93)."""
     # requests
     token: int = 0
     jobs: dict[int, Job] = field(default_factory=dict)

@@ -601,13 +601,13 @@ class Daemon:
         batch = self._batch
         batch.entries.append(self.journal.entry(effect.lsn, effect.record))
         if effect.body is not None:
-            batch.bodies.append(effect.body)
+            batch.bodies.append((effect.lsn, effect.body))
             batch.size_bytes += sum(len(envelope) for envelope in effect.body.envelopes)
         batch.size_bytes += 512
         return self.world.costs.sign
 
     def _prune(self, effect: ne.PruneJournal) -> int:
-        self._batch.prunes.append((effect.before, effect.bodies_up_to))
+        self._batch.prunes.append((effect.before, effect.bodies_up_to, effect.keep))
         return 0
 
     def _gate(self, effect: ne.SendPeer | ne.BroadcastPeer | ne.StoreBlock | ne.Execute | ne.EndEpoch) -> int:

@@ -43,8 +43,9 @@ class JournalBatch:
     """The writes of one turn: records with their bodies, then prunes, in one transaction."""
 
     entries: list[JournalEntry] = field(default_factory=list)
-    bodies: list[JournalBody] = field(default_factory=list)
-    prunes: list[tuple[int, int]] = field(default_factory=list)
+    bodies: list[tuple[int, JournalBody]] = field(default_factory=list)
+    """With the lsn of the record that they belong to."""
+    prunes: list[tuple[int, int, tuple[bytes, ...]]] = field(default_factory=list)
     size_bytes: int = 0
 
     def __bool__(self) -> bool:
@@ -57,11 +58,11 @@ class JournalDisk:
     def __init__(self, encoded: bool) -> None:
         self._encoded = encoded
         self._entries: list[JournalEntry] = []
-        self._bodies: dict[bytes, JournalBody] = {}
+        self._bodies: dict[bytes, tuple[int, JournalBody]] = {}
         self._in_progress: JournalBatch | None = None
         self.durable_lsn = 0
         self.commits = 0
-        self.saved: tuple[list[JournalEntry], dict[bytes, JournalBody], int] | None = None
+        self.saved: tuple[list[JournalEntry], dict[bytes, tuple[int, JournalBody]], int] | None = None
 
     def entry(self, lsn: int, record: Record) -> JournalEntry:
         if self._encoded:
@@ -97,7 +98,8 @@ class JournalDisk:
         return tuple((Lsn(entry.lsn), record_of(entry)) for entry in self._entries)
 
     def bodies(self) -> tuple[JournalBody, ...]:
-        return tuple(sorted(self._bodies.values(), key=lambda body: (body.height, body.block_id)))
+        found = (body for _, body in self._bodies.values())
+        return tuple(sorted(found, key=lambda body: (body.height, body.block_id)))
 
     def save(self) -> None:
         """Remember the present content: what a lying device really holds, or what a backup took."""
@@ -141,11 +143,15 @@ class JournalDisk:
     def _apply(self, batch: JournalBatch) -> None:
         self.commits += 1
         self._entries.extend(batch.entries)
-        for body in batch.bodies:
-            self._bodies[body.block_id] = body
-        for before, bodies_up_to in batch.prunes:
+        for lsn, body in batch.bodies:
+            self._bodies[body.block_id] = lsn, body
+        for before, bodies_up_to, keep in batch.prunes:
             self._entries = [entry for entry in self._entries if entry.lsn >= before]
-            self._bodies = {key: body for key, body in self._bodies.items() if body.height > bodies_up_to}
+            self._bodies = {
+                key: (lsn, body)
+                for key, (lsn, body) in self._bodies.items()
+                if body.height > bodies_up_to and (lsn >= before or key in keep)
+            }
         if batch.entries:
             self.durable_lsn = batch.entries[-1].lsn
 

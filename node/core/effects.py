@@ -30,10 +30,11 @@ class AppendJournal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PruneJournal(msgspec.Struct, frozen=True, kw_only=True):
-    """Drop records below lsn `before` and bodies up to height `bodies_up_to`."""
+    """Drop records below lsn `before`, bodies up to height `bodies_up_to`, and those written before but `keep`."""
 
     before: Lsn
     bodies_up_to: int
+    keep: tuple[bytes, ...]
 
 
 class SendPeer(msgspec.Struct, frozen=True, kw_only=True):

@@ -395,7 +395,15 @@ class NodeCore:
         out.append(ne.AppendJournal(lsn=effect.lsn, record=effect.record, body=body))
 
     def _prune(self, effect: ce.Prune, out: list[ne.NodeEffect], _events: Answers) -> None:
-        out.append(ne.PruneJournal(before=effect.before, bodies_up_to=effect.bodies_up_to))
+        """Forget in memory what the journal forgets: blocks of views that led nowhere (P93)."""
+        state, candidates = self.replica.state, self.mempool.candidates
+        if state.build is None:  # else one is here that the replica has not seen yet
+            wanted = {*effect.keep, *state.blocks, *(message.vote.block_id for message in state.picture.accepted)}
+            wanted.update(one.reference.block_id for one in state.recent.values())  # final by this very step
+            for identity in [one for one in candidates if one not in wanted]:
+                if candidates[identity].header.height > self.chain.tip.height:
+                    del candidates[identity]
+        out.append(ne.PruneJournal(before=effect.before, bodies_up_to=effect.bodies_up_to, keep=effect.keep))
 
     def _send(self, effect: ce.Send, out: list[ne.NodeEffect], _events: Answers) -> None:
         if not self._is_of_next_epoch(effect.message):

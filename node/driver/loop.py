@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import heappop, heappush
 from typing import Final, Protocol, TypeAlias
@@ -87,7 +87,7 @@ class Journal(Protocol):
     """The consensus journal; a failed write ends the process (P91)."""
 
     def append(self, entries: Sequence[tuple[Lsn, Record, nv.JournalBody | None]]) -> None: ...
-    def prune(self, before: Lsn, bodies_up_to: int) -> None: ...
+    def prune(self, before: Lsn, bodies_up_to: int, keep: Collection[bytes]) -> None: ...
 
 
 class Store(Protocol):
@@ -417,7 +417,7 @@ class Driver:
         self.meter.count("turns")
         self.meter.since("network", mark)
         if prune is not None:
-            self._journal.prune(prune.before, prune.bodies_up_to)
+            self._journal.prune(prune.before, prune.bodies_up_to, prune.keep)
         if self.turn_hook is not None:
             self.turn_hook()
 

@@ -19,7 +19,7 @@ Rules
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -126,8 +126,9 @@ class Journal:
         self._bodies = environment.open_db(b"bodies")
         self._last_lsn = 0
         self._last_link = ZERO_HASH
-        self._held: dict[bytes, int] = {}
-        self._prune: tuple[int, int] | None = None
+        self._held: dict[bytes, tuple[int, int]] = {}
+        """Height of every body, and the lsn that it was written with last; 0 if that was before this process."""
+        self._prune: tuple[int, int, frozenset[bytes]] | None = None
         self._first_lsn = 0
         self._failed = False
 
@@ -193,7 +194,7 @@ class Journal:
         lsn, link = self._last_lsn, self._last_link
         rows: list[tuple[bytes, bytes]] = []
         bodies: dict[bytes, bytes] = {}
-        heights: dict[bytes, int] = {}
+        written: dict[bytes, tuple[int, int]] = {}
         for wanted, record, body in entries:
             lsn += 1
             if wanted != lsn:
@@ -201,27 +202,32 @@ class Journal:
             value = encode(LogEntry(lsn, link, encode(record)))
             link = link_of(value)
             rows.append((lsn.to_bytes(8, "big"), value))
-            if body is not None and body.block_id not in self._held and body.block_id not in bodies:
+            if body is None:
+                continue
+            if body.block_id in self._held:
+                self._held[body.block_id] = body.height, lsn  # a pruning of what was written before spares it
+            elif body.block_id not in bodies:
                 row = BodyRow(body.height, body.block_id, body.header, body.envelopes)
                 bodies[body.block_id] = encode(row)
-                heights[body.block_id] = body.height
+                written[body.block_id] = body.height, lsn
         rows.append((_HEAD_KEY, encode(LogHead(self.journal_id, lsn, link))))
         self._write(self._log_seal.seal_many(rows), self._body_seal.seal_many(list(bodies.items())))
         if self._first_lsn == 0:
             self._first_lsn = int(entries[0][0])
         self._last_lsn, self._last_link = lsn, link
-        self._held.update(heights)
+        self._held.update(written)
 
-    def prune(self, before: Lsn, bodies_up_to: int) -> None:
-        """Drop entries below `before` and bodies up to a height, together with the next `append`.
+    def prune(self, before: Lsn, bodies_up_to: int, keep: Collection[bytes]) -> None:
+        """Drop entries below `before`, and bodies up to a height or written before and not to `keep`.
 
-        The caller guarantees that a newer `Anchor` is durable at `before` or later, and the block store durable at
-        `bodies_up_to` (P93).
+        It is done together with the next `append`. The caller guarantees that a newer `Anchor` is durable at `before`
+        or later, and the block store durable at `bodies_up_to` (P93).
         """
         if before > self._last_lsn:
             raise InvariantViolated(f"pruning below {before}, the last entry is {self._last_lsn}")
-        old = self._prune or (0, -1)
-        self._prune = (max(old[0], int(before)), max(old[1], bodies_up_to))
+        old = self._prune or (0, -1, frozenset())
+        if int(before) >= old[0]:
+            self._prune = int(before), max(old[1], bodies_up_to), frozenset(keep)
 
     def image(self, journal_id: bytes) -> JournalImage:
         """Read the journal again, as `open` did; for a core that begins while the process runs (P114)."""
@@ -244,7 +250,7 @@ class Journal:
             bodies = self._read_bodies(transaction)
         self._last_lsn, self._last_link = head.last_lsn, head.last_link
         self._first_lsn = int(records[0][0]) if records else 0
-        self._held = {body.block_id: body.height for body in bodies}
+        self._held = {body.block_id: (body.height, 0) for body in bodies}
         if head.journal_id != journal_id:
             self.journal_id = head.journal_id
             problem = (
@@ -321,10 +327,14 @@ class Journal:
                 for key, value in bodies:
                     transaction.put(key, value, db=self._bodies)
                 if prune is not None:
-                    before, up_to = prune
+                    before, up_to, keep = prune
                     for lsn in range(self._first_lsn, before):
                         transaction.delete(lsn.to_bytes(8, "big"), db=self._log)
-                    gone = [block_id for block_id, height in self._held.items() if height <= up_to]
+                    gone = [
+                        block_id
+                        for block_id, (height, lsn) in self._held.items()
+                        if height <= up_to or (lsn < before and block_id not in keep)
+                    ]
                     for block_id in gone:
                         transaction.delete(block_id, db=self._bodies)
         except (lmdb.Error, OSError, MemoryError) as error:

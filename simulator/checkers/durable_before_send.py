@@ -49,7 +49,7 @@ class DurableBeforeSend(Checker):
         for entry in batch.entries:
             for signature in signatures(record_of(entry)):
                 known.setdefault(signature, entry.lsn)
-        for before, bodies_up_to in batch.prunes:
+        for before, bodies_up_to, _ in batch.prunes:
             if daemon.honest and bodies_up_to > daemon.store.durable_height:
                 self.fail(f"prunes bodies up to {bodies_up_to} that the block store may lose (P93)", daemon.name)
             if daemon.honest and before > daemon.journal.durable_lsn:

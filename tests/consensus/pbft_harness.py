@@ -186,6 +186,7 @@ class Node:
     fetching: dict[bytes, Proposal] = field(default_factory=dict)
     journal: list[tuple[int, object]] = field(default_factory=list)
     journal_bodies: dict[bytes, tuple[bytes, tuple[bytes, ...]]] = field(default_factory=dict)
+    body_lsns: dict[bytes, int] = field(default_factory=dict)
     unwritten: list[Persist] = field(default_factory=list)
     writing: list[Persist] = field(default_factory=list)
     durable: int = 0
@@ -494,6 +495,7 @@ class World:
             node.journal.append((one.lsn, one.record))
             if one.bodies is not None:
                 node.journal_bodies[one.bodies] = node.held[one.bodies]
+                node.body_lsns[one.bodies] = one.lsn
         node.durable = batch[-1].lsn
         node.digests[node.durable] = digest
         if point == "durable":
@@ -570,7 +572,9 @@ class World:
             node.journal = [one for one in node.journal if one[0] >= effect.before]
             kept = {}
             for key, (header, bodies) in node.journal_bodies.items():
-                if header_codec.decode(header).height > effect.bodies_up_to:
+                written = node.body_lsns.get(key, 0)
+                above = header_codec.decode(header).height > effect.bodies_up_to
+                if above and (written >= effect.before or key in effect.keep):
                     kept[key] = (header, bodies)
             node.journal_bodies = kept
         elif isinstance(effect, Silence):

@@ -8,11 +8,12 @@ from pbft_harness import GENESIS, JOURNAL, MS, WALL0, Signer, World
 import consensus.recovery as recovery
 from consensus.effects import Broadcast, Deliver, Halt, Persist, Prune
 from consensus.events import Durable, Mode, PeerUp, Start, Synced
-from consensus.messages import Commit, NewView, Prepare, PrePrepare, ViewChange
+from consensus.messages import Commit, NewView, Prepare, Prepared, PrePrepare, ViewChange
 from consensus.records import Anchor, CommittedHere, Silenced
 from consensus.replica import Replica
 from ledger.certificate import genesis_certificate
 from ledger.codec import encode
+from ledger.params import Params
 
 pytestmark = pytest.mark.usefixtures("window")
 
@@ -309,6 +310,41 @@ def test_p93_the_journal_stays_short_under_load(monkeypatch: pytest.MonkeyPatch)
     world.submit(1)
     goal = world.height()
     assert world.run(10_000, lambda: world.height() > goal)
+    world.settled()
+
+
+def test_p93_the_journal_stays_short_while_nothing_commits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Views come and go without a block: their openings are folded, and bodies stay of proposals that are kept."""
+    monkeypatch.setattr(recovery, "ANCHOR_BYTES", 64 * 1024)
+    quick = Params(rotate_every=0, t0_ms=200, t_cap_ms=800, status_ms=200, suspect_ttl_ms=600, hb_ms=300, fetch_ms=100)
+    world = World(4, params=quick)
+    world.submit(40)
+    world.run(2_000)
+    for index in range(4):
+        world.store(index)
+    height, plain = world.height(), world.rule
+    world.rule = lambda frm, to, message: None if isinstance(message, Prepare | Prepared) else plain(frm, to, message)
+    world.submit(3)
+    longest = most = 0
+    for _ in range(60):
+        world.run(1_000)
+        longest = max(longest, world.state(0).logged_bytes)
+        most = max(most, len(world.nodes[0].journal_bodies))
+    assert world.height() == height and world.state(0).view > 60
+    assert longest < 2 * 64 * 1024
+    assert most < 60
+    node, state = world.nodes[0], world.state(0)
+    assert isinstance(node.journal[0][1], Anchor)
+    named = {message.vote.block_id for message in state.picture.accepted}
+    assert named <= set(node.journal_bodies), "every proposal that it may have to show is still there"
+    for index in range(4):
+        world.kill(index)
+        digest = world.nodes[index].digests[world.nodes[index].durable]
+        world.restart(index)
+        assert world.state(index).durable_digest() == digest
+    world.rule = plain
+    world.submit(1)
+    assert world.run(30_000, lambda: world.height() > height)
     world.settled()
 
 

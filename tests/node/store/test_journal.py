@@ -40,6 +40,10 @@ def body(height: int, size: int = 10) -> JournalBody:
     )
 
 
+KEPT = tuple(body(height).block_id for height in (5, 6))
+"""Bodies that an anchor at entry 7 names, in a journal with bodies up to 6."""
+
+
 def filled(path: Path, count: int = 5) -> Journal:
     journal = Journal.create(path, KEYS, JOURNAL_ID)
     journal.append([(Lsn(1), anchor(), None)])
@@ -97,19 +101,35 @@ def test_pruning_keeps_the_anchor_and_what_follows(tmp_path: Path) -> None:
     """P93: carried out with the next append; the chain still begins at an anchor."""
     journal = filled(tmp_path / "journal", 6)
     journal.append([(Lsn(7), anchor(), None)])
-    journal.prune(Lsn(7), 4)
+    journal.prune(Lsn(7), 4, KEPT)
     assert len(reopen(journal)[1].records) == 7  # nothing happened yet, and a crash here is harmless
     journal, _ = reopen(journal)
-    journal.prune(Lsn(7), 4)
+    journal.prune(Lsn(7), 4, KEPT)
     journal.append([(Lsn(8), committed(8), body(8))])
     journal, image = reopen(journal)
     assert image.voting
     assert [lsn for lsn, _ in image.records] == [7, 8]
     assert [item.height for item in image.bodies] == [5, 6, 8]
     with pytest.raises(InvariantViolated):
-        journal.prune(Lsn(9), 0)
+        journal.prune(Lsn(9), 0, ())
     journal.append([(Lsn(9), committed(4), body(4))])  # a pruned body can come again
     assert [item.height for item in reopen(journal)[1].bodies] == [4, 5, 6, 8]
+
+
+def test_p93_bodies_that_the_anchor_does_not_name_go_whatever_their_height(tmp_path: Path) -> None:
+    """While nothing commits every view leaves one behind. One that is written again meanwhile is wanted again."""
+    journal = filled(tmp_path / "journal", 6)
+    journal.append([(Lsn(7), anchor(), None)])
+    journal.append([(Lsn(8), committed(4), body(4)), (Lsn(9), committed(9), body(9))])
+    journal.prune(Lsn(7), 2, (body(6).block_id,))
+    journal.append([(Lsn(10), committed(5), body(5))])
+    assert [item.height for item in reopen(journal)[1].bodies] == [4, 5, 6, 9]
+    journal, _ = reopen(journal)
+    journal.append([(Lsn(11), anchor(), None)])
+    journal.prune(Lsn(7), 2, (body(6).block_id,))
+    journal.prune(Lsn(11), 2, (body(9).block_id,))
+    journal.append([(Lsn(12), committed(10), None)])
+    assert [item.height for item in reopen(journal)[1].bodies] == [9]
 
 
 def test_a_missing_journal_never_votes_again(tmp_path: Path) -> None:
