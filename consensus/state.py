@@ -16,7 +16,7 @@ from consensus.messages import Commit, Message, NewView, Prepare, PreparedCertif
 from consensus.records import Accepted, Anchor, CommittedHere, Entered, Left, PreparedHere, Record, Silenced
 from consensus.slots import COMMIT, PREPARE, Held, Later, Recent, Slot
 from consensus.tally import SignedVote
-from ledger.block import BlockRef
+from ledger.block import BlockRef, header_codec
 from ledger.certificate import CommitCertificate
 from ledger.codec import encode
 from ledger.crypto.ed25519 import SIGNATURE_BYTES
@@ -27,9 +27,11 @@ KEPT_PROPOSALS = 1_024
 """Accepted proposals kept per uncommitted height. A certificate of an older view may surface later, in the hands of one
 liar, and then every view must repeat that block: if no correct member can show it, nothing is decided any more (P33).
 So many fruitless views in a row take 8 hours at the default T_CAP."""
-KEPT_BYTES = 2 * 1024 * 1024
+KEPT_BYTES = 1024 * 1024
 """Bytes of them, headers and ids, beyond which the oldest unprepared one is left behind: they are part of every
-`Anchor`."""
+`Anchor`, and four heights of them stay well below the log after which the next anchor is due (ANCHOR_BYTES)."""
+KEPT_BODIES_BYTES = 64 * 1024 * 1024
+"""Bytes of their bodies beyond which it is the same: they stay in the journal, 512 MiB for up to four heights (P91)."""
 KEPT_LEAST = 8
 """So many are kept whatever their size."""
 
@@ -135,15 +137,17 @@ def _with_accepted(picture: Picture, pre_prepare: PrePrepare) -> list[PrePrepare
     same_height = [one for one in kept if one.vote.height == height]
     if len(same_height) >= KEPT_LEAST:
         size = _size(pre_prepare) + sum(map(_size, same_height))
+        bodies = _body_bytes(pre_prepare) + sum(map(_body_bytes, same_height))
         prepared = picture.prepared.get(height)
         shielded = prepared.vote.block_id if prepared is not None else b""
         excess = len(same_height) + 1 - KEPT_PROPOSALS
         for one in same_height[: 1 - KEPT_LEAST]:
-            if excess <= 0 and size <= KEPT_BYTES:
+            if excess <= 0 and size <= KEPT_BYTES and bodies <= KEPT_BODIES_BYTES:
                 break
             if one.vote.block_id != shielded:
                 kept.remove(one)
                 size -= _size(one)
+                bodies -= _body_bytes(one)
                 excess -= 1
     kept.append(pre_prepare)
     kept.sort(key=lambda one: (one.vote.height, one.vote.view))
@@ -155,6 +159,11 @@ def _size(message: PrePrepare) -> int:
     proposal = message.proposal
     signatures = 2 + len(proposal.last_certificate.signatures)
     return len(proposal.header) + len(proposal.tx_ids) * HASH_BYTES + signatures * SIGNATURE_BYTES
+
+
+def _body_bytes(message: PrePrepare) -> int:
+    """Return how many bytes the transactions of an accepted proposal have."""
+    return header_codec.decode(message.proposal.header).size_bytes
 
 
 @dataclass(slots=True)

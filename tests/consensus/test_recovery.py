@@ -6,6 +6,7 @@ import pytest
 from pbft_harness import GENESIS, JOURNAL, MS, WALL0, Signer, World
 
 import consensus.recovery as recovery
+import consensus.state as state_rules
 from consensus.effects import Broadcast, Deliver, Halt, Persist, Prune
 from consensus.events import Durable, Mode, PeerUp, Start, Synced
 from consensus.messages import Commit, NewView, Prepare, Prepared, PrePrepare, ViewChange
@@ -316,6 +317,7 @@ def test_p93_the_journal_stays_short_under_load(monkeypatch: pytest.MonkeyPatch)
 def test_p93_the_journal_stays_short_while_nothing_commits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Views come and go without a block: their openings are folded, and bodies stay of proposals that are kept."""
     monkeypatch.setattr(recovery, "ANCHOR_BYTES", 64 * 1024)
+    monkeypatch.setattr(state_rules, "KEPT_PROPOSALS", 16)  # they are part of every anchor
     quick = Params(rotate_every=0, t0_ms=200, t_cap_ms=800, status_ms=200, suspect_ttl_ms=600, hb_ms=300, fetch_ms=100)
     world = World(4, params=quick)
     world.submit(40)
