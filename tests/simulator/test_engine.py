@@ -301,10 +301,10 @@ def test_m12_prunes_are_part_of_the_commit() -> None:
     disk = JournalDisk(False)
     disk.begin(JournalBatch(entries=[disk.entry(n, Silenced(str(n))) for n in (1, 2, 3)]))
     disk.finish()
-    disk.begin(JournalBatch(prunes=[(3, 0)]))
+    disk.begin(JournalBatch(prunes=[(3, 0, ())]))
     disk.crash(False)
     assert len(disk.records()) == 3
-    disk.begin(JournalBatch(prunes=[(3, 0)]))
+    disk.begin(JournalBatch(prunes=[(3, 0, ())]))
     disk.finish()
     assert [lsn for lsn, _ in disk.records()] == [3]
     assert disk.durable_lsn == 3
