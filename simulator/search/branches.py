@@ -153,7 +153,6 @@ NARROW: Final = (
             "propose: state.executed >= state.tip.height and (",
         ),
     ),
-    Run("06-rolling-isolation", 1, ("consensus.window=3",), ("recovery: at is None and",), prunes=True),
 )
 """Runs for branches that many others pass by: a rule for a rare moment, with the scenario made for it."""
 NARROW_ONLY: Final = "narrow"
