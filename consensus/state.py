@@ -141,14 +141,13 @@ def _with_accepted(picture: Picture, pre_prepare: PrePrepare) -> list[PrePrepare
         prepared = picture.prepared.get(height)
         shielded = prepared.vote.block_id if prepared is not None else b""
         excess = len(same_height) + 1 - KEPT_PROPOSALS
-        for one in same_height[: 1 - KEPT_LEAST]:
-            if excess <= 0 and size <= KEPT_BYTES and bodies <= KEPT_BODIES_BYTES:
-                break
-            if one.vote.block_id != shielded:
-                kept.remove(one)
-                size -= _size(one)
-                bodies -= _body_bytes(one)
-                excess -= 1
+        old = [one for one in same_height[: 1 - KEPT_LEAST] if one.vote.block_id != shielded]
+        while old and (excess > 0 or size > KEPT_BYTES or bodies > KEPT_BODIES_BYTES):
+            one = old.pop(0)
+            kept.remove(one)
+            size -= _size(one)
+            bodies -= _body_bytes(one)
+            excess -= 1
     kept.append(pre_prepare)
     kept.sort(key=lambda one: (one.vote.height, one.vote.view))
     return kept

@@ -35,7 +35,8 @@ class Run:
     """One run of the list: a scenario of the catalogue by name, or what a search made.
 
     `reaches` names what it is there for: module and a part of the condition that comes true; `in NAME` before it says
-    in which function, `else` that it comes out false. `prunes`: the journal begins anew after `PRUNING` bytes.
+    in which function, `else` that it comes out false. `prunes`: the journal begins anew after `PRUNING`
+    bytes, and few proposals are kept.
     """
 
     scenario: Any
@@ -139,7 +140,9 @@ NARROW: Final = (
         reaches=("propose: in propose: step.now < state.pace.hold_until_ns",),
     ),
     Run("71-guest-claims", overrides=("duration=1s",), reaches=("repair: else number(message.committed_height)",)),
+    Run("71-new-member", reaches=("recovery: state.tip.height < state.height or (at",), prunes=True),
     Run("74-snapshot", overrides=("duration=5s",), reaches=("recovery: event.tip.height > committed",)),
+    Run("13-new-view-lost", reaches=("state: len(same_height) >= KEPT_LEAST",), prunes=True),
     Run("82-slow-store", 4, reaches=("recovery: one is None or one.pre_prepare is None",), prunes=True),
     Run("83-event-order", overrides=("duration=3s",), reaches=("replica: job is None",)),
     Run("83-late-and-overtaken", 3, reaches=("commit: state.build is not None and state.build.height <= height",)),
@@ -303,17 +306,19 @@ def main(arguments: list[str]) -> int:
 
 
 def _run_all(number: int, workers: int, seeds: range, names: list[str]) -> int:
-    from consensus import recovery
+    from consensus import recovery, state
     from simulator.scenario import load
     from simulator.world import World
 
-    usual = recovery.ANCHOR_BYTES
+    usual, most = recovery.ANCHOR_BYTES, state.KEPT_PROPOSALS
     mine = _wanted(seeds, names)[number::workers]
     for run in mine:
         scenario = load(run.scenario, list(run.overrides)) if isinstance(run.scenario, str) else run.scenario
         setattr(recovery, "ANCHOR_BYTES", PRUNING if run.prunes else usual)  # noqa: B010  # it is a Final
+        state.KEPT_PROPOSALS = state.KEPT_LEAST if run.prunes else most
         World(scenario, run.seed).run()
     setattr(recovery, "ANCHOR_BYTES", usual)  # noqa: B010
+    state.KEPT_PROPOSALS = most
     return len(mine)
 
 
