@@ -208,9 +208,8 @@ def _on_peer_up(step: Step, event: PeerUp) -> None:
         state.guests[event.peer] = None
         send_status(step, event.peer)
         return
-    if event.peer < 0 or event.peer == state.me:  # how the shell numbers its links must never end a member (P159)
-        step.count("dropped_peer")
-        return
+    if event.peer < 0 or event.peer == state.me:
+        raise InvariantViolated(f"a connection to peer {event.peer}, which is nobody else")
     state.peers[event.peer].connected = True
     greet(step, event.peer)
 

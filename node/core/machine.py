@@ -342,6 +342,8 @@ class NodeCore:
         return out + self._drain_sync()
 
     def _peer_connected(self, event: nv.PeerConnected) -> list[ne.NodeEffect]:
+        if event.peer < 0 or event.peer == self.config.index:  # how the shell numbers its links never ends a member
+            return [ne.Tally(metric="dropped_peer", value=1)]
         self.sync.connected[event.peer] = None
         out = self._consensus(cv.PeerUp(now=event.now, wall=event.wall, peer=event.peer))
         out += self.taking.joined(event.peer, self.chain.tip.height, event.now)

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace as replace_struct
 from pbft_harness import CHAIN, GENESIS, GENESIS_ROOT, JOURNAL, WALL0, Keys, Node, Signer, World
 
-from consensus.effects import Broadcast, BuildBlock, Count, Deliver, Effect, Persist, Send, StartSync
+from consensus.effects import Broadcast, BuildBlock, Deliver, Effect, Persist, Send, StartSync
 from consensus.events import (
     EpochSpec,
     Lsn,
@@ -500,16 +500,6 @@ def shifted_header(shifted: Shifted, height: int, parent: bytes) -> Header:
         last_cert_hash=bytes(32),
         params_hash=shifted.params.hash(),
     )
-
-
-@pytest.mark.parametrize("peer", [-1, 0])
-def test_p159_a_link_to_nobody_else_is_counted_and_ends_no_member(peer: int) -> None:
-    world = World(4)
-    world.run(200)
-    replica = world.nodes[0].replica
-    effects = replica.step(PeerUp(now=world.now, wall=world.wall(world.nodes[0]), peer=peer))
-    assert effects == [Count(metric="dropped_peer", value=1)]
-    assert replica.state.mode is Mode.NORMAL
 
 
 GUEST = (1 << 16) + 1

@@ -627,3 +627,12 @@ def test_p85_a_request_for_ends_is_handed_to_the_shell(shell: Callable[..., Shel
     one.start()
     (served,) = one.core.step(nv.PeerReceived(now=one.now, wall=1, peer=2, message=EpochEndsRequest(4)))
     assert served == ne.SendEpochEnds(to=2, first=4)
+
+
+@pytest.mark.parametrize("peer", [-1, 0])
+def test_p159_a_link_to_nobody_else_is_counted_and_ends_no_member(shell: Callable[..., Shell], peer: int) -> None:
+    one = shell()
+    one.start()
+    event = nv.PeerConnected(now=one.now, wall=one.wall, peer=peer)
+    assert one.core.step(event) == [ne.Tally(metric="dropped_peer", value=1)]
+    assert not one.halts and peer not in one.core.sync.connected
