@@ -717,8 +717,11 @@ class Mempool:
         """Return why a verified transaction does not enter the pool, as code and text, or two empty strings.
 
         What was fetched for a proposal was admitted by nobody here: a primary may have made it up, and in the pool it
-        would be proposed by all that come after it. The others were admitted, and may have lapsed at the verifier.
+        would be proposed by all that come after it. The others were admitted, and may have lapsed at the verifier; what
+        was committed meanwhile has not.
         """
+        if tx.tx_id in self.recent:
+            return "", ""
         try:
             if run.wanted:
                 self._judge(tx, run.origin)

@@ -145,7 +145,7 @@ class Taking:
 
     def __post_init__(self) -> None:
         for one in (*self.passed, self.epoch):
-            self._judge(one)
+            self._know(one)
 
     @property
     def active(self) -> bool:
@@ -173,9 +173,9 @@ class Taking:
         """Take states of a later epoch as well: the members before it vouch for its members (P115)."""
         if epoch.epoch > self.epoch.epoch:
             self.epoch = epoch
-            self._judge(epoch)
+            self._know(epoch)
 
-    def _judge(self, epoch: EpochSpec) -> None:
+    def _know(self, epoch: EpochSpec) -> None:
         self._epochs[epoch.epoch] = epoch
         for number in sorted(self._epochs)[:-EPOCHS_JUDGED]:
             del self._epochs[number]

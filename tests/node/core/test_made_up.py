@@ -164,3 +164,19 @@ def test_lr2_a_transaction_that_lapses_at_the_verifier_does_not_wait_for_ever(ma
     answers = [effect for effect in pool.settle(ours) if isinstance(effect, ne.Answer)]
     assert [result.code for answer in answers for result in answer.results] == ["expired"]
     assert not pool.pool.waiting and pool.pool.work(pool.now, 0).count == 0
+
+
+def test_lr2_a_transaction_that_is_committed_while_it_is_at_the_verifier_did_not_lapse(
+    make: Callable[..., Pool],
+) -> None:
+    """Another node proposed it for its last height: its client is not told that it came too late."""
+    pool, other = make(own=0), make(own=1)
+    envelope = pool.envelope(1, 7, valid=1)
+    other.submit(envelope)
+    block = other.build()
+    assert block is not None
+    ours = pool.pool.submit(9, (envelope,))
+    pool.pool.committed(other.candidate(block))
+    answers = [effect for effect in pool.settle(ours) if isinstance(effect, ne.Answer)]
+    assert [result.code for answer in answers for result in answer.results] == [""]
+    assert not pool.pool.waiting
