@@ -20,7 +20,7 @@ from consensus.records import Silenced
 from consensus.signatures import OWN, require_any
 from consensus.slots import COMMIT, PRE_PREPARE, PREPARE, Slot
 from consensus.state import Job, ReplicaState
-from consensus.step import Step, signers_here, signers_mask
+from consensus.step import Step, is_verified, signers_here, signers_mask
 from consensus.tally import SignedVote, indexes
 from consensus.validate import NEW_VIEW, VIEW_CHANGE, new_view_body, view_change_body, vote_shape
 from ledger.certificate import CommitCertificate, Vote
@@ -147,7 +147,7 @@ def _verify(
     state = step.state
     epoch, signature = state.members.epoch, message.signature
     items = tuple(SignatureItem(kind, body, epoch, state.me, signature) for kind in kinds)
-    if any(item in state.verified for item in items):
+    if any(is_verified(state, item) for item in items):
         silence(step, _words(message))
     else:
         require_any(step, OWN, peer, message, items)
@@ -157,7 +157,7 @@ def own_checked(step: Step, job: Job, valid: int) -> None:
     """The verdict on a signature that is said to be ours; any valid one is proof, none proves nothing (P98)."""
     message = job.subject
     if not valid or isinstance(message, tuple):
-        step.count("false_echo")
+        step.reject(job.peer, "false_echo")
     elif step.state.journaling:
         silence(step, _words(message))
 

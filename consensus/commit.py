@@ -40,13 +40,13 @@ def on_committed(step: Step, peer: int, message: Committed) -> None:
     if epoch > members.epoch:
         if state.coming is None or state.coming.epoch != epoch:
             # Of members that are not known here yet: no fault of the peer, get the blocks (P115).
-            step.count("newer_epoch")
+            step.reject(peer, "newer_epoch")
             if number(height) and step.now - state.sync_ns >= step.params.status_ms * NS:
                 start_sync(step, height, None, 1 << peer)
             return
         members = state.coming
     elif epoch < members.epoch and height < members.first_height and members.at(height).epoch != epoch:
-        step.count("older_epoch")  # final long ago, of members that are not kept
+        step.reject(peer, "older_epoch")  # final long ago, of members that are not kept
         return
     problem = commit_certificate(certificate, members, state.config.genesis_id)
     if problem or height == 0:

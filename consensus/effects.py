@@ -152,6 +152,16 @@ class Penalise(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+class Reject(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of `peer` was not taken, for this stable reason: counted for it, and charged with nothing (P18).
+
+    A correct node may send it: to one that stands elsewhere, or because others lied to it.
+    """
+
+    peer: int
+    reason: str
+
+
 class Count(msgspec.Struct, frozen=True, kw_only=True):
     metric: str
     value: int
@@ -180,6 +190,7 @@ Effect: TypeAlias = (
     | Report
     | Silence
     | Penalise
+    | Reject
     | Count
     | Halt
 )

@@ -58,4 +58,5 @@ def ask_help(step: Step, peer: int) -> None:
 def remember_own(step: Step, kind: str, message: Prepare | Commit | PrePrepare) -> None:
     """After a restart: our own recorded signature is valid without asking anyone."""
     vote = message.vote
-    remember(step.state, SignatureItem(kind, encode(vote), vote.epoch, message.sender, message.signature))
+    item = SignatureItem(kind, encode(vote), vote.epoch, message.sender, message.signature)
+    remember(step.state, (item,))

@@ -23,7 +23,7 @@ from consensus.records import Accepted, PreparedHere
 from consensus.signatures import require, require_votes
 from consensus.slots import COMMIT, PRE_PREPARE, PREPARE, TIMELY_PRE_PREPARE, Held, Slot, Stage, new_slot
 from consensus.state import Job, ReplicaState, primary_of
-from consensus.step import NS, Step, signers_mask
+from consensus.step import NS, Step, is_verified, signers_mask
 from consensus.tally import Tally, indexes
 from consensus.validate import (
     HeaderRules,
@@ -42,6 +42,8 @@ from ledger.codec import encode
 from ledger.crypto.ed25519 import SIGNATURE_BYTES
 from ledger.errors import InvariantViolated
 
+BEYOND_WINDOW = "beyond_window"
+"""Stable reason: a vote or a block further ahead than a member is listened to that stands where we stand (P138)."""
 OWN_RETRY_MS = 50
 """Pause after an own proposal turned out invalid, so that a fault of the mempool is not a busy loop."""
 
@@ -54,13 +56,14 @@ def on_pre_prepare(step: Step, peer: int, message: PrePrepare) -> None:
     state = step.state
     vote, sender = message.vote, message.sender
     if vote.epoch != state.members.epoch:  # of a member that is an epoch ahead or behind: no fault of the peer (P115)
-        step.count("dropped_epoch")
+        step.reject(peer, "other_epoch")
         return
     if not 0 <= sender < state.members.n or len(message.signature) != SIGNATURE_BYTES:
         step.penalise(peer, "malformed")
         return
-    if vote_shape(vote, state.members.epoch):
-        step.count("dropped_shape")
+    problem = vote_shape(vote, state.members.epoch)
+    if problem:  # nobody passes on what it would not take itself
+        step.penalise(peer, problem)
         return
     if sender == state.me:  # what we sent ourselves is in the journal, not on the wire (P96, P98)
         claimed(step, peer, message)
@@ -68,7 +71,10 @@ def on_pre_prepare(step: Step, peer: int, message: PrePrepare) -> None:
     if vote.height <= state.height:
         late(step, peer, vote.height)
         return
-    if vote.height > state.height + 2 * step.params.window or state.mode not in (NORMAL, CHANGING):
+    if state.mode not in (NORMAL, CHANGING):
+        return
+    if vote.height > state.height + 2 * step.params.window:
+        step.reject(peer, BEYOND_WINDOW)
         return
     if vote.view > state.view or (vote.view == state.view and state.mode is CHANGING):
         buffer_later(step, peer, message, PRE_PREPARE)
@@ -108,7 +114,7 @@ def _other_primary(step: Step, peer: int) -> None:
     (E4): both sides are honest, so nobody is charged (P77).
     """
     if step.params.rotate_every:
-        step.count("not_the_primary")
+        step.reject(peer, "not_the_primary")
     else:
         step.penalise(peer, "not_the_primary")
 
@@ -333,6 +339,7 @@ def _reject(step: Step, slot: Slot, reason: str) -> None:
     """Refuse a proposal. Our own was never signed, so its (v, s) is free again (P32, P164)."""
     step.count("proposal_rejected")
     if not slot.own:
+        step.reject(primary_of(step.state, slot.height), reason)
         slot.stage = Stage.REJECTED
         slot.reason = reason
         return
@@ -390,13 +397,14 @@ def _on_vote(step: Step, peer: int, message: Prepare | Commit, kind: str) -> Non
     vote = message.vote
     sender = message.sender
     if vote.epoch != state.members.epoch:
-        step.count("dropped_epoch")
+        step.reject(peer, "other_epoch")
         return
     if not 0 <= sender < state.members.n or len(message.signature) != SIGNATURE_BYTES:
         step.penalise(peer, "malformed")
         return
-    if vote_shape(vote, state.members.epoch):
-        step.count("dropped_shape")
+    problem = vote_shape(vote, state.members.epoch)
+    if problem:
+        step.penalise(peer, problem)
         return
     height = vote.height
     if height <= state.height:
@@ -405,7 +413,10 @@ def _on_vote(step: Step, peer: int, message: Prepare | Commit, kind: str) -> Non
     if sender == state.me:
         claimed(step, peer, message)
         return
-    if state.mode is LEARNER or height > state.height + 2 * step.params.window:
+    if state.mode is LEARNER:
+        return
+    if height > state.height + 2 * step.params.window:
+        step.reject(peer, BEYOND_WINDOW)
         return
     if vote.view != state.view or state.mode is not NORMAL:
         if vote.view >= state.view:
@@ -414,7 +425,7 @@ def _on_vote(step: Step, peer: int, message: Prepare | Commit, kind: str) -> Non
             ask_help(step, peer)
         return
     if kind == PREPARE and sender == primary_of(state, height):
-        step.count("prepare_of_primary")  # P33: its PRE-PREPARE is its only vote of the phase (B10)
+        step.reject(peer, "prepare_of_primary")  # P33: its PRE-PREPARE is its only vote of the phase (B10)
         if _contradicts_proposal(state, message):
             require(step, kind, peer, message, (_item(kind, message),))  # E2
         return
@@ -499,7 +510,7 @@ def verify_votes(step: Step, slot: Slot, kind: str, tally: Tally, mask: int) -> 
             vote = message.vote
             body = encode(vote)
         item = SignatureItem(kind, body, message.vote.epoch, signer, message.signature)
-        if item in state.verified:
+        if is_verified(state, item):
             confirmed |= 1 << signer
         else:
             unknown.append(item)
@@ -607,12 +618,15 @@ def on_prepared(step: Step, peer: int, message: Prepared) -> None:
     certificate = message.certificate
     vote = certificate.vote
     if vote.epoch != state.members.epoch:
-        step.count("dropped_epoch")
+        step.reject(peer, "other_epoch")
         return
     if prepared_certificate(certificate, state.members) or message.proposal.header != certificate.header:
         step.penalise(peer, "bad_prepared_certificate")
         return
-    if not state.height < vote.height <= state.height + 2 * step.params.window or state.mode is not NORMAL:
+    if vote.height <= state.height or state.mode is not NORMAL:
+        return
+    if vote.height > state.height + 2 * step.params.window:
+        step.reject(peer, BEYOND_WINDOW)
         return
     if vote.view == state.view:
         slot = state.slots.get(vote.height)

@@ -234,7 +234,7 @@ def _rebuild(step: Step) -> None:
         if left is None or left.view != state.view:
             raise InvariantViolated("the journal left a view without a VIEW-CHANGE")
         body = view_change_body(left)
-        remember(state, SignatureItem(VIEW_CHANGE, body, left.epoch, left.sender, left.signature))
+        remember(state, (SignatureItem(VIEW_CHANGE, body, left.epoch, left.sender, left.signature),))
         state.target_changes[state.me] = left
         step.broadcast(left)
         return

@@ -13,7 +13,7 @@ from consensus.effects import SignatureItem, VerifySignatures
 from consensus.events import SignaturesChecked
 from consensus.messages import Message
 from consensus.state import Job
-from consensus.step import Step, trim_verified
+from consensus.step import Step, is_verified, remember
 from ledger.errors import InvariantViolated
 
 UNVERIFIED_MAX: Final = 64
@@ -28,17 +28,18 @@ NEW_VIEW_CONTENT: Final = "new-view-content"
 def require(step: Step, purpose: str, peer: int, subject: Message, items: Iterable[SignatureItem]) -> None:
     """Go on with `subject` under `purpose` once all `items` are valid; at once if all are known to be."""
     state = step.state
-    unknown = tuple(item for item in dict.fromkeys(items) if item not in state.verified)
+    unknown = tuple(item for item in dict.fromkeys(items) if not is_verified(state, item))
     if not unknown:
         step.completions[purpose](step, peer, subject)
         return
     if purpose == NEW_VIEW_CONTENT:
-        if any(job.purpose == NEW_VIEW_CONTENT for job in state.jobs.values()):
-            return  # one at a time; STATUS brings it again (P139)
+        if any(job.purpose == NEW_VIEW_CONTENT and job.peer == peer for job in state.jobs.values()):
+            step.reject(peer, "too_many_unverified")  # one of each peer at a time; STATUS brings it again (P139)
+            return
     else:
         account = state.peers[peer]
         if account.in_check and account.in_check + len(unknown) > UNVERIFIED_MAX:
-            step.count("unverified_dropped")
+            step.reject(peer, "too_many_unverified")
             return
         account.in_check += len(unknown)
     _ask(step, Job(purpose, peer, subject, unknown))
@@ -48,7 +49,7 @@ def require_any(step: Step, purpose: str, peer: int, subject: Message, items: tu
     """Verify `items`, of which one valid is enough for `purpose`; at most one such question a peer at a time (P140)."""
     state = step.state
     if any(job.purpose == purpose and job.peer == peer for job in state.jobs.values()):
-        step.count("unverified_dropped")
+        step.reject(peer, "too_many_unverified")
         return
     _ask(step, Job(purpose, peer, subject, items))
 
@@ -76,11 +77,7 @@ def answered(step: Step, event: SignaturesChecked) -> Job | None:
     if 0 <= job.peer < len(state.peers) and job.purpose not in (NEW_VIEW_CONTENT, OWN):
         account = state.peers[job.peer]
         account.in_check = max(0, account.in_check - len(job.items))
-    verified, valid = state.verified, event.valid
-    for position, item in enumerate(job.items):
-        if valid >> position & 1:
-            verified[item] = None
-    trim_verified(state)
+    remember(state, (item for position, item in enumerate(job.items) if event.valid >> position & 1))
     return job
 
 

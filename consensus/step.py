@@ -6,7 +6,7 @@ advances the lsn, and whatever is sent afterwards names it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from typing import Final, Protocol
 
@@ -18,6 +18,7 @@ from consensus.effects import (
     HaltReason,
     Penalise,
     Persist,
+    Reject,
     Send,
     SignatureItem,
 )
@@ -26,12 +27,17 @@ from consensus.events import Lsn
 from consensus.messages import Message, PreparedCertificate
 from consensus.records import Record
 from consensus.state import ReplicaState, fold
+from consensus.validate import signing_digest_of
 from ledger.block import BlockRef
 from ledger.certificate import CommitCertificate
 from ledger.codec import encode
 from ledger.errors import InvariantViolated
 from ledger.params import Params
 
+BODY_KEPT_BYTES: Final = 256
+"""Longer signed bodies are remembered as digests: a NEW-VIEW of 64 members has a megabyte. Votes are shorter."""
+DIGEST: Final = " digest"
+"""Follows the kind where a digest stands for the body: no signature has such a kind."""
 NS: Final = 1_000_000
 """Nanoseconds in a millisecond: parameters are milliseconds, the core counts nanoseconds (section 8)."""
 
@@ -97,7 +103,7 @@ class Step:
         """Sign as this member and remember the signature as verified (P18)."""
         state = self.state
         signature = self.signer.sign(kind, body)
-        remember(state, SignatureItem(kind, body, state.members.epoch, state.me, signature))
+        remember(state, (SignatureItem(kind, body, state.members.epoch, state.me, signature),))
         return signature
 
     def count(self, metric: str, value: int = 1) -> None:
@@ -109,15 +115,33 @@ class Step:
             raise InvariantViolated(f"{reason} is charged to {peer}, which is no other member")
         self.out.append(Penalise(peer=peer, reason=reason))
 
+    def reject(self, peer: int, reason: str) -> None:
+        """Count for the peer that handed it in a message that is not taken and may come from a correct node (P18)."""
+        self.out.append(Reject(peer=peer, reason=reason))
+
     def halt(self, reason: HaltReason, detail: str) -> None:
         """Stop for good (P20); does not return."""
         raise ReplicaHalted(reason, detail)
 
 
-def remember(state: ReplicaState, item: SignatureItem) -> None:
-    """Keep a verified signature; the oldest leave when there are more than the cap (P18)."""
-    state.verified[item] = None
+def remember(state: ReplicaState, items: Iterable[SignatureItem]) -> None:
+    """Keep verified signatures; the oldest leave when there are more than the cap (P18)."""
+    for item in items:
+        state.verified[_kept(state, item)] = None
     trim_verified(state)
+
+
+def is_verified(state: ReplicaState, item: SignatureItem) -> bool:
+    """Tell whether a signature was verified and is still remembered (P18)."""
+    return _kept(state, item) in state.verified
+
+
+def _kept(state: ReplicaState, item: SignatureItem) -> SignatureItem:
+    """Return what a verified signature is remembered as: in place of a long body what was signed, its digest (P10)."""
+    if len(item.body) <= BODY_KEPT_BYTES:
+        return item
+    digest = signing_digest_of(item.kind, state.config.chain_id, item.body)
+    return SignatureItem(item.kind + DIGEST, digest, item.epoch, item.signer, item.signature)
 
 
 def trim_verified(state: ReplicaState) -> None:

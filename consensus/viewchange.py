@@ -77,7 +77,13 @@ def repeat_suspicion(step: Step) -> None:
 def on_suspect(step: Step, peer: int, message: Suspect) -> None:
     """One place per sender, with the time of receipt (P139)."""
     state = step.state
-    if message.epoch != state.members.epoch or not number(message.view) or message.view < state.view:
+    if message.epoch != state.members.epoch:
+        step.reject(peer, "other_epoch")
+        return
+    if not number(message.view):
+        step.penalise(peer, "number_out_of_range")
+        return
+    if message.view < state.view:
         return
     account = state.peers[peer]
     account.suspects, account.suspected_ns = message.view, step.now
@@ -88,9 +94,13 @@ def on_suspect(step: Step, peer: int, message: Suspect) -> None:
 def on_heartbeat(step: Step, peer: int, message: Heartbeat) -> None:
     """The idle primary is alive (P65)."""
     state = step.state
-    if message.epoch != state.members.epoch or message.view != state.view or state.mode is not Mode.NORMAL:
+    if message.epoch != state.members.epoch:
+        step.reject(peer, "other_epoch")
         return
-    if peer != primary_of(state, state.height + 1):
+    if message.view != state.view or state.mode is not Mode.NORMAL:
+        return
+    if peer != primary_of(state, state.height + 1):  # where turns are planned, one of us may stand elsewhere
+        step.reject(peer, "not_the_primary")
         return
     state.heard_primary_ns = step.now
     if state.suspecting and state.silent_primary:
@@ -190,6 +200,7 @@ def on_view_change(step: Step, peer: int, message: ViewChange) -> None:
     state = step.state
     sender = message.sender
     if message.epoch != state.members.epoch:
+        step.reject(peer, "other_epoch")
         return
     if not 0 <= sender < state.members.n or not 0 < message.view < NUMBER_MAX:
         step.penalise(peer, "malformed")
@@ -269,7 +280,11 @@ def try_open(step: Step) -> None:
 def on_new_view(step: Step, peer: int, message: NewView) -> None:
     """Shape, then the collector's own signature, then all of V (P56)."""
     state = step.state
-    if message.epoch != state.members.epoch or not 0 < message.view < NUMBER_MAX:
+    if message.epoch != state.members.epoch:
+        step.reject(peer, "other_epoch")
+        return
+    if not 0 < message.view < NUMBER_MAX:
+        step.penalise(peer, "number_out_of_range")
         return
     if message.sender == state.me:
         claimed(step, peer, message)

@@ -1049,6 +1049,7 @@ _TAKE: Final[dict[type, Callable[[Daemon, Any], int]]] = {
     Report: Daemon._report,
     Halt: Daemon._halt,
     ne.Penalty: Daemon._pass_over,
+    ne.Rejection: Daemon._pass_over,
     ne.Tally: Daemon._pass_over,
     ne.SendEpochEnds: Daemon._gate_answer,
     ne.KeepEpochEnd: Daemon._keep_end,

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -208,6 +208,22 @@ class Penalty(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
+UNASKED: Final = "unasked"
+"""Stable reason of a rejection: an answer that is waited for no more, or never was."""
+LEFT_OUT: Final = "left_out"
+"""Stable reason of a rejection: the peer lied a moment ago and is not listened to in catch-up."""
+
+
+class Rejection(msgspec.Struct, frozen=True, kw_only=True):
+    """A message of `peer` was not taken, for this stable reason: counted for it, and charged with nothing.
+
+    A correct node may send it: late, or to one that stands elsewhere.
+    """
+
+    peer: int
+    reason: str
+
+
 class Tally(msgspec.Struct, frozen=True, kw_only=True):
     """Add `value` to counter `metric`."""
 
@@ -247,6 +263,7 @@ NodeEffect: TypeAlias = (
     | CancelTimer
     | Answer
     | Penalty
+    | Rejection
     | Tally
     | EndEpoch
     | Report

@@ -31,7 +31,16 @@ from ledger.governance.follow import EpochEnd, TrustedMembers, follow
 from ledger.proof import ResultProof, proven_value, verify_result
 from ledger.registry.lookup import node_key
 from ledger.registry.records import Node, node_codec
-from node.core.effects import KeepEpochEnd, LearnNodes, NodeEffect, Penalty, SendPeer, VerifyVotes
+from node.core.effects import (
+    UNASKED,
+    KeepEpochEnd,
+    LearnNodes,
+    NodeEffect,
+    Penalty,
+    Rejection,
+    SendPeer,
+    VerifyVotes,
+)
 from node.core.epochs import spec_of, trusted_members
 from node.core.messages import ENDS_MAX, EpochEnds, EpochEndsRequest
 from node.core.sync import LEFT_OUT_NS, SILENT, Fault
@@ -114,7 +123,7 @@ class Walk:
     def received(self, peer: int, message: EpochEnds, now: int) -> list[NodeEffect]:
         """Take the answer of the peer that was asked; one that comes late, or that nobody asked for, is dropped."""
         if peer != self._asked or self._token or message.first != self.reached.epoch:
-            return []
+            return [Rejection(peer=peer, reason=UNASKED)]
         if not message.ends and not message.nodes:
             return self._leave_out(now)  # it lost them, or never had them: no fault
         if len(message.ends) > ENDS_MAX:

@@ -25,7 +25,7 @@ from ledger.evidence import ITEMS_MAX, evidence_codec, evidence_id, fault_key, o
 from ledger.params import Params
 from ledger.registry.epochs import read_epoch
 from ledger.state import Reader
-from node.core.effects import BroadcastPeer, NodeEffect, Penalty, Tally, VerifyVotes
+from node.core.effects import BroadcastPeer, NodeEffect, Penalty, Rejection, Tally, VerifyVotes
 from node.core.epochs import epoch_spec
 from node.core.messages import EvidenceItem
 
@@ -101,7 +101,7 @@ class EvidencePool:
     def told(self, peer: int, message: EvidenceItem) -> list[NodeEffect]:
         """Take what another member proves; one item of each member is looked at at a time."""
         if any(job.peer == peer for job in self._checking.values()):
-            return [Tally(metric="evidence_dropped", value=1)]
+            return [Rejection(peer=peer, reason="evidence_unread")]
         return self._offer(peer, message.item, wanted=False)
 
     def fetched(self, peer: int, data: bytes) -> list[NodeEffect]:
@@ -123,8 +123,11 @@ class EvidencePool:
         if isinstance(case, str):
             return self._refuse(peer, identity, case)
         key = order_of(item)
-        if not wanted and (key in self.pending or self.on_chain(key) or len(self.items) >= ITEMS_HELD_MAX):
+        if not wanted and (key in self.pending or self.on_chain(key)):
             return []
+        if not wanted and len(self.items) >= ITEMS_HELD_MAX:
+            full = Tally(metric="evidence_full", value=1)
+            return [full if peer == self.own else Rejection(peer=peer, reason="evidence_full")]
         token = self.next_token()
         self._checking[token] = _Checking(peer, data, key, case)
         return [VerifyVotes(token=token, items=case.items)]

@@ -52,6 +52,7 @@ from node.core.messages import (
     SnapshotRequest,
     TxBatch,
 )
+from node.core.served import Shares
 from node.core.snapshots import SKELETON_BLOCKS, Taking
 from node.core.sync import PATIENCE_DOUBLINGS, RANGE_BLOCKS, Sync
 
@@ -97,6 +98,7 @@ class NodeCore:
         """The way to the present members is being learnt because the state is to be taken there."""
         self._led: tuple[int, int] | None = None
         self._epoch = 0
+        self._shares = Shares()
         self._state: ReplicaState | None = None
         """Of the replica, to be read only, from the start event on."""
         self._coming: Membership | None = None
@@ -235,11 +237,7 @@ class NodeCore:
         if isinstance(message, TxBatch):
             return [*self.mempool.receive(peer, message), *self._arm_gossip()]
         if isinstance(message, BodiesRequest):
-            asked = message.tx_ids[: self.config.params.max_block_txs + ITEMS_MAX]
-            envelopes = self.mempool.bodies(asked, BODIES_ANSWER_BYTES)
-            if not envelopes:
-                return []
-            return [ne.SendPeer(to=peer, message=Bodies(message.block_id, envelopes), after=Lsn(0))]
+            return self._serve_bodies(peer, message)
         if isinstance(message, Bodies):
             return self.mempool.receive_bodies(peer, message) + self._completed()
         if isinstance(message, EvidenceItem):
@@ -254,6 +252,8 @@ class NodeCore:
         if isinstance(message, Blocks):
             return self.sync.receive(peer, message, self.chain.tip, event.now) + self._drain_sync()
         if isinstance(message, Held):
+            if not (self.taking.waits_for(peer, message.first) or self.sync.waits_for(peer, message.first)):
+                return [ne.Rejection(peer=peer, reason=ne.UNASKED)]
             out = self.taking.unheld(peer, message, event.now)
             return out + self.sync.held(peer, message, self.chain.tip, event.now) + self._arm_sync()
         if isinstance(message, EpochEndsRequest):
@@ -263,6 +263,17 @@ class NodeCore:
         if isinstance(message, _SNAPSHOTS):
             return self._snapshot_message(peer, message) + self._arm_sync()
         raise InvariantViolated(f"{type(message).__name__} is no message of a peer")
+
+    def _serve_bodies(self, peer: int, message: BodiesRequest) -> list[ne.NodeEffect]:
+        """Answer at once, as the peer cannot vote before, but no peer with more than its share (P131, P140)."""
+        if not self._shares.open(peer, len(self.config.epoch.members), self._now):
+            return [ne.Rejection(peer=peer, reason="bodies_request")]
+        asked = message.tx_ids[: self.config.params.max_block_txs + ITEMS_MAX]
+        envelopes = self.mempool.bodies(asked, BODIES_ANSWER_BYTES)
+        self._shares.draw(peer, sum(map(len, envelopes)), len(asked) - len(envelopes))
+        if not envelopes:
+            return []
+        return [ne.SendPeer(to=peer, message=Bodies(message.block_id, envelopes), after=Lsn(0))]
 
     def _submitted(self, event: nv.Submitted) -> list[ne.NodeEffect]:
         return [*self.mempool.submit(event.token, event.envelopes), *self._arm_gossip()]
@@ -453,6 +464,9 @@ class NodeCore:
 
     def _penalise(self, effect: ce.Penalise, out: list[ne.NodeEffect], _events: Answers) -> None:
         out.append(ne.Penalty(peer=effect.peer, reason=effect.reason))
+
+    def _reject(self, effect: ce.Reject, out: list[ne.NodeEffect], _events: Answers) -> None:
+        out.append(ne.Rejection(peer=effect.peer, reason=effect.reason))
 
     def _count(self, effect: ce.Count, out: list[ne.NodeEffect], _events: Answers) -> None:
         out.append(ne.Tally(metric=effect.metric, value=effect.value))
@@ -736,6 +750,7 @@ _PERFORM: Final[dict[type, Callable[[NodeCore, Any, list[ne.NodeEffect], Answers
     ce.StopTimer: NodeCore._stop_timer,
     ce.StartSync: NodeCore._sync_asked,
     ce.Penalise: NodeCore._penalise,
+    ce.Reject: NodeCore._reject,
     ce.Count: NodeCore._count,
     ce.Report: NodeCore._report,
     ce.Silence: NodeCore._silence,

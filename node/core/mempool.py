@@ -30,10 +30,12 @@ from ledger.state import Reader
 from ledger.transaction import Transaction, check_expiry, decode_transaction, envelope_hash
 from node.core.committed import CommittedIds
 from node.core.effects import (
+    UNASKED,
     Answer,
     BroadcastPeer,
     NodeEffect,
     Penalty,
+    Rejection,
     SendPeer,
     SubmitResult,
     Tally,
@@ -295,6 +297,7 @@ class Mempool:
                 break
             except LedgerError as error:
                 effects.append(Tally(metric=f"mempool_rejected.{error.code}", value=1))
+                effects.append(Rejection(peer=peer, reason=f"tx_{error.code}"))
                 continue
             if tx.tx_id in self.recent:
                 continue
@@ -606,6 +609,8 @@ class Mempool:
 
     def receive_bodies(self, peer: int, message: Bodies) -> list[NodeEffect]:
         """Take the answer to a body request; only ids that are missing are looked at (P131)."""
+        if not self._missing:
+            return [Rejection(peer=peer, reason=UNASKED)]
         wanted: list[Transaction] = []
         effects: list[NodeEffect] = []
         for envelope in message.envelopes[: self.params.max_block_txs + ITEMS_MAX]:

@@ -30,6 +30,8 @@ from ledger.ids import HASH_BYTES
 from ledger.merkle import prefix_of, root_from_range
 from ledger.proof import LINKS_MAX
 from node.core.effects import (
+    LEFT_OUT,
+    UNASKED,
     BeginSnapshot,
     DropSnapshot,
     InstallSnapshot,
@@ -37,6 +39,7 @@ from node.core.effects import (
     KeepSkeleton,
     NodeEffect,
     Penalty,
+    Rejection,
     SendPeer,
     VerifyVotes,
 )
@@ -214,8 +217,10 @@ class Taking:
                 return self.plan(now)
             # it does not hold the chunk it was asked for: nothing wrong, but ask others; a late offer says nothing
             return [] if answers else self._without_it(peer, now)
-        if not self.asking or not answers or self._left_out(peer, now):
-            return []
+        if self._left_out(peer, now):
+            return [Rejection(peer=peer, reason=LEFT_OUT)]
+        if not self.asking or not answers:
+            return [] if answers else [Rejection(peer=peer, reason=UNASKED)]
         offer = message.manifests[0] if len(message.manifests) == 1 else None
         if offer is not None and self._of_another_epoch(offer):
             self._without += 1  # its members are not known here: blocks are replayed up to there (P115)
@@ -375,7 +380,7 @@ class Taking:
         task = next((one for one in self._tasks if one.index == message.index and one.asked == peer), None)
         manifest = self.manifest
         if task is None or manifest is None or message.height != manifest.height:
-            return []
+            return [Rejection(peer=peer, reason=UNASKED)]
         prefix = prefix_of(message.index, manifest.depth)
         if root_from_range(prefix, message.rows, message.proof) != manifest.state_root:
             return self._blame(peer, "snapshot_chunk", now)
@@ -391,7 +396,9 @@ class Taking:
         last = message.first + len(message.headers) - 1
         task = next((one for one in asked if one.last == last), None)
         if not asked or (task is None and (now < self.strict_from_ns or last in self._wishes.get(peer, {}))):
-            return []  # late: this core asked it for these before, or what was here before this core did
+            return [
+                Rejection(peer=peer, reason=UNASKED)
+            ]  # late: asked for before, or by what was here before this core
         if task is None or message.first < task.first or not 0 < len(message.headers) == len(message.tx_ids):
             return self._blame(peer, "snapshot_skeleton", now)
         self._keep_pace(task, now)
@@ -400,14 +407,17 @@ class Taking:
 
     def unheld(self, peer: int, message: Held, now: int) -> list[NodeEffect]:
         """A peer does not hold headers it was asked for."""
-        asked = [one for one in self._tasks if one.index < 0 and one.asked == peer]
-        return self._without_it(peer, now) if any(one.first == message.first for one in asked) else []
+        return self._without_it(peer, now) if self.waits_for(peer, message.first) else []
+
+    def waits_for(self, peer: int, first: int) -> bool:
+        """Tell whether a peer is asked for the headers that begin at `first`."""
+        return any(one.index < 0 and one.asked == peer and one.first == first for one in self._tasks)
 
     def _without_it(self, peer: int, now: int) -> list[NodeEffect]:
         """A peer has no part in this snapshot; when that is so of all, it is gone."""
         asked = [task for task in self._tasks if task.asked == peer]
         if not asked:
-            return []
+            return [Rejection(peer=peer, reason=UNASKED)]
         for task in asked:
             task.asked = -1
         self._lacking[peer] = None

@@ -28,7 +28,16 @@ from ledger.errors import LedgerError
 from ledger.evidence import evidence_id, split_bodies
 from ledger.transaction import Transaction, decode_transaction
 from node.core.chain import ref_of
-from node.core.effects import NodeEffect, Penalty, SendPeer, VerifyTransactions, VerifyVotes
+from node.core.effects import (
+    LEFT_OUT,
+    UNASKED,
+    NodeEffect,
+    Penalty,
+    Rejection,
+    SendPeer,
+    VerifyTransactions,
+    VerifyVotes,
+)
 from node.core.mempool import Candidate
 from node.core.messages import Blocks, BlocksRequest, CertifiedBlock, Held
 
@@ -384,17 +393,18 @@ class Sync:
     def receive(self, peer: int, message: Blocks, tip: BlockRef, now: int) -> list[NodeEffect]:
         """Check the shape of an answer and ask for the verdicts on its signatures. A late one is welcome."""
         if self._left_out(peer, now):
-            return []
+            return [Rejection(peer=peer, reason=LEFT_OUT)]
         if not message.blocks:
             return self._empty_handed(peer, tip, now)
         first = block_height(message.blocks[0])
         wished = self._wishes.get(peer, {}).get(first, 0)
         one = self._answered(peer, first, len(message.blocks))
         if one is None:
-            if wished or first <= tip.height or not any(other.asked == peer for other in self._ranges):
+            if wished:
                 return []  # late: another peer was faster, or what it was asked for is wanted no more
-            if now < self.strict_from_ns:
-                return []  # it may answer what was asked before this core began
+            idle = first <= tip.height or not any(other.asked == peer for other in self._ranges)
+            if idle or now < self.strict_from_ns:  # it may answer what was asked before this core began
+                return [Rejection(peer=peer, reason=UNASKED)]
             return self._blame(peer, "sync_height", tip, now)
         if one.blocks:
             self._shown(peer, one.last, 0, tip)
@@ -454,6 +464,10 @@ class Sync:
             other.attempts = min(other.attempts, doublings)
             other.deadline_ns = min(other.deadline_ns, now + wait_ns)
 
+    def waits_for(self, peer: int, first: int) -> bool:
+        """Tell whether a peer is asked for the range that begins at `first`."""
+        return any(one.asked == peer and one.requested[peer] == first for one in self._ranges)
+
     def held(self, peer: int, message: Held, tip: BlockRef, now: int) -> list[NodeEffect]:
         """A peer does not hold what it was asked for, and says what it holds."""
         asked = [one for one in self._ranges if one.asked == peer]
@@ -476,7 +490,7 @@ class Sync:
     def _empty_handed(self, peer: int, tip: BlockRef, now: int) -> list[NodeEffect]:
         """An answer without a block and without a word: no correct node sends it."""
         if not any(one.asked == peer for one in self._ranges):
-            return []
+            return [Rejection(peer=peer, reason=UNASKED)]
         return self._blame(peer, "sync_empty", tip, now)
 
     def votes_verified(self, token: int, valid: int) -> None:

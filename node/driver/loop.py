@@ -140,6 +140,8 @@ class Links(Protocol):
     def flush(self) -> None: ...
     def penalise(self, peer: int, reason: str) -> None: ...
 
+    def reject(self, peer: int, reason: str) -> None: ...
+
 
 @dataclass(slots=True)
 class _Verification:
@@ -394,6 +396,9 @@ class Driver:
                     self._verifications.append(_Verification(effect.token, effect.transactions, []))
                 elif isinstance(effect, ne.Tally):
                     self.meter.count(effect.metric, effect.value)
+                elif isinstance(effect, ne.Rejection):
+                    self.meter.count(f"rejected_messages.{effect.reason}")
+                    self._links.reject(effect.peer, effect.reason)
                 elif isinstance(effect, ne.KeepEpochEnd):
                     self._ends.keep(effect)  # the next signatures of this step may be those of its members
                 elif isinstance(effect, REQUESTS):

@@ -54,7 +54,7 @@ GUEST_FIRST: Final = (1 << 16) + 1
 """Indexes from here on are links of nodes without a vote; members of an epoch are far below (P141)."""
 UNKNOWN: Final = -1
 """Stands for a node that has not shown who it is when it is told of by `PeerCallbacks.on_penalty`."""
-REASONS_MAX: Final = 64
+REASONS_MAX: Final = 128
 """Reasons counted for each node; there are fewer, so a new one of later versions is the only thing that is cut."""
 OTHER_REASON: Final = "other"
 PENDING_MAX: Final = 4
@@ -310,10 +310,16 @@ class Peers:
         peer = self._peers.get(index)
         if peer is None:
             return
-        known = reason if reason in peer.rejected or len(peer.rejected) < REASONS_MAX else OTHER_REASON
-        peer.rejected[known] = peer.rejected.get(known, 0) + 1
+        self.reject(index, reason)
         if peer.demerits.add(reason, time.monotonic_ns()) and peer.link is not None:
             peer.link.close(f"too many faults, the last one: {reason}")
+
+    def reject(self, index: int, reason: str) -> None:
+        """Count a message of a member that was not taken, which a correct node may send."""
+        peer = self._peers.get(index)
+        if peer is not None:
+            known = reason if reason in peer.rejected or len(peer.rejected) < REASONS_MAX else OTHER_REASON
+            peer.rejected[known] = peer.rejected.get(known, 0) + 1
 
     # -- what is known -----------------------------------------------------------------------------------------
 

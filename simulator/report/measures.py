@@ -19,7 +19,7 @@ class Measures(Checker):
     """Consensus latency is proposal to first commit (M43)."""
 
     name = "measures"
-    watches = (ne.VerifyVotes, ne.Penalty, ne.Tally)
+    watches = (ne.VerifyVotes, ne.Penalty, ne.Rejection, ne.Tally)
 
     def __init__(self, view: View) -> None:
         super().__init__(view)
@@ -36,7 +36,7 @@ class Measures(Checker):
         self.charged: dict[str, dict[int, None]] = {}
         """Companies whose node charged a peer, by the word for what it did."""
         self.counted: dict[str, dict[int, None]] = {}
-        """Companies whose node counted something, by its name."""
+        """Companies whose node counted something, or a message it did not take, by its name."""
         self._proposed: dict[bytes, int] = {}
 
     @property
@@ -52,6 +52,8 @@ class Measures(Checker):
                 self.charged.setdefault(effect.reason, {})[daemon.firm] = None
             elif isinstance(effect, ne.Tally):
                 self.counted.setdefault(effect.metric, {})[daemon.firm] = None
+            elif isinstance(effect, ne.Rejection):
+                self.counted.setdefault(effect.reason, {})[daemon.firm] = None
 
     def sending(self, _daemon: Daemon, message: PeerMessage, _to: int | None) -> None:
         if isinstance(message, PrePrepare):

@@ -27,6 +27,7 @@ from consensus.effects import (
     Penalise,
     Persist,
     Prune,
+    Reject,
     Report,
     Send,
     Silence,
@@ -201,6 +202,8 @@ class Node:
     reports: list[Report] = field(default_factory=list)
     penalties: list[Penalise] = field(default_factory=list)
     counts: Counter = field(default_factory=Counter)
+    rejections: Counter = field(default_factory=Counter)
+    """Messages that were not taken, by (peer, reason)."""
     digests: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -565,6 +568,9 @@ class World:
         elif isinstance(effect, Penalise):
             assert effect.peer != node.index
             node.penalties.append(effect)
+        elif isinstance(effect, Reject):
+            assert effect.peer not in (-1, node.index)
+            node.rejections[(effect.peer, effect.reason)] += 1
         elif isinstance(effect, Count):
             node.counts[effect.metric] += effect.value
         elif isinstance(effect, Prune):

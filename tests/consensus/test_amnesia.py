@@ -201,8 +201,8 @@ def test_p98_what_waited_for_a_view_may_itself_show_a_forgotten_vote() -> None:
     certificate = world.commit_certificate(Vote(0, 1, 1, parent.block_id), (index, *others))
     ahead = world.pre_prepare(leader, 1, world.proposal(world.nodes[leader], 2, parent, certificate, (), ()))
     for item in commit_items(certificate):  # verified one by one, as parts of messages that were void (P18)
-        remember(state, item)
-    remember(state, SignatureItem("pre-prepare", encode(ahead.vote), 0, leader, ahead.signature))
+        remember(state, (item,))
+    remember(state, (SignatureItem("pre-prepare", encode(ahead.vote), 0, leader, ahead.signature),))
     vote = Vote(0, 1, 1, parent.block_id)
     for sender, message in [(leader, ahead), *((one, world.prepare(one, vote)) for one in others)]:
         world.inject(sender, index, message)
@@ -235,7 +235,7 @@ def test_p98_a_claim_without_our_signature_is_ignored() -> None:
         world.inject(liar, index, status(world, index, echo))
         world.run(1)
         assert world.state(index).mode is Mode.NORMAL
-    assert world.nodes[index].counts["false_echo"] == 2
+    assert world.nodes[index].rejections[(liar, "false_echo")] == 2
     assert [penalty.reason for penalty in world.nodes[index].penalties] == ["malformed"] * 2
 
 

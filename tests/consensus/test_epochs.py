@@ -185,7 +185,7 @@ def test_a_certificate_of_an_unknown_later_epoch_asks_for_blocks_and_blames_nobo
     vote = world.nodes[0].replica.state.tip_certificate.vote.__class__(1, 0, 40, bytes(32))
     world.inject(1, 0, Committed(world.commit_certificate(vote, [1, 2, 3])))
     node = world.nodes[0]
-    assert node.counts["newer_epoch"] == 1
+    assert node.rejections[(1, "newer_epoch")] == 1
     assert not node.penalties
     assert node.replica.state.sync_height == 40
 
@@ -526,7 +526,7 @@ def test_p117_a_guest_gets_status_and_certificates_and_is_believed_in_nothing() 
     before = state.digest()
     vote = world.commit(1, Vote(0, state.view, state.height + 1, bytes(32)))
     effects = replica.step(Received(**at, peer=GUEST, message=vote))
-    assert [effect.metric for effect in effects] == ["dropped_peer"]
+    assert [(effect.peer, effect.reason) for effect in effects] == [(GUEST, "not_a_member")]
     assert state.digest() == before
     replica.step(PeerDown(**at, peer=GUEST))
     assert not state.guests

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 from pbft_harness import GENESIS, MS, WALL0, Signer, World
 
-from consensus.effects import Halt, HaltReason
+from consensus.effects import Halt, HaltReason, Penalise, VerifySignatures
 from consensus.events import (
     AnyEvent,
     BlockBuilt,
@@ -17,6 +17,7 @@ from consensus.events import (
     Durable,
     Executed,
     Mode,
+    Received,
     SignaturesChecked,
     Stored,
     Timer,
@@ -32,6 +33,8 @@ from consensus.messages import (
     Suspect,
 )
 from consensus.replica import _EVENTS, _MESSAGES, Replica
+from consensus.step import BODY_KEPT_BYTES
+from consensus.validate import new_view_body
 from ledger.block import BlockRef
 from ledger.certificate import Vote, genesis_certificate
 from ledger.codec import Codec, encode
@@ -219,6 +222,57 @@ def test_scenario_56_flooding_stays_within_every_cap() -> None:
     assert found["jobs"] <= 2 * n
     assert len(world.nodes[me].reports) <= 12  # one per kind, height and view, however much is sent
     assert (world.state(me).view, world.state(me).mode) == (0, Mode.NORMAL)
+
+
+def test_p18_what_is_remembered_of_a_signature_is_small_however_long_its_body() -> None:
+    """A collector signs one NEW-VIEW after another; with 64 members each has about a megabyte."""
+    world = World(7)
+    world.rule = lambda *_: None
+    world.run(1)
+    members = world.state(0).members
+    me, liar = world.primary(), members.collector(1)
+    views = [view for view in range(1, 200) if members.collector(view) == liar]
+    longest = 0
+    for view in views:
+        changes = tuple(world.view_change(index, view) for index in range(5))
+        message = world.new_view(liar, view, changes)
+        longest = max(longest, len(new_view_body(message)))
+        world.inject(liar, me, message)
+        world.run(1)
+    kept = [item for item in world.state(me).verified if item.kind.startswith(("new-view", "view-change"))]
+    assert len([item for item in kept if item.signer == liar]) >= len(views) and longest > 2 * BODY_KEPT_BYTES
+    assert max(len(item.body) for item in world.state(me).verified) <= BODY_KEPT_BYTES
+
+
+def test_p139_a_lying_collector_whose_proof_is_being_checked_keeps_nobody_from_the_true_one() -> None:
+    world = World(4)
+    world.run(1)
+    members = world.state(0).members
+    liar, true = members.collector(1), members.collector(2)
+    me = next(index for index in range(4) if index not in (liar, true))
+    clocks = {"now": world.now + 1, "wall": WALL0 + 10}
+    replica = world.nodes[me].replica
+
+    def asked(peer: int, message: Message) -> list[VerifySignatures]:
+        effects = replica.step(Received(peer=peer, message=message, **clocks))
+        return [effect for effect in effects if isinstance(effect, VerifySignatures)]
+
+    def opening_of(view: int, collector: int) -> Message:
+        return world.new_view(collector, view, tuple(world.view_change(index, view) for index in range(3)))
+
+    (own,) = asked(liar, opening_of(1, liar))
+    (content,) = (
+        effect
+        for effect in replica.step(SignaturesChecked(token=own.token, valid=1, **clocks))
+        if isinstance(effect, VerifySignatures)
+    )
+    (second,) = asked(true, opening_of(2, true))  # while the content of the liar is with the verifier
+    effects = replica.step(SignaturesChecked(token=second.token, valid=1, **clocks))
+    (proof,) = (effect for effect in effects if isinstance(effect, VerifySignatures))
+    replica.step(SignaturesChecked(token=proof.token, valid=(1 << len(proof.items)) - 1, **clocks))
+    assert world.state(me).view == 2
+    again = world.nodes[me].replica.step(SignaturesChecked(token=content.token, valid=0, **clocks))
+    assert [effect.peer for effect in again if isinstance(effect, Penalise)] == [liar]
 
 
 def test_scenario_16_old_traffic_is_ignored() -> None:

@@ -185,7 +185,7 @@ def test_scenario_36_a_pre_prepare_from_a_backup_and_a_prepare_from_the_primary_
     assert 1 not in world.state(me).slots or not world.state(me).slots[1].block_id
     vote = Vote(0, 0, 1, block_id(proposal.header))
     world.inject(world.primary(), me, world.prepare(world.primary(), vote))
-    assert world.nodes[me].counts["prepare_of_primary"] == 1
+    assert world.nodes[me].rejections[(world.primary(), "prepare_of_primary")] == 1
     assert 1 not in world.state(me).slots
 
 

@@ -179,6 +179,7 @@ class Shell:
     executed: list[ne.Execute] = field(default_factory=list)
     answers: list[ne.Answer] = field(default_factory=list)
     penalties: list[ne.Penalty] = field(default_factory=list)
+    rejections: list[ne.Rejection] = field(default_factory=list)
     halts: list[Halt] = field(default_factory=list)
     ended: list[ne.EndEpoch] = field(default_factory=list)
     timers: dict[object, tuple[int, int]] = field(default_factory=dict)
@@ -242,6 +243,8 @@ class Shell:
                 self.answers.append(effect)
             case ne.Penalty():
                 self.penalties.append(effect)
+            case ne.Rejection():
+                self.rejections.append(effect)
             case ne.SetTimer():
                 self.timers[effect.timer] = (effect.generation, effect.deadline_ns)
             case ne.CancelTimer():

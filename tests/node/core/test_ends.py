@@ -20,7 +20,7 @@ from ledger.governance.follow import EpochEnd, trust_genesis
 from ledger.proof import ResultProof, state_claim
 from ledger.registry.lookup import node_key, nodes
 from ledger.registry.records import members_hash
-from node.core.effects import KeepEpochEnd, LearnNodes, NodeEffect, Penalty, SendPeer, VerifyVotes
+from node.core.effects import KeepEpochEnd, LearnNodes, NodeEffect, Penalty, Rejection, SendPeer, VerifyVotes
 from node.core.ends import REFUSED, Walk
 from node.core.epochs import epoch_spec, spec_of, trusted_members
 from node.core.messages import ENDS_MAX, EpochEnds, EpochEndsRequest
@@ -177,16 +177,21 @@ def test_b23_a_claimed_epoch_that_nobody_can_show_is_given_up(story: Story) -> N
     assert [peer for peer, first in net.asked if first == 3] == [3]
 
 
+def unasked(peer: int) -> list[Rejection]:
+    return [Rejection(peer=peer, reason="unasked")]
+
+
 def test_answers_that_nobody_asked_for_change_nothing(story: Story) -> None:
     net = Net(story)
     honest = EpochEnds(0, tuple(story.ends), ())
-    assert net.walk.received(1, honest, 0) == [] and net.walk.votes_verified(3, 1, 0) == []
+    assert net.walk.received(1, honest, 0) == unasked(1) and net.walk.votes_verified(3, 1, 0) == []
     (request,) = net.walk.plan(0)
     assert isinstance(request, SendPeer) and request.to == 1
-    assert net.walk.received(2, honest, 0) == [] and net.walk.received(1, EpochEnds(1, honest.ends[1:], ()), 0) == []
+    assert net.walk.received(2, honest, 0) == unasked(2)
+    assert net.walk.received(1, EpochEnds(1, honest.ends[1:], ()), 0) == unasked(1)
     (question,) = net.walk.received(1, honest, 0)
     assert isinstance(question, VerifyVotes)
-    assert net.walk.received(1, honest, 0) == [], "one answer is held at a time"
+    assert net.walk.received(1, honest, 0) == unasked(1), "one answer is held at a time"
     assert net.walk.votes_verified(question.token + 2, 7, 0) == [] and net.walk.active
 
 

@@ -10,6 +10,7 @@ import pytest
 from consensus.effects import Report
 from consensus.events import EpochSpec, Lsn, Verdict
 from consensus.membership import membership
+from consensus.messages import Proposal
 from consensus.validate import signing_digest_of
 from ledger.block import EMPTY_LIST_ROOT, block_id, list_root
 from ledger.certificate import Vote
@@ -134,7 +135,7 @@ def test_scenario_76_spam_is_looked_at_one_item_a_member_at_a_time(pool: Pool) -
     assert [type(effect) for effect in first] == [ne.VerifyVotes]
     for height in range(2, 500):
         again = evidence.told(1, EvidenceItem(encode(accusation(pool, 2, height=height))))
-        assert again == [ne.Tally(metric="evidence_dropped", value=1)]
+        assert again == [ne.Rejection(peer=1, reason="evidence_unread")]
     assert len(evidence._checking) == 1
     answered(pool, first)
     for height in range(2, 50):
@@ -301,5 +302,12 @@ def test_p17_an_item_that_was_told_before_the_answer_with_it_came_is_no_lie(pool
     """Swarm seeds 248, 450 and 478: an honest member was charged with a malformed body."""
     item = accusation(pool, 2)
     assert told(pool, 3, item) == []
+    answer = Bodies(bytes(32), (encode(item),))
+    assert pool.pool.receive_bodies(1, answer) == [ne.Rejection(peer=1, reason="unasked")], "no proposal waits"
+    waits = msgspec.structs.replace(
+        pool.league.genesis.header, height=1, tx_root=list_root((b"w" * 32,)), tx_count=1, time_ms=1
+    )
+    proposal = Proposal(encode(waits), (b"w" * 32,), pool.league.certificate)
+    assert pool.pool.check(block_id(proposal.header), proposal, ()) == (Verdict.MISSING, "bodies")
     assert pool.pool.receive_bodies(1, Bodies(bytes(32), (encode(item),))) == []
     assert pool.pool.receive_bodies(1, Bodies(bytes(32), (b"\xc1",))) == [ne.Penalty(peer=1, reason="malformed_body")]

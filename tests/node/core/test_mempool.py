@@ -65,7 +65,11 @@ def test_cheap_checks_come_before_signatures(pool: Pool) -> None:
         assert names(effects) == ["Answer"]
         assert effects[0].results[0].code == code, effects[0].results[0]
         assert effects[0].results[0].detail
-        assert pool.pool.receive(2, TxBatch((envelope,))) == [ne.Tally(metric=f"mempool_rejected.{code}", value=1)]
+        refusal = ne.Rejection(peer=2, reason=f"tx_{code}")
+        assert pool.pool.receive(2, TxBatch((envelope,))) == [
+            ne.Tally(metric=f"mempool_rejected.{code}", value=1),
+            refusal,
+        ]
 
 
 def test_a_member_that_passes_on_what_is_no_transaction_is_charged_once_a_batch(pool: Pool) -> None:

@@ -59,6 +59,7 @@ class Wire:
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
         self.left: list[tuple[PeerMessage, tuple[object, ...]]] = []
+        self.rejected: list[tuple[int, str]] = []
 
     def send(self, _to: int, message: PeerMessage) -> None:
         self.broadcast(message)
@@ -72,6 +73,9 @@ class Wire:
 
     def penalise(self, peer: int, reason: str) -> None:
         raise AssertionError(f"member {peer} is charged with {reason}")
+
+    def reject(self, peer: int, reason: str) -> None:
+        self.rejected.append((peer, reason))
 
 
 class NoSnapshot:
@@ -278,6 +282,9 @@ class Shelves:
 
     def penalise(self, peer: int, reason: str) -> None:
         self.refused.append((peer, reason))
+
+    def reject(self, peer: int, reason: str) -> None:
+        raise AssertionError(f"a message of member {peer} is not taken: {reason}")
 
 
 def everything(offset: int = 0) -> list[PeerMessage]:
