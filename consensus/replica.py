@@ -181,8 +181,6 @@ def _receive(step: Step, now: int, peer: int, message: Message) -> None:
     if not 0 <= peer < state.members.n or peer == state.me:
         if peer in state.guests and isinstance(message, Status):
             on_guest_status(step, peer, message)
-        elif peer == state.me or peer < 0:
-            step.count("dropped_peer")  # how the shell numbers its links is nobody's fault
         else:
             step.reject(peer, "not_a_member")
         return
