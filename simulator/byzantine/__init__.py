@@ -22,6 +22,7 @@ from simulator.byzantine.flood import Flood
 from simulator.byzantine.forge import Forge
 from simulator.byzantine.garble import Garble
 from simulator.byzantine.graft import Graft
+from simulator.byzantine.hoard import Hoard
 from simulator.byzantine.lie_view_change import LieViewChange
 from simulator.byzantine.lying_ends import LyingEnds
 from simulator.byzantine.lying_snapshot import LyingSnapshot
@@ -48,7 +49,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
         Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway, LyingSnapshot, LyingEnds,
-        Usurp, OtherChain, Backdate, Garble, Graft, Repeat,
+        Usurp, OtherChain, Backdate, Garble, Graft, Repeat, Hoard,
     )
 }  # fmt: skip
 
