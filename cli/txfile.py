@@ -17,9 +17,8 @@ from cli.failure import CommandFailed
 from cli.place import write_file
 from ledger.codec import encode
 from ledger.crypto.ed25519 import SigningKey, verify_strict
-from ledger.crypto.hashing import Tag, signing_digest
 from ledger.errors import LedgerError
-from ledger.transaction import Envelope, TxBody, body_codec
+from ledger.transaction import Envelope, TxBody, body_codec, body_digest, transaction_id
 
 SCHEMA: Final = "hansa.transaction-file/1"
 HASH_SIZE: Final = 32
@@ -41,9 +40,15 @@ class TxFile(msgspec.Struct, kw_only=True):
         return body_codec.decode(bytes.fromhex(self.body))
 
     @property
+    def digest(self) -> bytes:
+        """What every signer signs."""
+        return body_digest(bytes.fromhex(self.body), bytes.fromhex(self.chain_id))
+
+    @property
     def tx_id(self) -> bytes:
-        """The digest every signer signs."""
-        return signing_digest(Tag.SIG_TX, bytes.fromhex(self.chain_id), bytes.fromhex(self.body))
+        """The id, or nothing as long as a signature is missing: it names the keys as well (ADR 0031)."""
+        keys = [bytes.fromhex(pair[0]) for pair in self.signatures if pair is not None]
+        return transaction_id(self.digest, keys) if len(keys) == len(self.signatures) else b""
 
 
 def new(body: TxBody, chain_id: bytes) -> TxFile:
@@ -57,7 +62,7 @@ def sign(file: TxFile, user_id: str, key: SigningKey) -> None:
     """Add the signature of `user_id`; refuse a user that the body does not name."""
     for position, signer in enumerate(file.content.signers):
         if signer.user_id == user_id:
-            file.signatures[position] = (key.public_key.hex(), key.sign(file.tx_id).hex())
+            file.signatures[position] = (key.public_key.hex(), key.sign(file.digest).hex())
             return
     wanted = ", ".join(f"{signer.user_id} of {signer.company_id}" for signer in file.content.signers)
     raise CommandFailed(
@@ -78,7 +83,7 @@ def envelope(file: TxFile) -> bytes:
                 "hansa tx sign FILE --as PERSON, on the machine that holds this person's key",
             )
         public_key, value = bytes.fromhex(signature[0]), bytes.fromhex(signature[1])
-        if not verify_strict(public_key, value, file.tx_id):
+        if not verify_strict(public_key, value, file.digest):
             raise CommandFailed(Exit.REJECTED, f"the signature of {signer.user_id} does not verify", "sign it again")
         pairs.append((public_key, value))
     return encode(Envelope(bytes.fromhex(file.body), tuple(pairs)))
@@ -116,7 +121,8 @@ def describe(file: TxFile, labels: Mapping[str, str] | None = None) -> list[tupl
     `labels` names the users that are known here.
     """
     body = file.content
-    rows = [("transaction", file.tx_id.hex()), ("call", f"{body.contract}.{body.method}")]
+    rows = [("transaction", file.tx_id.hex() or "its id is known when all have signed")]
+    rows += [("signed digest", file.digest.hex()), ("call", f"{body.contract}.{body.method}")]
     rows += [("argument", _shown(argument)) for argument in body.args]
     for signer, signature in zip(body.signers, file.signatures, strict=True):
         state = "signed" if signature is not None else "not signed"

@@ -119,7 +119,7 @@ class Writing:
                 return await rehearsing.rehearsed(client, file.content, talks=self.session.talks)
             if self.generate_only:
                 txfile.write(Path(self.generate_only), file)
-                return {"id": file.tx_id.hex(), "state": "unsigned", "file": self.generate_only}
+                return {"id": None, "digest": file.digest.hex(), "state": "unsigned", "file": self.generate_only}
             who = ", ".join(f"{signing.person.label} ({signing.capacity})" for _, signing in signings)
             if self.session.talks:
                 profile = self.session.profile.name or "-"

@@ -1,14 +1,15 @@
 """Transactions: a signed call of one contract method (LR1-LR4).
 
-The body names every signer and the capacity in which each signs; the id is the digest that all of them sign, so a
-signature is never part of an id (S4). The envelope carries body bytes and one (public key, signature) pair per
-signer. Static checks need no state (LR2); whether a key is in force is decided in the transition.
+The body names every signer and the capacity in which each signs; all of them sign its digest. The envelope carries body
+bytes and one (public key, signature) pair per signer. Static checks need no state (LR2); whether a key is in force is
+decided in the transition, which looks at the keys: so the id binds them beside the digest, and what a block names does
+the same everywhere. A signature is never part of an id (S4, ADR 0031).
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
@@ -65,13 +66,14 @@ _Parts = tuple[TxBody, tuple[tuple[bytes, bytes], ...]]
 class Transaction:
     """A decoded envelope whose form is right; its signatures may not be checked yet.
 
-    `envelope` are the bytes as they arrived, `envelope_hash` the key of the verdict cache (LR4). What a pool asks of
-    a waiting transaction stands here: `sender`, the first signer, whose nonce it uses (LR3), validity and gas. The
-    rest is read from the envelope when somebody asks; `opened` keeps it, at three times the memory, for one who asks
-    often, and `closed` lets it go again.
+    `digest` is what each signer signs, `tx_id` the name of the transaction. `envelope` are the bytes as they arrived,
+    `envelope_hash` the key of the verdict cache (LR4). What a pool asks of a waiting transaction stands here: `sender`,
+    the first signer, whose nonce it uses (LR3), validity and gas. The rest is read from the envelope when somebody
+    asks; `opened` keeps it, at three times the memory, for one who asks often, and `closed` lets it go again.
     """
 
     tx_id: bytes
+    digest: bytes
     envelope_hash: bytes
     envelope: bytes
     sender: str
@@ -113,8 +115,10 @@ def decode_transaction(envelope: bytes, chain_id: bytes) -> Transaction:
     outer = envelope_codec.decode(envelope)
     body = body_codec.decode(outer.body)
     _check_form(outer, body)
+    digest = body_digest(outer.body, chain_id)
     return Transaction(
-        tx_id=signing_digest(Tag.SIG_TX, chain_id, outer.body),
+        tx_id=transaction_id(digest, (key for key, _ in outer.signatures)),
+        digest=digest,
         envelope_hash=envelope_hash(envelope),
         envelope=envelope,
         sender=sys.intern(body.signers[0].user_id),
@@ -125,24 +129,35 @@ def decode_transaction(envelope: bytes, chain_id: bytes) -> Transaction:
     )
 
 
-def unsigned(body: TxBody, tx_id: bytes, signatures: tuple[tuple[bytes, bytes], ...] = ()) -> Transaction:
-    """Return the transaction of a body that nobody signed, to run it without a block; `signatures` as if they were."""
+def body_digest(body: bytes, chain_id: bytes) -> bytes:
+    """Return the 32 bytes that every signer of an encoded body signs (S3)."""
+    return signing_digest(Tag.SIG_TX, chain_id, body)
+
+
+def transaction_id(digest: bytes, keys: Iterable[bytes]) -> bytes:
+    """Return the id of a transaction: what is signed, and the public keys it is signed with, in order (ADR 0031)."""
+    return H(Tag.TX, digest, *keys)
+
+
+def unsigned(body: TxBody, digest: bytes, keys: Sequence[bytes] = ()) -> Transaction:
+    """Return the transaction of a body that nobody signed, as if `keys` had, to run it without a block."""
     return Transaction(
-        tx_id=tx_id,
+        tx_id=transaction_id(digest, keys),
+        digest=digest,
         envelope_hash=b"",
         envelope=b"",
         sender=body.signers[0].user_id,
         nonce=body.nonce,
         valid_until_height=body.valid_until_height,
         gas_limit=body.gas_limit,
-        _parts=(body, signatures),
+        _parts=(body, tuple((key, bytes(SIGNATURE_BYTES)) for key in keys)),
     )
 
 
 def sign_transaction(body: TxBody, keys: Sequence[SigningKey], chain_id: bytes) -> bytes:
     """Return the envelope of `body` signed by `keys`, given in the order of `body.signers`."""
     raw = encode(body)
-    digest = signing_digest(Tag.SIG_TX, chain_id, raw)
+    digest = body_digest(raw, chain_id)
     return encode(Envelope(raw, tuple((key.public_key, key.sign(digest)) for key in keys)))
 
 

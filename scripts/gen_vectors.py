@@ -119,7 +119,7 @@ from ledger.registry.records import (  # noqa: E402
     user_id,
 )
 from ledger.state import MemoryState  # noqa: E402
-from ledger.transaction import SignerRef, TxBody, envelope_hash, sign_transaction  # noqa: E402
+from ledger.transaction import SignerRef, TxBody, body_digest, envelope_hash, sign_transaction, transaction_id  # noqa: E402
 
 CHAIN = bytes([0x11]) * 32
 SEED = bytes([0x22]) * 32
@@ -245,7 +245,8 @@ def transactions() -> Vectors:
             {
                 "chain_id": CHAIN,
                 "body": raw,
-                "tx_id": signing_digest(Tag.SIG_TX, CHAIN, raw),
+                "digest": body_digest(raw, CHAIN),
+                "tx_id": transaction_id(body_digest(raw, CHAIN), (key.public_key for key in KEYS[:2])),
                 "envelope": envelope,
                 "envelope_hash": envelope_hash(envelope),
             }

@@ -983,7 +983,7 @@ class Daemon:
                 if len(known) >= CHECKED_MAX:
                     known.clear()
                 signatures = tx.signatures
-                good = all(world.oracle.verify(key, signature, tx.tx_id) for key, signature in signatures)
+                good = all(world.oracle.verify(key, signature, tx.digest) for key, signature in signatures)
                 checked = known[tx.envelope_hash] = (good, len(signatures))
             verdicts.append(checked[0])
             count += checked[1]

@@ -27,8 +27,7 @@ from cli.local import LocalNode
 from cli.wallet import Wallet
 from ledger.codec import encode
 from ledger.crypto.ed25519 import SigningKey
-from ledger.crypto.hashing import Tag, signing_digest
-from ledger.transaction import TX_VERSION, Envelope, SignerRef, TxBody
+from ledger.transaction import TX_VERSION, Envelope, SignerRef, TxBody, body_digest, transaction_id
 
 CONTRACT: Final = "invoices"
 METHOD: Final = "issue"
@@ -130,9 +129,9 @@ class Company:
                 gas_limit=self._gas_limit,
             )
         )
-        digest = signing_digest(Tag.SIG_TX, self._chain_id, body)
+        digest = body_digest(body, self._chain_id)
         pairs = tuple((key.public_key, key.sign(digest)) for key in (maker_key, checker_key))
-        return encode(Envelope(body, pairs)), digest
+        return encode(Envelope(body, pairs)), transaction_id(digest, (key for key, _ in pairs))
 
 
 class _BatchAnswer(msgspec.Struct):

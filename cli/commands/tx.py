@@ -98,7 +98,7 @@ def call(
             return await rehearsing.rehearsed(client, file.content, talks=session.talks)
         if generate_only:
             txfile.write(Path(generate_only), file)
-            return {"id": file.tx_id.hex(), "state": "unsigned", "file": generate_only}
+            return {"id": None, "digest": file.digest.hex(), "state": "unsigned", "file": generate_only}
         who = ", ".join(f"{signing.person.label} ({signing.capacity})" for _, signing in signings)
         if session.talks:
             output.say(f"signing {contract}.{method} as {who}; profile {session.profile.name or '-'}")
@@ -147,8 +147,9 @@ def sign(file: str, people: tuple[str, ...], genesis: str | None, home: str | No
         for signer, signature in zip(unsigned.content.signers, unsigned.signatures, strict=True)
         if signature is None
     ]
-    document = {"schema": "hansa.signed/1", "file": file, "id": unsigned.tx_id.hex(), "missing": missing}
-    output.emit(document, form, [[file, unsigned.tx_id.hex(), str(len(missing))]], ["FILE", "ID", "MISSING>"])
+    tx_id = unsigned.tx_id.hex() or None
+    document = {"schema": "hansa.signed/1", "file": file, "id": tx_id, "missing": missing}
+    output.emit(document, form, [[file, tx_id or "-", str(len(missing))]], ["FILE", "ID", "MISSING>"])
     if missing:
         output.say(f"Next: {len(missing)} more to sign ({', '.join(missing)}): hansa tx sign {file} --as PERSON")
     else:
@@ -304,14 +305,15 @@ def decode(file: str, form: str) -> None:
             "user": signer.user_id,
             "capacity": signer.capacity,
             "company": signer.company_id,
-            "signed": signature is not None and _verifies(signature, found.tx_id),
+            "signed": signature is not None and _verifies(signature, found.digest),
         }
         for signer, signature in zip(body.signers, found.signatures, strict=True)
     ]
     output.emit(
         {
             "schema": "hansa.decoded-transaction/1",
-            "id": found.tx_id.hex(),
+            "id": found.tx_id.hex() or None,
+            "digest": found.digest.hex(),
             "chain_id": found.chain_id,
             "contract": body.contract,
             "method": body.method,
@@ -497,10 +499,10 @@ def _check_chain(file: TxFile, genesis: str | None, home: Path) -> None:
         )
 
 
-def _verifies(signature: tuple[str, str], tx_id: bytes) -> bool:
+def _verifies(signature: tuple[str, str], digest: bytes) -> bool:
     from ledger.crypto.ed25519 import verify_strict
 
-    return verify_strict(bytes.fromhex(signature[0]), bytes.fromhex(signature[1]), tx_id)
+    return verify_strict(bytes.fromhex(signature[0]), bytes.fromhex(signature[1]), digest)
 
 
 # -- telling ---------------------------------------------------------------------------------------------------

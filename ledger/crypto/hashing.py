@@ -35,6 +35,7 @@ class Tag(Enum):
     MEMBERS = "members"
     BLOCK = "block"
     CERTIFICATE = "certificate"
+    TX = "tx"
     ENVELOPE = "envelope"
     EVIDENCE = "evidence"
     EXEC = "exec"

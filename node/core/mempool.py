@@ -249,9 +249,7 @@ class Mempool:
             key = envelope_hash(envelope)
             known = self._hashes.get(key)
             if known is not None:
-                self._owed[known].due_ns = 0
-                self.waiting[known].vouched = True
-                effects += self._settle(token, position, SubmitResult(tx_id=known, code="", detail="already waiting"))
+                effects += self._vouch(known, token, position)
                 continue
             try:
                 tx = self._admissible(envelope)
@@ -263,6 +261,9 @@ class Mempool:
             if tx.tx_id in self.recent:
                 effects += self._settle(token, position, SubmitResult(tx_id=tx.tx_id, code="", detail="committed"))
                 continue
+            if tx.tx_id in self.waiting:  # with other signatures of the same keys
+                effects += self._vouch(tx.tx_id, token, position)
+                continue
             self._answers.setdefault(key, []).append((token, position))
             if key not in self._in_check:
                 self._begin_check(tx, self.own)
@@ -270,6 +271,12 @@ class Mempool:
         if fresh:
             effects.append(self._verify(fresh, self.own, wanted=False))
         return effects
+
+    def _vouch(self, tx_id: bytes, token: int, position: int) -> list[NodeEffect]:
+        """What waits here already was handed in here: tell it to all members (P132)."""
+        self._owed[tx_id].due_ns = 0
+        self.waiting[tx_id].vouched = True
+        return self._settle(token, position, SubmitResult(tx_id=tx_id, code="", detail="already waiting"))
 
     def carry(self, now: int, waiting: Iterable[tuple[Transaction, int | None]]) -> None:
         """Take over what waited in the epoch before, and whose quota it uses, None is ours; all of it is verified."""
@@ -299,8 +306,8 @@ class Mempool:
                 effects.append(Tally(metric=f"mempool_rejected.{error.code}", value=1))
                 effects.append(Rejection(peer=peer, reason=f"tx_{error.code}"))
                 continue
-            if tx.tx_id in self.recent:
-                continue
+            if tx.tx_id in self.recent or tx.tx_id in self.waiting:
+                continue  # one that waits is not verified with every signature that its keys can make (E16)
             self._begin_check(tx, peer)
             fresh.append(tx)
         if fresh:

@@ -19,15 +19,13 @@ from contracts.limits import QUERY_GAS
 from contracts.runtime import Program, link
 from ledger.block import EMPTY_LIST_ROOT, PROTOCOL_VERSION, Header
 from ledger.codec import encode
-from ledger.crypto.ed25519 import SIGNATURE_BYTES
-from ledger.crypto.hashing import Tag, signing_digest
 from ledger.governance.programs import Examined, Lineage
 from ledger.ids import ZERO_HASH
 from ledger.money import CurrencyTable
 from ledger.receipt import STATUS_FAILED, STATUS_OK, Receipt
 from ledger.registry.lookup import NONCE_PREFIX, read_user
 from ledger.state import Overlay, StateView
-from ledger.transaction import Transaction, TxBody, unsigned
+from ledger.transaction import Transaction, TxBody, body_digest, unsigned
 from ledger.transition import BlockExecution, day_number
 from node.core.programs import Linked, StateHost
 
@@ -174,9 +172,8 @@ def rehearse(
     transaction that was committed does what it did.
     """
     before = view if earlier is None else _after(linked, view, earlier, chain_id, time_ms, utc_offset_min)
-    raw = encode(body)
     keys = [user.public_key if (user := read_user(before, ref.user_id)) else b"" for ref in body.signers]
-    tx = unsigned(body, signing_digest(Tag.SIG_TX, chain_id, raw), tuple((key, bytes(SIGNATURE_BYTES)) for key in keys))
+    tx = unsigned(body, body_digest(encode(body), chain_id), keys)
     stage = Stage(linked, currencies)
     execution = BlockExecution(before, _header(view, chain_id, time_ms), stage, utc_offset_min)
     execution.run((tx,))

@@ -539,7 +539,7 @@ class Driver:
             job = self._verifications[0]
             start = len(job.verdicts)
             for tx in job.transactions[start : start + budget]:
-                job.verdicts.append(all(verify_strict(key, signature, tx.tx_id) for key, signature in tx.signatures))
+                job.verdicts.append(all(verify_strict(key, signature, tx.digest) for key, signature in tx.signatures))
             budget -= len(job.verdicts) - start
             if len(job.verdicts) == len(job.transactions):
                 self._verifications.popleft()

@@ -34,6 +34,7 @@ from simulator.byzantine.repeat import Repeat
 from simulator.byzantine.replay_old import ReplayOld
 from simulator.byzantine.silent_primary import SilentPrimary
 from simulator.byzantine.slow_primary import SlowPrimary
+from simulator.byzantine.swap_keys import SwapKeys
 from simulator.byzantine.sweep import Sweep
 from simulator.byzantine.time_ratchet import TimeRatchet
 from simulator.byzantine.usurp import Usurp
@@ -49,7 +50,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
         Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway, LyingSnapshot, LyingEnds,
-        Usurp, OtherChain, Backdate, Garble, Graft, Repeat, Hoard,
+        Usurp, OtherChain, Backdate, Garble, Graft, Repeat, Hoard, SwapKeys,
     )
 }  # fmt: skip
 

@@ -16,9 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from ledger.codec import encode
-from ledger.crypto.hashing import Tag, signing_digest
 from ledger.receipt import STATUS_OK
-from ledger.transaction import Envelope, SignerRef, TxBody
+from ledger.transaction import Envelope, SignerRef, TxBody, body_digest, transaction_id
 from node.core import effects as ne
 from simulator.execution import Executed
 from simulator.league import Person
@@ -237,10 +236,10 @@ class Clients:
 
     def _sign(self, body: TxBody, people: list[Person], chain_id: bytes) -> tuple[bytes, bytes]:
         raw = encode(body)
-        digest = signing_digest(Tag.SIG_TX, chain_id, raw)
+        digest = body_digest(raw, chain_id)
         oracle = self._world.oracle
         pairs = tuple((person.key.public_key, oracle.handle(person.key).sign(digest)) for person in people)
-        return digest, encode(Envelope(raw, pairs))
+        return transaction_id(digest, (key for key, _ in pairs)), encode(Envelope(raw, pairs))
 
     def _submit_spoiled(self, call: Call, body: TxBody) -> None:
         world = self._world

@@ -12,6 +12,7 @@ import pytest
 from cli import once, txfile
 from cli.exit_codes import Exit
 from cli.failure import CommandFailed
+from ledger.crypto.ed25519 import SigningKey
 from ledger.transaction import TX_VERSION, SignerRef, TxBody
 
 CHAIN = bytes(32)
@@ -19,7 +20,9 @@ CHAIN = bytes(32)
 
 def drawn(*args: Any, nonce: int = 1, method: str = "receive", chain: bytes = CHAIN) -> txfile.TxFile:
     signer = SignerRef("u" + "a" * 26, "maker", "c" + "a" * 26)
-    return txfile.new(TxBody(TX_VERSION, (signer,), nonce, 600, "invoices", method, args, 1_000), chain)
+    file = txfile.new(TxBody(TX_VERSION, (signer,), nonce, 600, "invoices", method, args, 1_000), chain)
+    txfile.sign(file, signer.user_id, SigningKey(b"k" * 32))
+    return file
 
 
 def test_u29_the_first_transaction_of_a_key_is_the_one_that_is_sent_again(tmp_path: Path) -> None:

@@ -53,7 +53,10 @@ def test_what_is_read_before_signing_names_everything_that_binds() -> None:
     assert ("call", "invoices.pay") in shown and ("argument", "1050 minor units of EUR") in shown
     assert ("signer", "clerk (u-clerk) as maker for c-acme: signed") in shown
     assert ("signer", "u-manager as checker for c-acme: not signed") in shown
-    assert ("valid until", "height 900") in shown and ("transaction", file.tx_id.hex()) in shown
+    assert ("valid until", "height 900") in shown and ("signed digest", file.digest.hex()) in shown
+    assert ("transaction", "its id is known when all have signed") in shown
+    txfile.sign(file, "u-manager", MANAGER)
+    assert ("transaction", file.tx_id.hex()) in txfile.describe(file) and file.tx_id != file.digest
 
 
 @pytest.mark.parametrize("change", ["body", "chain"])

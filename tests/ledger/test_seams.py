@@ -87,7 +87,7 @@ def test_lr1_transaction_round_trip_and_signature() -> None:
     envelope = sign_transaction(BODY, KEYS[:2], CHAIN)
     tx = decode_transaction(envelope, CHAIN)
     assert tx.body == BODY
-    assert all(verify_strict(key, signature, tx.tx_id) for key, signature in tx.signatures)
+    assert all(verify_strict(key, signature, tx.digest) for key, signature in tx.signatures)
     assert decode_transaction(envelope, bytes(32)).tx_id != tx.tx_id
 
 

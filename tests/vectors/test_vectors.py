@@ -93,7 +93,8 @@ def test_lr1_transactions() -> None:
     for row in vectors["valid"]:
         tx = decode_transaction(raw(row["envelope"]), chain)
         assert (tx.tx_id.hex(), tx.envelope_hash.hex()) == (row["tx_id"], row["envelope_hash"])
-        assert all(verify_strict(key, signature, tx.tx_id) for key, signature in tx.signatures)
+        assert tx.digest.hex() == row["digest"]
+        assert all(verify_strict(key, signature, tx.digest) for key, signature in tx.signatures)
     reasons = {}
     for row in vectors["refused"]:
         with pytest.raises(LedgerError) as caught:

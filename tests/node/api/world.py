@@ -698,7 +698,7 @@ class World:
     def _admit(self, tx: Transaction) -> tuple[str, str]:
         if tx.tx_id in self.places:
             return "", "committed"
-        if not all(verify_strict(key, signature, tx.tx_id) for key, signature in tx.signatures):
+        if not all(verify_strict(key, signature, tx.digest) for key, signature in tx.signatures):
             return "bad_signature", "a signature does not verify"
         problem = check_signers(self.view(), tx, self.height + 1, self.now_ms)
         if problem:

@@ -222,7 +222,7 @@ class Shell:
                 return [(nv.VotesVerified, {"token": effect.token, "valid": valid})]
             case ne.VerifyTransactions():
                 verdicts = tuple(
-                    all(verify_strict(key, signature, tx.tx_id) for key, signature in tx.signatures)
+                    all(verify_strict(key, signature, tx.digest) for key, signature in tx.signatures)
                     for tx in effect.transactions
                 )
                 return [(nv.TransactionsVerified, {"token": effect.token, "verdicts": verdicts})]

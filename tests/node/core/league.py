@@ -82,7 +82,7 @@ class League:
 
     @staticmethod
     def verdicts(transactions: Sequence[Transaction]) -> tuple[bool, ...]:
-        return tuple(all(verify_strict(key, sig, tx.tx_id) for key, sig in tx.signatures) for tx in transactions)
+        return tuple(all(verify_strict(key, sig, tx.digest) for key, sig in tx.signatures) for tx in transactions)
 
     def recertified(self, block: CertifiedBlock, **changes: Any) -> CommitCertificate:
         return msgspec.structs.replace(block.certificate, **changes)
