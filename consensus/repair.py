@@ -9,10 +9,21 @@ alive that are joined through a third.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from consensus.amnesia import echo_of, heard
 from consensus.commit import resume_sync
 from consensus.events import Mode
-from consensus.messages import Commit, Committed, Prepare, Prepared, PreparedCertificate, Status
+from consensus.messages import (
+    Commit,
+    Committed,
+    NewView,
+    Prepare,
+    Prepared,
+    PreparedCertificate,
+    Status,
+    ViewChange,
+)
 from consensus.normal import ask_votes, verify_votes
 from consensus.slots import COMMIT, PREPARE, Slot
 from consensus.state import ReplicaState, primary_of, saw_view
@@ -127,8 +138,7 @@ def _repair(step: Step, peer: int, status: Status) -> None:
     if state.mode is Mode.NORMAL:
         new_view = state.picture.new_view
         if behind and new_view is not None and new_view.view == state.view:
-            state.peers[peer].helped_ns = step.now
-            step.send(peer, new_view)  # P58
+            _help(step, peer, (new_view,))  # P58
         elif status.view == state.view and status.committed_height == state.tip.height:
             _send_slot(step, peer, status)
     elif status.view < state.view:
@@ -138,9 +148,18 @@ def _repair(step: Step, peer: int, status: Status) -> None:
         step.send(peer, own)  # P67
     elif status.view == state.view:
         missing = ~int.from_bytes(status.view_changes, "little")
-        for sender in sorted(state.target_changes):
-            if missing >> sender & 1 and sender != peer:
-                step.send(peer, state.target_changes[sender])
+        changes = state.target_changes
+        _help(step, peer, [changes[one] for one in sorted(changes) if missing >> one & 1 and one != peer])
+
+
+def _help(step: Step, peer: int, messages: Sequence[NewView | ViewChange]) -> None:
+    """Send what a view change needs, up to a megabyte: a correct member lacks it once in STATUS_MS (P140)."""
+    account = step.state.peers[peer]
+    if step.now - account.helped_ns < step.params.status_ms * NS // 2:
+        return
+    for message in messages:
+        account.helped_ns = step.now
+        step.send(peer, message)
 
 
 def _send_certificates(step: Step, peer: int, status: Status) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from pbft_harness import World
 
@@ -216,3 +217,24 @@ def test_p37_the_bounds_that_let_most_statuses_pass_quickly_are_never_too_low() 
     assert max(world.state(index).suspected_view for index in range(7)) >= 0
     world.rule = plain
     assert world.run(20_000, lambda: len(set(world.heights())) == 1 and min(world.heights()) > 0)
+
+
+def test_p140_who_asks_and_asks_is_shown_the_new_view_only_now_and_then() -> None:
+    """A STATUS has some hundred bytes, a NEW-VIEW of 64 members up to a megabyte."""
+    world = World(4)
+    world.run(300)
+    world.kill(world.primary())
+    world.submit(1)
+    world.run(4_000)
+    me = next(node.index for node in world.nodes if node.alive)
+    peer = next(node.index for node in world.nodes if node.alive and node.index != me)
+    state = world.state(me)
+    assert state.view > 0 and state.mode is Mode.NORMAL
+    world.run(2 * world.params.status_ms)
+    behind = msgspec.structs.replace(state.peers[peer].status, view=0)
+    before = len(world.log)
+    for _ in range(world.params.status_ms // 10):
+        world.inject(peer, me, behind)
+        world.run(10)
+    shown = [message for _, frm, to, message in world.log[before:] if (frm, to) == (me, peer)]
+    assert 1 <= sum(isinstance(message, NewView) for message in shown) <= 3
