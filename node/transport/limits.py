@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final
 
@@ -24,6 +23,9 @@ LATEST_ONLY: Final = frozenset({6, 7, 8})
 """SUSPECT, HEARTBEAT, STATUS: only the newest one says anything."""
 VOTES: Final = frozenset({1, 2, 3})
 """Dropped first when a peer does not keep up: STATUS makes us send again what it lacks (P37)."""
+QUEUED_FRAMES_MAX: Final = 4_096
+"""Frames that wait for one peer: about nine seconds of what a correct node says to another under full load, a tenth of
+`RATES` together. Small frames would take far more memory and time than their bytes say."""
 
 SCORE_LIMIT: Final = 100
 """Demerits at which a link is cut; one fades every second."""
@@ -86,16 +88,20 @@ class Queued:
 
 
 class OutboundQueue:
-    """Frames for a peer that does not take them fast enough. Bounded in bytes; what is dropped is sent again later.
+    """Frames for a peer that does not take them fast enough. Bounded in bytes and in frames; what is dropped is sent
+    again later.
 
     Order of dropping: of `LATEST_ONLY` types only the newest is kept at all; then the oldest votes; then the oldest
-    of anything.
+    of anything. The newest frame stays. Every frame has a number, so that each is found without a walk over all.
     """
 
-    __slots__ = ("_frames", "_limit", "dropped", "size_bytes")
+    __slots__ = ("_frames", "_latest", "_limit", "_next", "_votes", "dropped", "size_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
-        self._frames: deque[Queued] = deque()
+        self._frames: OrderedDict[int, Queued] = OrderedDict()
+        self._votes: deque[int] = deque()
+        self._latest: dict[int, int] = {}
+        self._next = 0
         self._limit = limit_bytes
         self.size_bytes = 0
         self.dropped = 0
@@ -105,32 +111,37 @@ class OutboundQueue:
 
     def add(self, kind: int, frame: bytes) -> None:
         """Queue a frame, and drop others when it would be too much."""
-        if kind in LATEST_ONLY:
-            self._drop(lambda queued: queued.kind == kind, 0)
-        self._frames.append(Queued(kind, frame))
+        if kind in LATEST_ONLY and kind in self._latest:
+            self._drop(self._latest[kind])
+        while self._frames and self._over(len(frame)):
+            self._drop(self._votes[0] if self._votes else next(iter(self._frames)))
+        number = self._next
+        self._next += 1
+        self._frames[number] = Queued(kind, frame)
         self.size_bytes += len(frame)
-        if self.size_bytes > self._limit:
-            self._drop(lambda queued: queued.kind in VOTES and queued.frame is not frame, self._limit)
-        while self.size_bytes > self._limit and len(self._frames) > 1:
-            self._forget(self._frames.popleft())
+        if kind in VOTES:
+            self._votes.append(number)
+        elif kind in LATEST_ONLY:
+            self._latest[kind] = number
 
     def take(self) -> list[Queued]:
         """Return all frames in order and empty the queue."""
-        frames = list(self._frames)
+        frames = list(self._frames.values())
         self._frames.clear()
+        self._votes.clear()
+        self._latest.clear()
         self.size_bytes = 0
         return frames
 
-    def _drop(self, unwanted: Callable[[Queued], bool], down_to_bytes: int) -> None:
-        """Drop unwanted frames, oldest first, until at most `down_to_bytes` are left."""
-        kept: deque[Queued] = deque()
-        for queued in self._frames:
-            if self.size_bytes > down_to_bytes and unwanted(queued):
-                self._forget(queued)
-            else:
-                kept.append(queued)
-        self._frames = kept
+    def _over(self, more_bytes: int) -> bool:
+        """Tell whether one more frame of this size would be too much."""
+        return self.size_bytes + more_bytes > self._limit or len(self._frames) >= QUEUED_FRAMES_MAX
 
-    def _forget(self, queued: Queued) -> None:
+    def _drop(self, number: int) -> None:
+        queued = self._frames.pop(number)
         self.size_bytes -= len(queued.frame)
         self.dropped += 1
+        if self._votes and self._votes[0] == number:
+            self._votes.popleft()
+        elif self._latest.get(queued.kind) == number:
+            del self._latest[queued.kind]

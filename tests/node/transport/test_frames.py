@@ -9,7 +9,7 @@ from ledger.codec import encode
 from ledger.errors import InvariantViolated, PeerMisbehaved
 from node.core.messages import FRAME_LIMITS, TxBatch
 from node.transport.frames import HEAD_BYTES, LIMITS, FrameReader, decode_message, encode_message, frame
-from node.transport.limits import RATES, SCORE_LIMIT, Buckets, Demerits, OutboundQueue
+from node.transport.limits import QUEUED_FRAMES_MAX, RATES, SCORE_LIMIT, Buckets, Demerits, OutboundQueue
 
 SECOND = 1_000_000_000
 
@@ -90,3 +90,27 @@ def test_a_slow_peer_loses_old_status_first_then_votes_then_the_oldest() -> None
     queue.add(20, b"y" * 500)
     assert [len(item.frame) for item in queue.take()] == [500]
     assert queue.size_bytes == 0 and queue.dropped == 1 + 1 + 1 + 2
+
+
+def test_p140_small_frames_for_a_slow_peer_are_bounded_in_number_too() -> None:
+    """The same order of dropping as by size: old status, then votes, then the oldest; the newest frame stays."""
+    queue = OutboundQueue(1 << 30)
+    queue.add(16, b"batch")
+    queue.add(8, b"old status")
+    for number in range(QUEUED_FRAMES_MAX - 3):
+        queue.add(2, b"vote %d" % number)
+    queue.add(8, b"status")
+    queue.add(16, b"last")
+    assert len(queue) == QUEUED_FRAMES_MAX and queue.dropped == 1
+    queue.add(3, b"newest")
+    assert len(queue) == QUEUED_FRAMES_MAX and queue.dropped == 2
+    kept = [item.frame for item in queue.take()]
+    assert kept[:2] == [b"batch", b"vote 1"] and kept[-3:] == [b"status", b"last", b"newest"]
+    assert len(queue) == queue.size_bytes == 0
+    for number in range(QUEUED_FRAMES_MAX + 10):
+        queue.add(16, b"batch %d" % number)
+    queue.add(8, b"status")
+    queue.add(8, b"status again")
+    kept = [item.frame for item in queue.take()]
+    assert len(kept) == QUEUED_FRAMES_MAX and kept[0] == b"batch 11" and kept[-1] == b"status again"
+    assert queue.dropped == 2 + 10 + 1 + 1
