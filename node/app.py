@@ -589,7 +589,8 @@ class Daemon:
                 on_message=self._on_message,
                 on_up=lambda index: self.driver.connected(index),
                 on_down=lambda index: self.driver.lost(index),
-                on_penalty=lambda _, reason: self.driver.meter.count(f"rejected_messages.{reason}"),
+                on_penalty=self._on_refused,
+                on_reject=self._on_refused,
                 height=lambda: parts.store.tip.height,
                 spent=lambda spent_ns: self.driver.meter.charge("network", spent_ns),
             ),
@@ -602,6 +603,10 @@ class Daemon:
             return False
         self.driver.received(index, message)
         return True
+
+    def _on_refused(self, _: int, reason: str) -> None:
+        """Count what the links did not take; the core's refusals are counted by the driver."""
+        self.driver.meter.count(f"rejected_messages.{reason}")
 
     def _take_faults(self) -> None:
         """Disturb the links as the supervisor of a local cluster wrote it down; development networks only (C5)."""

@@ -1,8 +1,9 @@
 """Frames on a peer link: one byte type, four bytes length, body (S33, P140).
 
 The type is the tag of the message. Type and length are checked against the cap of that type as soon as the five
-bytes are there, so a peer can make us hold at most one frame of the size it is allowed, and only by sending it. There
-is no compression.
+bytes are there, so a peer can make us hold at most one frame of the size it is allowed, and only by sending it. The
+body of a type that only a later version knows is passed over as it comes, and not held at all (P22). There is no
+compression.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any, Final
 
 from ledger.codec import encode
 from ledger.errors import InvariantViolated, Malformed, PeerMisbehaved
-from node.core.messages import FRAME_LIMITS, PeerMessage, peer_codec
+from node.core.messages import FRAME_LIMIT_BYTES, FRAME_LIMITS, PeerMessage, peer_codec
 from node.identity.hello import HELLO_LIMIT_BYTES
 
 HEAD_BYTES: Final = 5
@@ -54,13 +55,18 @@ def tag_of(message: PeerMessage) -> int:
 
 
 class FrameReader:
-    """Cuts a stream of bytes into frames. Feed it, then call `next` until it returns None."""
+    """Cuts a stream of bytes into frames. Feed it, then call `next` until it returns None.
 
-    __slots__ = ("_buffer", "_position")
+    A type without a cap is refused, or once `skips_unknown` is set handed out with an empty body (P22).
+    """
+
+    __slots__ = ("_buffer", "_position", "_skip_bytes", "skips_unknown")
 
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._position = 0
+        self._skip_bytes = 0
+        self.skips_unknown = False
 
     def feed(self, data: bytes) -> None:
         """Append received bytes."""
@@ -74,16 +80,24 @@ class FrameReader:
 
     def next(self) -> tuple[int, bytes] | None:
         """Return (type, body) of the next whole frame, or None; raise `PeerMisbehaved` on a bad head."""
+        skipped = min(self._skip_bytes, self.held_bytes)
+        self._skip_bytes -= skipped
+        self._position += skipped
         start = self._position
         if len(self._buffer) - start < HEAD_BYTES:
             return None
         kind = self._buffer[start]
-        limit = LIMITS.get(kind)
-        if limit is None:
+        unknown = kind not in LIMITS
+        if unknown and not self.skips_unknown:
             raise PeerMisbehaved("frame_type", f"unknown type {kind}")
+        limit = LIMITS.get(kind, FRAME_LIMIT_BYTES)
         length = int.from_bytes(self._buffer[start + 1 : start + HEAD_BYTES], "big")
         if length > limit:
             raise PeerMisbehaved("frame_size", f"type {kind} announces {length} bytes, the cap is {limit}")
+        if unknown:
+            self._position = start + HEAD_BYTES
+            self._skip_bytes = length
+            return kind, b""
         end = start + HEAD_BYTES + length
         if len(self._buffer) < end:
             return None

@@ -18,6 +18,8 @@ RATES: Final[dict[int, tuple[int, int]]] = {
 links are short. A request too many would be taken for silence there. What requests cost is bounded by the queue of
 `node.driver.asked`.
 """
+UNKNOWN_RATE: Final = (500, 1_000)
+"""The same for all types together that only a later version knows: as many as of any type we know (P22)."""
 
 LATEST_ONLY: Final = frozenset({6, 7, 8})
 """SUSPECT, HEARTBEAT, STATUS: only the newest one says anything."""
@@ -35,10 +37,12 @@ WEIGHTS: Final = {"rate": 2, "unanswered": 2, "invalid": 10}
 DEFAULT_WEIGHT: Final = 10
 
 _SECOND_NS: Final = 1_000_000_000
+_UNKNOWN_KIND: Final = -1
+"""Stands for all types without a rate of their own."""
 
 
 class Buckets:
-    """Token buckets by message type."""
+    """Token buckets by message type; unknown types share one."""
 
     __slots__ = ("_state",)
 
@@ -47,7 +51,9 @@ class Buckets:
 
     def take(self, kind: int, now_ns: int) -> bool:
         """Tell whether a message of type `kind` is within its rate at `now_ns`, and count it."""
-        rate, burst = RATES[kind]
+        if kind not in RATES:
+            kind = _UNKNOWN_KIND
+        rate, burst = RATES.get(kind, UNKNOWN_RATE)
         full = burst * _SECOND_NS
         level, at = self._state.get(kind, (full, now_ns))
         level = min(full, level + (now_ns - at) * rate)

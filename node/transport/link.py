@@ -20,7 +20,7 @@ from typing import Any, Final, Protocol
 from ledger.errors import PeerMisbehaved
 from node.core.messages import PeerMessage
 from node.identity.hello import HELLO_TIMEOUT_S, NONCE_BYTES, HelloExchange, HelloSigner, LinkEnds
-from node.transport.frames import HELLO_TYPE, NONCE_TYPE, FrameReader, decode_message, frame
+from node.transport.frames import HELLO_TYPE, LIMITS, NONCE_TYPE, FrameReader, decode_message, frame
 from node.transport.limits import Buckets, OutboundQueue
 
 WRITE_HIGH_BYTES: Final = 1024 * 1024
@@ -28,6 +28,8 @@ WRITE_HIGH_BYTES: Final = 1024 * 1024
 IDLE_TIMEOUT_S: Final = 35.0
 """A member sends STATUS at least every 10 s (bound of `status_ms`); three missed ones end the link."""
 RECONNECT_SOON: Final = "replaced by a newer link"
+UNKNOWN_KIND: Final = "unknown_kind"
+"""Stable reason of a rejection: a message type that only a later version knows (P22)."""
 
 _KEEPALIVE_S: Final = 10
 _USER_TIMEOUT_MS: Final = 20_000
@@ -70,6 +72,10 @@ class LinkOwner(Protocol):
         ...
 
     def misbehaved(self, link: Link, reason: str, detail: str) -> None: ...
+    def passed_over(self, link: Link, reason: str) -> None:
+        """Count a message that was not taken although a correct node may send it."""
+        ...
+
     def closed(self, link: Link) -> None: ...
 
 
@@ -253,6 +259,9 @@ class Link(asyncio.Protocol):
         if not self._buckets.take(kind, self.last_heard_ns):
             self._owner.misbehaved(self, "rate", f"too many messages of type {kind}")
             return
+        if kind not in LIMITS:
+            self._owner.passed_over(self, UNKNOWN_KIND)
+            return
         message = decode_message(kind, body)
         if not self._owner.received(self, message):
             self._held = message
@@ -276,6 +285,7 @@ class Link(asyncio.Protocol):
         if self._timer is not None:
             self._timer.cancel()
         self.state = LinkState.OPEN
+        self._reader.skips_unknown = True
         if not self._owner.admitted(self):
             self.close(RECONNECT_SOON)
             return

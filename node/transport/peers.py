@@ -108,12 +108,14 @@ class PeerCallbacks:
 
     `on_message` may return False for "not now": the link keeps the message and stops reading until `resume`.
     `on_penalty` is told faults that the transport itself found: (index or `UNKNOWN`, stable reason).
+    `on_reject` is told what it did not take although a correct node may send it, in the same way.
     """
 
     on_message: Callable[[int, PeerMessage], bool | None]
     on_up: Callable[[int], None]
     on_down: Callable[[int], None]
     on_penalty: Callable[[int, str], None]
+    on_reject: Callable[[int, str], None]
     height: Callable[[], int]
     spent: Callable[[int], None] = lambda _: None
     """Is told the CPU nanoseconds that received bytes took (performance E40)."""
@@ -432,6 +434,12 @@ class Peers:
             self._callbacks.on_penalty(peer.index, reason)
             peer.problem = detail
             self.penalise(peer.index, reason)
+
+    def passed_over(self, link: Link, reason: str) -> None:
+        peer = self._peer_of(link)
+        if peer is not None:
+            self._callbacks.on_reject(peer.index, reason)
+            self.reject(peer.index, reason)
 
     def closed(self, link: Link) -> None:
         self._unproven.pop(link, None)

@@ -35,6 +35,7 @@ class Party:
     ups: list[int] = field(default_factory=list)
     downs: list[int] = field(default_factory=list)
     penalties: list[tuple[int, str]] = field(default_factory=list)
+    rejects: list[tuple[int, str]] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     accept: bool = True
 
@@ -53,6 +54,7 @@ class Party:
             on_up=lambda index: note(self.ups, index),
             on_down=lambda index: note(self.downs, index),
             on_penalty=lambda index, reason: note(self.penalties, (index, reason)),
+            on_reject=lambda index, reason: note(self.rejects, (index, reason)),
             height=lambda: 7,
         )
 

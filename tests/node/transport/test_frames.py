@@ -7,9 +7,17 @@ import pytest
 from consensus.messages import Heartbeat, Suspect
 from ledger.codec import encode
 from ledger.errors import InvariantViolated, PeerMisbehaved
-from node.core.messages import FRAME_LIMITS, TxBatch
+from node.core.messages import FRAME_LIMIT_BYTES, FRAME_LIMITS, TxBatch
 from node.transport.frames import HEAD_BYTES, LIMITS, FrameReader, decode_message, encode_message, frame
-from node.transport.limits import QUEUED_FRAMES_MAX, RATES, SCORE_LIMIT, Buckets, Demerits, OutboundQueue
+from node.transport.limits import (
+    QUEUED_FRAMES_MAX,
+    RATES,
+    SCORE_LIMIT,
+    UNKNOWN_RATE,
+    Buckets,
+    Demerits,
+    OutboundQueue,
+)
 
 SECOND = 1_000_000_000
 
@@ -51,6 +59,24 @@ def test_unknown_types_and_wrong_bodies_are_refused() -> None:
             decode_message(6, body)
 
 
+@pytest.mark.parametrize("step", [1, 3, 64, 10_000])
+def test_p22_the_body_of_an_unknown_type_is_passed_over_and_not_held(step: int) -> None:
+    stream = bytes((99,)) + (3_000).to_bytes(4, "big") + bytes(3_000) + bytes((98,)) + bytes(4)
+    stream += encode_message(Suspect(0, 1))
+    reader = FrameReader()
+    reader.skips_unknown = True
+    out = []
+    for start in range(0, len(stream), step):
+        reader.feed(stream[start : start + step])
+        while (found := reader.next()) is not None:
+            out.append(found)
+        assert reader.held_bytes < max(step, 64)
+    assert out[:2] == [(99, b""), (98, b"")] and decode_message(*out[2]) == Suspect(0, 1) and len(out) == 3
+    reader.feed(bytes((99,)) + (FRAME_LIMIT_BYTES + 1).to_bytes(4, "big"))
+    with pytest.raises(PeerMisbehaved, match="frame_size"):
+        reader.next()
+
+
 def test_every_message_type_has_a_rate() -> None:
     assert set(RATES) == set(FRAME_LIMITS)
 
@@ -62,6 +88,12 @@ def test_a_bucket_allows_its_burst_and_then_its_rate() -> None:
     assert sum(buckets.take(6, SECOND) for _ in range(burst)) == rate
     assert buckets.take(7, SECOND)
     assert sum(buckets.take(6, 100 * SECOND) for _ in range(2 * burst)) == burst
+
+
+def test_p22_unknown_types_share_one_bucket() -> None:
+    buckets = Buckets()
+    assert sum(buckets.take(100 + number % 50, 0) for number in range(2 * UNKNOWN_RATE[1])) == UNKNOWN_RATE[1]
+    assert buckets.take(6, 0)
 
 
 def test_demerits_fade_and_cut_at_the_limit() -> None:

@@ -18,6 +18,7 @@ from node.identity.hello import nonce_codec
 from node.identity.keystore import KeyFileRefused
 from node.identity.tls import TlsFiles, client_context, trusted_certificates
 from node.transport.frames import HELLO_TYPE, NONCE_TYPE, FrameReader, encode_message, frame
+from node.transport.limits import UNKNOWN_RATE
 from node.transport.link_policy import LinkPolicy, LinkRule
 from node.transport.peers import GUEST_FIRST, REASONS_MAX, FaultsRefused, ListenFailed, Member
 
@@ -226,6 +227,31 @@ async def test_a_malformed_message_cuts_the_link(lan: SimpleNamespace) -> None:
     link.flush()
     await b.until(lambda: (0, "frame_malformed") in b.penalties)
     await a.until(lambda: a.downs == [1])
+
+
+async def test_p22_a_message_of_a_later_version_is_passed_over_and_counted(lan: SimpleNamespace) -> None:
+    """The link stays, nobody is charged, and what comes behind it is taken: versions meet while members upgrade."""
+    a, peers_a, b, peers_b, _ = await pair(lan)
+    link = peers_a._peers[1].link
+    assert link is not None
+    link.send(31, bytes((31,)) + (100_000).to_bytes(4, "big") + bytes(100_000))
+    peers_a.send(1, Suspect(0, 1))
+    peers_a.flush()
+    await b.until(lambda: bool(b.messages))
+    assert b.messages == [(0, Suspect(0, 1))] and b.rejects == [(0, "unknown_kind")]
+    assert peers_b.status()[0].rejected == {"unknown_kind": 1}
+    assert b.penalties == [] and b.downs == [] == a.downs
+
+
+async def test_p22_a_flood_of_unknown_messages_is_charged_like_any_other(lan: SimpleNamespace) -> None:
+    _a, peers_a, b, _peers_b, _ = await pair(lan)
+    link = peers_a._peers[1].link
+    assert link is not None
+    for _ in range(UNKNOWN_RATE[1] + 100):
+        link.send(31, bytes((31,)) + bytes(4))
+    link.flush()
+    await b.until(lambda: b.downs == [0])
+    assert (0, "rate") in b.penalties
 
 
 async def test_too_many_faults_keep_a_peer_out_for_a_while(lan: SimpleNamespace) -> None:
