@@ -4,6 +4,7 @@ Rules
     * The member with the lower index dials. The other side dials too when it has been without a link for
       `FALLBACK_S`: some machines can only call out. If both come through, the one that the lower index dialled stays.
     * A newer link of the same direction replaces the older one: whoever dials again knows that the old one is dead.
+    * Who has not shown a key may hold little here: `node.transport.arrivals` bounds the handshakes (P140).
     * A TLS key must be an active pin of the registry and the hello must verify before a message is believed. `update`
       follows registry and epoch: links whose pin is gone are cut, all others stay and get their new index (P117).
     * A node without a vote, a guest, has an index from `GUEST_FIRST` on. It dials the members, and no other guest.
@@ -40,6 +41,7 @@ from node.identity.tls import (
     show,
     trusted_certificates,
 )
+from node.transport.arrivals import Arrivals
 from node.transport.frames import encode_message, tag_of
 from node.transport.limits import Demerits
 from node.transport.link import Link, LinkState, Remote, reason_of
@@ -200,6 +202,11 @@ class Peers:
         trusted = trusted_certificates([member.node for member in self._adopt(members)])
         self._server_context = server_context(settings.tls, trusted)
         self._client_context = client_context(settings.tls, trusted)
+        self._arrivals = Arrivals(
+            self._server_context,
+            lambda: self._new_link(""),
+            lambda reason: callbacks.on_penalty(UNKNOWN, reason),
+        )
 
     # -- life --------------------------------------------------------------------------------------------------
 
@@ -209,11 +216,9 @@ class Peers:
         loop = asyncio.get_running_loop()
         try:
             self._server = await loop.create_server(
-                lambda: self._new_link(""),
+                self._arrivals.protocol,
                 listen.host,
                 listen.port,
-                ssl=self._server_context,
-                ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
                 backlog=ACCEPT_BACKLOG,
                 reuse_address=True,
             )
@@ -237,6 +242,7 @@ class Peers:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        await self._arrivals.close()
         links = [peer.link for peer in self._peers.values() if peer.link is not None] + list(self._unproven)
         for link in links:
             link.flush()

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import os
 import ssl
+from pathlib import Path
 from types import SimpleNamespace
 
 import msgspec
@@ -16,11 +20,12 @@ from node.config import Address
 from node.core.messages import TxBatch
 from node.identity.hello import nonce_codec
 from node.identity.keystore import KeyFileRefused
-from node.identity.tls import TlsFiles, client_context, trusted_certificates
+from node.identity.tls import HANDSHAKE_TIMEOUT_S, TlsFiles, client_context, trusted_certificates
+from node.transport.arrivals import HANDSHAKES_MAX, source_of
 from node.transport.frames import HELLO_TYPE, NONCE_TYPE, FrameReader, encode_message, frame
 from node.transport.limits import UNKNOWN_RATE
 from node.transport.link_policy import LinkPolicy, LinkRule
-from node.transport.peers import GUEST_FIRST, REASONS_MAX, FaultsRefused, ListenFailed, Member
+from node.transport.peers import GUEST_FIRST, REASONS_MAX, UNKNOWN, FaultsRefused, ListenFailed, Member
 
 
 async def pair(lan: SimpleNamespace, first: int = 0, second: int = 1):  # type: ignore[no-untyped-def]
@@ -156,12 +161,18 @@ class Raw:
         self.reader, self.writer = reader, writer
 
     @classmethod
-    async def dial(cls, one, other, address: Address, tls: ssl.TLSVersion | None = None) -> Raw:  # type: ignore[no-untyped-def]
+    async def dial(
+        cls, one, other, address: Address, tls: ssl.TLSVersion | None = None, source: str = "127.0.0.1"
+    ) -> Raw:  # type: ignore[no-untyped-def]
         context = client_context(one.files, [other.identity.certificate_der])
         if tls is not None:
             context.minimum_version = tls
             context.maximum_version = tls
-        return cls(*await asyncio.open_connection(address.host, address.port, ssl=context, server_hostname=""))
+        return cls(
+            *await asyncio.open_connection(
+                address.host, address.port, ssl=context, server_hostname="", local_addr=(source, 0)
+            )
+        )
 
     async def ended(self) -> bool:
         try:
@@ -217,6 +228,116 @@ async def test_a_peer_without_a_hello_is_cut_in_time(lan: SimpleNamespace, monke
     assert found is not None and found[0] == NONCE_TYPE and len(nonce_codec.decode(found[1]).nonce) == 32
     assert await raw.ended()
     assert b.ups == []
+
+
+async def strangers(address: Address, count: int) -> list[asyncio.StreamWriter]:
+    """Return connections that send nothing."""
+    return [(await asyncio.open_connection(address.host, address.port))[1] for _ in range(count)]
+
+
+def resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+async def test_p140_connections_without_a_key_are_bounded_in_number_and_memory(lan: SimpleNamespace) -> None:
+    """asyncio gives each TLS connection a buffer of 256 KiB before the first byte came."""
+    a, _peers_a, b, _peers_b, address = await pair(lan)
+    handles, memory = len(os.listdir("/proc/self/fd")), resident_bytes()
+    writers = await strangers(address, 400)
+    refused = (UNKNOWN, "too_many_handshakes")
+    await b.until(lambda: b.penalties.count(refused) == 400 - HANDSHAKES_MAX)
+    await asyncio.sleep(0.1)
+    assert len(os.listdir("/proc/self/fd")) - handles - 400 <= HANDSHAKES_MAX
+    assert resident_bytes() - memory <= 40 * 1024 * 1024
+    for writer in writers:
+        writer.close()
+    assert a.downs == [] == b.downs and set(b.penalties) == {refused}
+
+
+async def test_p140_who_opens_many_connections_pushes_out_its_own(lan: SimpleNamespace) -> None:
+    """A node that dials from elsewhere gets in, and so does one that began before the crowd came."""
+    a, b = lan.new(0), lan.new(1)
+    _, address = await lan.run(b, [a, b], {}, lan.any_port)
+    _, early = await asyncio.open_connection(address.host, address.port, local_addr=("127.0.0.3", 0))
+    writers = await strangers(address, 2 * HANDSHAKES_MAX)
+    crowd = asyncio.create_task(strangers(address, 2 * HANDSHAKES_MAX))
+    raw = await Raw.dial(a, b, address, source="127.0.0.2")
+    assert await raw.reader.read(1)
+    writers += await crowd
+    await early.start_tls(client_context(a.files, [b.identity.certificate_der]), server_hostname="")
+    for writer in (*writers, early, raw.writer):
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    ("peername", "source"),
+    [
+        (("192.0.2.7", 40_000), "192.0.2.7"),
+        (("::ffff:192.0.2.7", 40_000, 0, 0), "192.0.2.7"),
+        (("2001:db8:1:2:3:4:5:6", 40_000, 0, 0), "2001:db8:1:2::"),
+        (("fe80::1%eth0", 40_000, 0, 2), "fe80::"),
+        (None, ""),
+    ],
+)
+def test_p140_a_source_is_an_address_or_the_network_that_one_host_has(peername: object, source: str) -> None:
+    assert source_of(peername) == source
+
+
+async def test_p140_a_stop_ends_handshakes_that_go_on(lan: SimpleNamespace) -> None:
+    """It does not wait for them, nor for a connection that is just being accepted."""
+    b = lan.new(1)
+    peers, address = await lan.run(b, [b], {}, lan.any_port)
+    opened = [await asyncio.open_connection(address.host, address.port)]
+    await asyncio.sleep(0.05)
+    opened.append(await asyncio.open_connection(address.host, address.port))
+    async with asyncio.timeout(HANDSHAKE_TIMEOUT_S / 2):
+        await peers.close()
+        for reader, writer in opened:
+            with contextlib.suppress(ConnectionError):
+                assert await reader.read(1) == b""
+            writer.close()
+
+
+async def test_failed_handshakes_leave_nothing_behind(lan: SimpleNamespace) -> None:
+    """Whatever a stranger sends before it has shown a key, it is not even a line in the log."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    a, b, stranger = lan.new(0), lan.new(1), lan.new(0, salt=50)
+    _, address = await lan.run(b, [a, b], {}, lan.any_port)
+    for data in (b"GET / HTTP/1.1\r\n\r\n", b"\x16\x03\x01", b""):
+        reader, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(data)
+        writer.write_eof()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+    with contextlib.suppress(OSError):
+        raw = await Raw.dial(stranger, b, address)
+        assert await raw.ended()
+    await asyncio.sleep(0.05)
+    gc.collect()
+    await asyncio.sleep(0)
+    assert told == [] == b.penalties and len(asyncio.all_tasks()) == 1
+
+
+async def test_what_comes_together_with_the_end_of_the_handshake_is_read(lan: SimpleNamespace) -> None:
+    """A node may send its nonce in the same segment as its certificate: the link must not miss it."""
+    a, b = lan.new(0), lan.new(1)
+    _, address = await lan.run(b, [a, b], {}, lan.any_port)
+    reader, writer = await asyncio.open_connection(address.host, address.port)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = client_context(a.files, [b.identity.certificate_der]).wrap_bio(incoming, outgoing)
+    while True:
+        try:
+            tls.do_handshake()
+            break
+        except ssl.SSLWantReadError:
+            writer.write(outgoing.read())
+            incoming.write(await reader.read(65_536))
+    tls.write(frame(HELLO_TYPE, b""))
+    writer.write(outgoing.read())
+    await b.until(lambda: (0, "hello_order") in b.penalties)
+    writer.close()
 
 
 async def test_a_malformed_message_cuts_the_link(lan: SimpleNamespace) -> None:
