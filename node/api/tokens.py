@@ -220,6 +220,9 @@ class TokenStore:
         self._seen = mark
 
     def _write(self, *, durable: bool) -> None:
+        """Replace the file. Not `durable`, a power failure may bring back the one before, but never an empty one: what
+        is renamed before it is synced may be a name without content afterwards, and revocations would be lost.
+        """
         if self._path is None:
             return
         content = _File(schema=_SCHEMA, tokens=tuple(self._tokens[key] for key in sorted(self._tokens)))
@@ -229,8 +232,7 @@ class TokenStore:
         with open(handle, "wb") as file:
             file.write(data)
             file.flush()
-            if durable:
-                os.fsync(file.fileno())
+            os.fsync(file.fileno())
         os.replace(draft, self._path)
         if durable:
             folder = os.open(self._path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

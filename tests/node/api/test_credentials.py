@@ -14,7 +14,7 @@ from ledger.codec import encode
 from ledger.registry.lookup import company_key, read_company, read_user, user_key
 from node.api.limits import NS, Buckets, LoginGuard, Rate, RateSettings, prefix_of
 from node.api.sessions import IDLE_MS, LIFE_MS, LINK_MS, SessionStore, csrf_matches
-from node.api.tokens import DAY_MS, TokenError, TokenStore
+from node.api.tokens import DAY_MS, LAST_USE_STEP_MS, TokenError, TokenStore
 
 
 def make(store: TokenStore, **changes: Any) -> str:
@@ -83,6 +83,37 @@ def test_two_processes_change_one_file(tmp_path: Path) -> None:
     assert node.verify(second, "127.0.0.1", 1_000_001) and command_line.verify(first, "127.0.0.1", 1_000_001)
     command_line.revoke("one", 1_000_002)
     assert node.verify(first, "127.0.0.1", 1_000_003) is None
+
+
+def test_s45_a_power_failure_after_a_use_leaves_tokens_and_revocations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was renamed before it was synced may be a name without content afterwards."""
+    path = tmp_path / "tokens.json"
+    store = TokenStore(path)
+    text = make(store, token_id="kept")
+    make(store, token_id="gone")
+    store.revoke("gone", 1_000_000)
+    synced: set[int] = set()
+    fsync, replace = os.fsync, os.replace
+
+    def noted(descriptor: int) -> None:
+        synced.add(os.fstat(descriptor).st_ino)
+        fsync(descriptor)
+
+    def moved(source: Path, target: Path) -> None:
+        if os.stat(source).st_ino not in synced:
+            source.write_bytes(b"")  # the power fails right behind the rename
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(os, "replace", moved)
+    used_ms = 1_000_000 + LAST_USE_STEP_MS
+    assert store.verify(text, "127.0.0.1", used_ms)
+    again = TokenStore(path)
+    found = again.in_force("kept", used_ms)
+    assert found is not None and found.last_used_ms == used_ms
+    assert again.in_force("gone", used_ms) is None
 
 
 def test_s36_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
