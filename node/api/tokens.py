@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 import msgspec
+import structlog
 
 DAY_MS: Final = 86_400_000
 TOKEN_LIFE_MAX_MS: Final = 90 * DAY_MS
@@ -66,6 +67,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True):
 
 _SCHEMA: Final = "hansa.tokens/1"
 
+log: Final = structlog.get_logger("api")
+
 
 class TokenStore:
     """All tokens of one node. `path` None keeps them in memory only."""
@@ -74,6 +77,7 @@ class TokenStore:
         self._path = path
         self._tokens: dict[str, Token] = {}
         self._seen: tuple[int, int, int] | None = None
+        self._unnoted_ms: int | None = None
         self._reload()
 
     def create(
@@ -170,11 +174,22 @@ class TokenStore:
         return tuple(self._tokens[key] for key in sorted(self._tokens) if self._tokens[key].company_id == company_id)
 
     def _note_use(self, token_id: str, now_ms: int) -> None:
-        with self._locked():
-            token = self._tokens.get(token_id)
-            if token is not None:
-                self._tokens[token_id] = msgspec.structs.replace(token, last_used_ms=now_ms)
-                self._write(durable=False)
+        """Write down that a token was used. A full disk refuses nobody: that is logged once, and tried each minute."""
+        if self._unnoted_ms is not None and now_ms - self._unnoted_ms < LAST_USE_STEP_MS:
+            return
+        try:
+            with self._locked():
+                token = self._tokens.get(token_id)
+                if token is not None:
+                    self._tokens[token_id] = msgspec.structs.replace(token, last_used_ms=now_ms)
+                    self._write(durable=False)
+        except OSError as error:
+            if self._unnoted_ms is None:
+                next_step = "free space on that disk, or let this process write there"
+                log.warning("token_use_not_noted", file=str(self._path), detail=str(error), next=next_step)
+            self._unnoted_ms = now_ms
+        else:
+            self._unnoted_ms = None
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -187,6 +202,10 @@ class TokenStore:
             fcntl.flock(lock, fcntl.LOCK_EX)
             self._reload()
             yield
+        except OSError:
+            # A change that was not written counts for nothing, or a second attempt would find it done.
+            self._tokens, self._seen = {}, None
+            raise
         finally:
             os.close(lock)
 

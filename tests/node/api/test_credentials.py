@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import pytest
+from structlog.testing import capture_logs
 
 from ledger.codec import encode
 from ledger.registry.lookup import company_key, read_company, read_user, user_key
@@ -114,6 +117,56 @@ def test_s45_a_power_failure_after_a_use_leaves_tokens_and_revocations(
     found = again.in_force("kept", used_ms)
     assert found is not None and found.last_used_ms == used_ms
     assert again.in_force("gone", used_ms) is None
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Let the file of tokens be written only while `full` is False; `tried` counts the failures."""
+    disk = SimpleNamespace(full=False, tried=0)
+    real = os.open
+
+    def opened(path: Any, flags: int, *args: Any, **named: Any) -> int:
+        if disk.full and str(path).endswith(".new"):
+            disk.tried += 1
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(path, flags, *args, **named)
+
+    monkeypatch.setattr(os, "open", opened)
+    return disk
+
+
+def test_s45_a_full_disk_keeps_nobody_with_a_good_token_out(tmp_path: Path, full_disk: SimpleNamespace) -> None:
+    """The use is not noted, which is tried once a minute and logged once until it works again."""
+    store = TokenStore(tmp_path / "tokens.json")
+    text = make(store, token_id="erp")
+    start_ms = 1_000_000 + LAST_USE_STEP_MS
+    full_disk.full = True
+    with capture_logs() as logs:
+        for now_ms in (start_ms, start_ms + 1, start_ms + LAST_USE_STEP_MS):
+            assert store.verify(text, "127.0.0.1", now_ms)
+    assert full_disk.tried == 2 and [line["event"] for line in logs] == ["token_use_not_noted"]
+    full_disk.full = False
+    assert store.verify(text, "127.0.0.1", start_ms + 2 * LAST_USE_STEP_MS)
+    found = TokenStore(tmp_path / "tokens.json").in_force("erp", start_ms)
+    assert found is not None and found.last_used_ms == start_ms + 2 * LAST_USE_STEP_MS
+
+
+def test_s45_a_change_that_was_not_written_is_not_taken_for_done(tmp_path: Path, full_disk: SimpleNamespace) -> None:
+    """Revoking again must write what the first attempt could not: else the token would be back after a restart."""
+    path = tmp_path / "tokens.json"
+    store = TokenStore(path)
+    full_disk.full = True
+    with pytest.raises(OSError, match="No space left"):
+        make(store, token_id="erp")
+    assert store.list("c1") == ()
+    full_disk.full = False
+    make(store, token_id="erp")
+    full_disk.full = True
+    with pytest.raises(OSError, match="No space left"):
+        store.revoke("erp", 1_000_001)
+    full_disk.full = False
+    assert store.revoke("erp", 1_000_002)
+    assert TokenStore(path).in_force("erp", 1_000_003) is None
 
 
 def test_s36_a_token_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
