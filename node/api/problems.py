@@ -61,6 +61,7 @@ _ROWS: Final = (
     ProblemKind("rate_limited", 429, Exit.UNAVAILABLE, True, "Too many requests", "请求过于频繁"),
     ProblemKind("mempool_full", 503, Exit.UNAVAILABLE, True, "The waiting list is full", "等待队列已满"),
     ProblemKind("not_ready", 503, Exit.UNAVAILABLE, True, "The node is not ready", "节点尚未就绪"),
+    ProblemKind("store_failed", 503, Exit.UNAVAILABLE, True, "The node cannot write to its disk", "节点无法写入磁盘"),
     ProblemKind("timeout", 408, Exit.UNAVAILABLE, True, "The request arrived too slowly", "请求到达过慢"),
     ProblemKind("internal", 500, Exit.FAILED, True, "Internal error", "内部错误"),
     # reasons of the mempool, as they come back from a submission (LR2, LR3)

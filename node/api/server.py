@@ -45,6 +45,8 @@ from node.api.query import WAIT_MAX_S, parse
 from node.api.routes import BY_NAME, OPERATIONS, Operation, Scope
 from node.api.sessions import COOKIE, DEV_COOKIE, Session, csrf_matches
 from node.api.settings import ApiSettings
+from node.store.blobs import MAP_SETTING
+from node.store.errors import DISK_FULL, MAP_FULL, StoreFailed
 
 HANDLERS: Final[Mapping[str, Handler]] = {
     **network.HANDLERS,
@@ -285,6 +287,9 @@ async def guard(
         response = problem_response(Problem("malformed", error.reason), request)
     except (ConnectionError, asyncio.CancelledError):
         raise
+    except StoreFailed as error:
+        log.error("api.store_failed", route=route, request_id=request_id, cause=error.cause, detail=str(error))
+        response = problem_response(_not_stored(error), request)
     except Exception:
         log.exception("api.crashed", route=route, request_id=request_id)
         response = problem_response(Problem("internal", f"The node has logged this under {request_id}."), request)
@@ -469,6 +474,27 @@ def _may_wait(operation: Operation, request: web.Request) -> bool:
 def _preferred_wait(request: web.Request) -> int:
     match = _WAIT.search(request.headers.get("Prefer", "")[:200])
     return min(int(match.group(1)), WAIT_MAX_S) if match else 0
+
+
+def _not_stored(error: StoreFailed) -> Problem:
+    """Return what the disk said and what to do about it. The only store that requests write is that of originals."""
+    if error.cause == DISK_FULL:
+        return Problem(
+            "store_failed",
+            f"The disk of this node is full: {error.detail}.",
+            next_step="Free space on it and start the node again.",
+        )
+    if error.cause == MAP_FULL:
+        return Problem(
+            "store_failed",
+            f"The document store of this node is full: {error.detail}.",
+            next_step=f"Raise {MAP_SETTING} in the configuration and start the node again.",
+        )
+    return Problem(
+        "store_failed",
+        f"The document store of this node cannot be written: {error.detail}.",
+        next_step="Check the disk and the owner of the folder, then start the node again.",
+    )
 
 
 def _too_large(limit_bytes: int) -> Problem:

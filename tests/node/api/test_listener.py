@@ -13,6 +13,8 @@ from node.api.deadline import DeadlineRunner
 from node.api.problems import PROBLEMS, Exit, FieldError, Problem
 from node.api.server import build
 from node.api.settings import ApiSettings, UnsafeListener
+from node.store.blobs import MAP_SETTING
+from node.store.errors import DISK_FULL, IO, MAP_FULL, StoreFailed, next_step
 
 
 def test_u18_codes_have_one_row_with_both_titles() -> None:
@@ -22,6 +24,7 @@ def test_u18_codes_have_one_row_with_both_titles() -> None:
     fixed = {
         "not_found": Exit.NOT_FOUND, "unauthenticated": Exit.NOT_ALLOWED, "forbidden": Exit.NOT_ALLOWED,
         "invalid": Exit.REJECTED, "conflict": Exit.CONFLICT, "not_ready": Exit.UNAVAILABLE, "internal": Exit.FAILED,
+        "store_failed": Exit.UNAVAILABLE,
     }  # fmt: skip
     assert {code: PROBLEMS[code].exit for code in fixed} == fixed
     assert [int(code) for code in Exit] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 130]
@@ -45,6 +48,29 @@ async def test_u33_unknown_paths_and_methods(client: Any) -> None:
     assert (
         wrong.status == 405 and (await wrong.json())["code"] == "method_not_allowed" and "GET" in wrong.headers["Allow"]
     )
+
+
+@pytest.mark.parametrize(
+    ("cause", "said", "next_words"),
+    [
+        (DISK_FULL, "No space left on device", "Free space"),
+        (MAP_FULL, "MDB_MAP_FULL", "Raise storage.documents_max_gib"),
+        (IO, "Input/output error", "Check the disk"),
+    ],
+)
+async def test_u33_a_disk_that_takes_nothing_is_told_with_the_next_step(
+    world: Any, client: Any, cause: str, said: str, next_words: str
+) -> None:
+    async def full(_data: bytes, _wish: Any) -> Any:
+        raise StoreFailed("/srv/acme/data/documents", cause, said, next_step(cause, MAP_SETTING))
+
+    world.take_document = full
+    head = {"Authorization": f"Bearer {world.token()}", "Content-Type": "application/octet-stream"}
+    answer = await client.post("/v1/documents?name=a.xml", data=b"<Invoice/>", headers=head)
+    body = await answer.json()
+    assert answer.status == 503 and body["code"] == "store_failed" and body["retryable"]
+    assert said in body["detail"] and "/srv" not in str(body)
+    assert body["next"].startswith(next_words) and body["next"].endswith(".")
 
 
 async def test_u33_a_crash_tells_nothing_about_internals(world: Any, client: Any) -> None:
