@@ -15,6 +15,7 @@ from simulator.byzantine.censor import Censor
 from simulator.byzantine.cling import Cling
 from simulator.byzantine.delay_votes import DelayVotes
 from simulator.byzantine.deviate import Deviate
+from simulator.byzantine.draw_bodies import DrawBodies
 from simulator.byzantine.equivocate import Equivocate
 from simulator.byzantine.fake_certificate import FakeCertificate
 from simulator.byzantine.false_witness import FalseWitness
@@ -22,7 +23,6 @@ from simulator.byzantine.flood import Flood
 from simulator.byzantine.forge import Forge
 from simulator.byzantine.garble import Garble
 from simulator.byzantine.graft import Graft
-from simulator.byzantine.hoard import Hoard
 from simulator.byzantine.lie_view_change import LieViewChange
 from simulator.byzantine.lying_ends import LyingEnds
 from simulator.byzantine.lying_snapshot import LyingSnapshot
@@ -50,7 +50,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
         Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway, LyingSnapshot, LyingEnds,
-        Usurp, OtherChain, Backdate, Garble, Graft, Repeat, Hoard, SwapKeys,
+        Usurp, OtherChain, Backdate, Garble, Graft, Repeat, DrawBodies, SwapKeys,
     )
 }  # fmt: skip
 

@@ -13,8 +13,8 @@ REQUESTS = 20
 IDS = 500
 
 
-class Hoard(Attacker):
-    name = "hoard"
+class DrawBodies(Attacker):
+    name = "draw_bodies"
 
     def outgoing(self, message: PeerMessage, to: int | None) -> Outgoing:
         out: Outgoing = [(message, to)]
