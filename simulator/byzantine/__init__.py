@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from simulator.byzantine.accuse_twice import AccuseTwice
 from simulator.byzantine.backdate import Backdate
 from simulator.byzantine.bad_new_view import BadNewView
 from simulator.byzantine.bad_proposal import BadProposal
@@ -23,16 +24,20 @@ from simulator.byzantine.flood import Flood
 from simulator.byzantine.forge import Forge
 from simulator.byzantine.garble import Garble
 from simulator.byzantine.graft import Graft
+from simulator.byzantine.hoard import Hoard
 from simulator.byzantine.lie_view_change import LieViewChange
 from simulator.byzantine.lying_ends import LyingEnds
 from simulator.byzantine.lying_snapshot import LyingSnapshot
 from simulator.byzantine.lying_sync import LyingSync
+from simulator.byzantine.make_up import MakeUp
 from simulator.byzantine.mutate import Mutate
+from simulator.byzantine.old_last import OldLast
 from simulator.byzantine.open_anyway import OpenAnyway
 from simulator.byzantine.other_chain import OtherChain
 from simulator.byzantine.repeat import Repeat
 from simulator.byzantine.replay_old import ReplayOld
 from simulator.byzantine.silent_primary import SilentPrimary
+from simulator.byzantine.silent_snapshot import SilentSnapshot
 from simulator.byzantine.slow_primary import SlowPrimary
 from simulator.byzantine.swap_keys import SwapKeys
 from simulator.byzantine.sweep import Sweep
@@ -50,7 +55,8 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
         Equivocate, VoteBoth, SilentPrimary, SlowPrimary, DelayVotes, WithholdCommit, WithholdBodies, BadProposal,
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
         Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway, LyingSnapshot, LyingEnds,
-        Usurp, OtherChain, Backdate, Garble, Graft, Repeat, DrawBodies, SwapKeys,
+        Usurp, OtherChain, Backdate, Garble, Graft, Repeat, MakeUp, Hoard, OldLast, AccuseTwice,
+        SilentSnapshot, DrawBodies, SwapKeys,
     )
 }  # fmt: skip
 

@@ -116,7 +116,7 @@ def _genesis_as_last(liar: Deviate, message: PrePrepare, state: ReplicaState) ->
     return _with_last(liar, message, last)
 
 
-def _older_as_last(liar: Deviate, message: PrePrepare, state: ReplicaState) -> list[PeerMessage]:
+def older_as_last(liar: Attacker, message: PrePrepare, state: ReplicaState) -> list[PeerMessage]:
     """P30f: a last certificate within the window, older than the one its parent carries."""
     height = message.vote.height
     known = header_of(message.proposal).last_cert_height
@@ -126,7 +126,7 @@ def _older_as_last(liar: Deviate, message: PrePrepare, state: ReplicaState) -> l
     return []
 
 
-def _with_last(liar: Deviate, message: PrePrepare, last: CommitCertificate) -> list[PeerMessage]:
+def _with_last(liar: Attacker, message: PrePrepare, last: CommitCertificate) -> list[PeerMessage]:
     header = header_of(message.proposal)
     if header.proposer != liar.me:
         return []
@@ -291,7 +291,7 @@ def _endless(_liar: Deviate, message: Status, _state: ReplicaState) -> list[Peer
 
 
 LIES: Final[dict[type[Any], tuple[Lie, ...]]] = {
-    PrePrepare: (_genesis_as_last, _older_as_last),
+    PrePrepare: (_genesis_as_last, older_as_last),
     Commit: (
         _relays(_primary_did_not_sign),
         _relays(_another_primary),

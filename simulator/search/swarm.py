@@ -20,9 +20,21 @@ from simulator.scenario.units import duration_ns, duration_text
 
 SIZES: Final = (4, 4, 4, 4, 5, 6, 7)
 """Small networks more often: they are faster, and most faults need few nodes."""
-NOT_DRAWN: Final = frozenset(("draw_bodies", "lying_ends", "repeat", "swap_keys"))
-"""No node of a swarm takes a snapshot, so `lying_ends` would have nothing to lie about. `repeat` has a scenario of its
-own (81); a draw among one more would give every recorded seed another run."""
+NOT_DRAWN: Final = frozenset(
+    (
+        "accuse_twice",
+        "draw_bodies",
+        "hoard",
+        "lying_ends",
+        "make_up",
+        "old_last",
+        "repeat",
+        "silent_snapshot",
+        "swap_keys",
+    )
+)
+"""No node of a swarm takes a snapshot, so `lying_ends` and `silent_snapshot` would have nothing to lie about. The
+others have scenarios of their own: a draw among one more would give every recorded seed another run."""
 MS: Final = 1_000_000
 SECOND: Final = 1_000 * MS
 
