@@ -78,6 +78,7 @@ from consensus.viewchange import (
     on_new_view,
     on_suspect,
     on_view_change,
+    try_open,
     view_change_verified,
 )
 from ledger.errors import InvariantViolated
@@ -161,6 +162,7 @@ def _settle(step: Step) -> None:
             step.moved = False
             change(step)
             consider_all(step)
+            try_open(step)  # what a collector waited for may have been committed
             continue
         propose(step)
         if not step.moved:

@@ -255,16 +255,22 @@ def view_change_verified(step: Step, _peer: int, message: Message) -> None:
 
 
 def try_open(step: Step) -> None:
-    """The collector of our target view has q VIEW-CHANGEs: open it (P56, P66)."""
+    """The collector of our target view has q VIEW-CHANGEs whose bases it has reached itself: open it (P56, P66).
+
+    With a window, a liar may hold the certificate of a height and hide the one below it; nobody could go on from such a
+    base. What a correct member committed can be fetched, and then this is asked again.
+    """
     state = step.state
     members = state.members
     step.dirty = True
     if state.mode is not Mode.CHANGING or members.collector(state.view) != state.me or not state.cleared:
         return
-    if len(state.target_changes) < members.q:
+    tip = state.tip.height
+    reached = {sender: one for sender, one in state.target_changes.items() if one.base.vote.height <= tip}
+    if len(reached) < members.q or state.me not in reached:
         return
-    others = [sender for sender in sorted(state.target_changes) if sender != state.me][: members.q - 1]
-    chosen = tuple(state.target_changes[sender] for sender in sorted([*others, state.me]))
+    others = [sender for sender in sorted(reached) if sender != state.me][: members.q - 1]
+    chosen = tuple(reached[sender] for sender in sorted([*others, state.me]))
     outcome = opening(chosen)
     if isinstance(outcome, Contradiction):
         step.halt(HaltReason.SAFETY_VIOLATION, outcome.detail)

@@ -24,6 +24,7 @@ from simulator.byzantine.flood import Flood
 from simulator.byzantine.forge import Forge
 from simulator.byzantine.garble import Garble
 from simulator.byzantine.graft import Graft
+from simulator.byzantine.hide_predecessor import HidePredecessor
 from simulator.byzantine.hoard import Hoard
 from simulator.byzantine.lie_view_change import LieViewChange
 from simulator.byzantine.lying_ends import LyingEnds
@@ -56,7 +57,7 @@ BEHAVIOURS: Final[dict[str, type[Attacker]]] = {
         LieViewChange, BadNewView, ViewSpam, LyingSync, TimeRatchet, ReplayOld, Forge, FakeCertificate, Mutate, Flood,
         Censor, Cling, FalseWitness, Sweep, Deviate, OpenAnyway, LyingSnapshot, LyingEnds,
         Usurp, OtherChain, Backdate, Garble, Graft, Repeat, MakeUp, Hoard, OldLast, AccuseTwice,
-        SilentSnapshot, DrawBodies, SwapKeys,
+        SilentSnapshot, DrawBodies, SwapKeys, HidePredecessor,
     )
 }  # fmt: skip
 

@@ -24,6 +24,7 @@ NOT_DRAWN: Final = frozenset(
     (
         "accuse_twice",
         "draw_bodies",
+        "hide_predecessor",
         "hoard",
         "lying_ends",
         "make_up",
