@@ -82,13 +82,11 @@ _new_view_codec: Codec[NewViewBody] = Codec(NewViewBody, "new view", ITEM_BYTES_
 class Case:
     """An item whose words prove its fault once its signatures are verified.
 
-    `offender` is an index, `height` the highest height it speaks of, for the expiry (P124). `own` are the offender's
-    signatures, all must be valid. `content`, if not empty, are signatures inside its NEW-VIEW: one must be bad, because
-    nothing else is wrong with it.
+    `offender` is an index. `own` are its signatures, all must be valid. `content`, if not empty, are signatures inside
+    its NEW-VIEW: one must be bad, because nothing else is wrong with it.
     """
 
     offender: int
-    height: int
     own: tuple[SignatureItem, ...]
     content: tuple[SignatureItem, ...] = ()
 
@@ -141,23 +139,20 @@ def _two_votes(item: Evidence, offender: int, members: Membership, _genesis_id: 
         return "different_places"
     if first.block_id == second.block_id:
         return "same_block"
-    return Case(offender, first.height, _own(item, offender))
+    return Case(offender, _own(item, offender))
 
 
 def _two_openings(item: Evidence, offender: int, members: Membership, _genesis_id: bytes, _window: int) -> Case | str:
     """E4: one view, two bodies."""
     found = []
-    top = 0
     for statement in item.statements:
         body = _opening_body(statement)
         if body.epoch != members.epoch or body.sender != offender:
             return "of_somebody_else"
         found.append(body.view)
-        bases = [body.base] if isinstance(body, ViewChangeBody) else [one.base for one in body.view_changes]
-        top = max([top, *(base.vote.height for base in bases)])
     if found[0] != found[1]:
         return "different_places"
-    return Case(offender, top, _own(item, offender))
+    return Case(offender, _own(item, offender))
 
 
 def _opening_body(statement: Statement) -> ViewChangeBody | NewViewBody:
@@ -173,13 +168,12 @@ def _false_opening(item: Evidence, offender: int, members: Membership, genesis_i
     if body.epoch != members.epoch or body.sender != offender:
         return "of_somebody_else"
     whole = NewView(body.epoch, body.sender, body.view, body.view_changes, body.reproposals, statement.signature)
-    top = max((change.base.vote.height for change in body.view_changes), default=0)
     if new_view(whole, members, genesis_id, window):
-        return Case(offender, top, _own(item, offender))
+        return Case(offender, _own(item, offender))
     outcome = opening(body.view_changes)
     if not isinstance(outcome, Contradiction) and outcome.reproposals() != body.reproposals:
-        return Case(offender, top, _own(item, offender))
-    return Case(offender, top, _own(item, offender), tuple(new_view_items(whole)))
+        return Case(offender, _own(item, offender))
+    return Case(offender, _own(item, offender), tuple(new_view_items(whole)))
 
 
 def _amnesia(item: Evidence, offender: int, members: Membership, _genesis_id: bytes, _window: int) -> Case | str:
@@ -193,7 +187,7 @@ def _amnesia(item: Evidence, offender: int, members: Membership, _genesis_id: by
         return "of_somebody_else"
     if not number(change.view) or not _forgets(vote, change.view, change.base, change.prepared):
         return "nothing_forgotten"
-    return Case(offender, vote.height, _own(item, offender))
+    return Case(offender, _own(item, offender))
 
 
 def _forgets(vote: Vote, view: int, base: CommitCertificate, prepared: tuple[PreparedCertificate, ...]) -> bool:

@@ -2,9 +2,11 @@
 
 An item waits until some block carries it. There is one for each offender, kind and epoch, on the chain as well as
 here, so the pool is bounded by the faults there can be: six kinds for each member. The end of an epoch ends no guilt:
-an item is judged by the members of its own epoch, and what waits goes on into the next core (P124). What is told is
-judged like what was found: first its words (`consensus.evidence.judge`), then its signatures. The id of an item binds
-all its bytes, so an item that fails once is refused for good, and a block that names it is invalid.
+an item is judged by the members of its own epoch, and what waits goes on into the next core (P124). It expires some
+heights after its epoch ended: heights inside an item are of its offender's choosing, and one that is born too old would
+stand in the place of what convicts it. What is told is judged like what was found: first its words
+(`consensus.evidence.judge`), then its signatures. The id of an item binds all its bytes, so an item that fails once is
+refused for good, and a block that names it is invalid.
 
 The pool answers two questions of the mempool: which items to propose, and whether those of a proposal are acceptable.
 """
@@ -40,26 +42,28 @@ Key = tuple[str, int, str]
 
 @dataclass(slots=True)
 class Held:
-    """A verified item. `height`: the highest it speaks of, for the expiry. `again_ns`: when we tell it again; 0 never.
+    """A verified item. `last_height`: the last block that may carry it, None: any, as long as its epoch lasts.
 
-    `named`: the highest proposal that carries it; it is kept until that height is decided.
+    `again_ns`: when we tell it again; 0 never. `named`: the highest proposal that carries it; it is kept until that
+    height is decided.
     """
 
     data: bytes
     key: Key
-    height: int
+    last_height: int | None
     again_ns: int = 0
     named: int = 0
 
 
 @dataclass(slots=True)
 class _Checking:
-    """An item at the verifier; `wanted`: a proposal waits for it."""
+    """An item at the verifier."""
 
     peer: int
     data: bytes
     key: Key
     case: Case
+    last_height: int | None
 
 
 @dataclass(slots=True)
@@ -73,6 +77,8 @@ class EvidencePool:
     params: Params
     read: Callable[[], Reader]
     next_token: Callable[[], int]
+    height: int = 0
+    """Of the last block of the chain: what waits is for the next one or a later one."""
     executed: int = 0
     items: dict[bytes, Held] = field(default_factory=dict)
     """Verified items by id: those that wait, and those that proposals above the last block carry."""
@@ -122,14 +128,15 @@ class EvidencePool:
             return self._refuse(peer, identity, "malformed")
         if isinstance(case, str):
             return self._refuse(peer, identity, case)
-        key = order_of(item)
+        key, last_height = order_of(item), self._last_height(item.epoch)
         if not wanted and (key in self.pending or self.on_chain(key)):
             return []
+        if not wanted and _expired(last_height, self.height + 1):
+            return [self._passed_by(peer, "expired")]  # no guilt: it may have been in time where it comes from
         if not wanted and len(self.items) >= ITEMS_HELD_MAX:
-            full = Tally(metric="evidence_full", value=1)
-            return [full if peer == self.own else Rejection(peer=peer, reason="evidence_full")]
+            return [self._passed_by(peer, "full")]
         token = self.next_token()
-        self._checking[token] = _Checking(peer, data, key, case)
+        self._checking[token] = _Checking(peer, data, key, case, last_height)
         return [VerifyVotes(token=token, items=case.items)]
 
     def _electorate(self, epoch: int) -> Membership:
@@ -142,6 +149,18 @@ class EvidencePool:
         former = None if before is None else membership(epoch_spec(before), self.chain_id, every)
         return membership(epoch_spec(record), self.chain_id, every, former)
 
+    def _last_height(self, epoch: int) -> int | None:
+        """Return the last block that may carry an item of `epoch`; None: any, as long as the epoch lasts (P124).
+
+        All that judge a block are in its epoch, and the state that a core begins with names all epochs up to its own.
+        So how far a member has executed makes no difference to its verdict (P30i).
+        """
+        if epoch >= self.members.epoch:
+            return None
+        following = read_epoch(self.read(), epoch + 1) if epoch + 1 < self.members.epoch else None
+        first_height = self.members.first_height if following is None else following.first_height
+        return first_height + self.params.max_validity_heights
+
     def verified(self, now: int, token: int, valid: int) -> tuple[bytes, list[NodeEffect]]:
         """Take the verdict on an item; return its id, or nothing for a stale token, and what follows."""
         job = self._checking.pop(token, None)
@@ -150,9 +169,9 @@ class EvidencePool:
         identity = evidence_id(job.data)
         if not job.case.convicted(valid):
             return identity, self._refuse(job.peer, identity, "not_proven")
-        held = Held(job.data, job.key, job.case.height)
+        held = Held(job.data, job.key, job.last_height)
         self.items[identity] = held
-        if job.key in self.pending or self.on_chain(job.key):
+        if job.key in self.pending or self.on_chain(job.key) or _expired(job.last_height, self.height + 1):
             return identity, []
         self.pending[job.key] = identity
         self.changed = True
@@ -169,6 +188,11 @@ class EvidencePool:
                 held.again_ns = now + self.params.req_ms * 1_000_000
                 return [BroadcastPeer(message=EvidenceItem(held.data), after=Lsn(0))]
         return []
+
+    def _passed_by(self, peer: int, reason: str) -> NodeEffect:
+        if peer == self.own:
+            return Tally(metric=f"evidence_{reason}", value=1)
+        return Rejection(peer=peer, reason=f"evidence_{reason}")
 
     def _refuse(self, peer: int, identity: bytes, reason: str) -> list[NodeEffect]:
         if len(self._refused) >= REFUSED_MAX:
@@ -190,7 +214,7 @@ class EvidencePool:
         size = 0
         for key in sorted(self.pending):
             held = self.items[self.pending[key]]
-            if key in above or self._expired(held, height) or self.on_chain(key):
+            if key in above or _expired(held.last_height, height) or self.on_chain(key):
                 continue
             if chosen and (size + len(held.data) > self.params.max_evidence_bytes or len(chosen) == ITEMS_MAX):
                 break
@@ -231,7 +255,7 @@ class EvidencePool:
         if keys != sorted(dict.fromkeys(keys)):
             return "evidence_not_ascending"
         for held in found:
-            if self._expired(held, height):
+            if _expired(held.last_height, height):
                 return "evidence_expired"
         return ""
 
@@ -242,13 +266,14 @@ class EvidencePool:
         company, epoch, kind = key
         return self.read().get(fault_key(company, epoch, kind)) is not None
 
-    def _expired(self, held: Held, height: int) -> bool:
-        return held.height + self.params.max_validity_heights < height
-
     # -- commitment ----------------------------------------------------------------------------------------------
 
     def committed(self, height: int, evidence: tuple[bytes, ...]) -> None:
-        """A block is in the chain: its faults are on it, and what other proposals brought is over."""
+        """A block is in the chain: its faults are on it, and what other proposals brought is over.
+
+        What the next block may not carry waits no longer: it would count as work that nobody can do (P65).
+        """
+        self.height = height
         for data in evidence:
             key = order_of(evidence_codec.decode(data))
             self._recorded[key] = height
@@ -256,11 +281,16 @@ class EvidencePool:
                 self.changed = True
         for key in [key for key, at in self._recorded.items() if at <= self.executed]:
             del self._recorded[key]
-        for key in [key for key, identity in self.pending.items() if self._expired(self.items[identity], height)]:
-            del self.pending[key]
-            self.changed = True
+        for key, identity in list(self.pending.items()):
+            if _expired(self.items[identity].last_height, height + 1):
+                del self.pending[key]
+                self.changed = True
         waiting = dict.fromkeys(self.pending.values())
         for identity in [
             identity for identity, held in self.items.items() if identity not in waiting and held.named <= height
         ]:
             del self.items[identity]
+
+
+def _expired(last_height: int | None, height: int) -> bool:
+    return last_height is not None and last_height < height

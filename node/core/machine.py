@@ -149,6 +149,7 @@ class NodeCore:
             params=config.params,
             read=self._context.read,
             next_token=self._next_token,
+            height=event.tip.height,
             executed=event.executed[-1][0],
         )
         self.mempool = Mempool(

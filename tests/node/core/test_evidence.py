@@ -10,21 +10,25 @@ import pytest
 from consensus.effects import Report
 from consensus.events import EpochSpec, Lsn, Verdict
 from consensus.membership import membership
-from consensus.messages import Proposal
-from consensus.validate import signing_digest_of
+from consensus.messages import Proposal, ViewChange
+from consensus.validate import VIEW_CHANGE, signing_digest_of, view_change_body
 from ledger.block import EMPTY_LIST_ROOT, block_id, list_root
-from ledger.certificate import Vote
+from ledger.certificate import CommitCertificate, Vote, bitmap
 from ledger.codec import encode
 from ledger.evidence import Evidence, Fault, Statement, evidence_id, fault_codec, fault_key, split_bodies
+from ledger.registry.epochs import epoch_key, read_epoch
 from ledger.transition import apply_block
 from node.core import effects as ne
+from node.core import events as nv
+from node.core.epochs import epoch_spec
 from node.core.messages import Bodies, EvidenceItem
 from simulator.execution import StubRuntime
 
-from .conftest import MS, Pool, header
+from .conftest import MS, Pool, Shell, header
+from .test_made_up import honest_tx, spread
 
 
-def accusation(pool: Pool, liar: int, *, height: int = 1, kind: str = "commit", first: int = 1) -> Evidence:
+def accusation(pool: Pool | Shell, liar: int, *, height: int = 1, kind: str = "commit", first: int = 1) -> Evidence:
     """Two votes of `liar` for different blocks at one height, really signed."""
     firm = pool.league.firms[liar]
     statements = []
@@ -63,6 +67,40 @@ def pool(make: Callable[..., Pool]) -> Pool:
     return make()
 
 
+def pass_epochs(pool: Pool, *first_heights: int) -> None:
+    """Let epochs with the same members follow on epoch 0, at these first heights; the pool is that of the last one."""
+    record = read_epoch(pool.state, 0)
+    assert record is not None
+    for epoch, first_height in enumerate(first_heights, start=1):
+        record = msgspec.structs.replace(record, epoch=epoch, first_height=first_height)
+        pool.state.rows[epoch_key(epoch)] = encode(record)
+    pool.pool.evidence.members = membership(epoch_spec(record), pool.league.chain_id, 0)
+
+
+def grow(pool: Pool, blocks: int, taken: tuple[bytes, ...] = ()) -> None:
+    """Commit blocks without transactions, and without what is `taken`."""
+    for _ in range(blocks):
+        block = pool.build(taken=taken, empty=True)
+        assert block is not None
+        pool.commit(block)
+
+
+def two_view_changes(pool: Pool, liar: int) -> Evidence:
+    """E4: `liar` left one view twice, from the two oldest bases that there are."""
+    firms, chain_id = pool.league.firms, pool.league.chain_id
+    old = Vote(0, 0, 1, bytes([7]) * 32)
+    signed = tuple(
+        firms[one].consensus_key.sign(signing_digest_of("commit", chain_id, encode(old))) for one in (0, 1, 3)
+    )
+    statements = []
+    for base in (pool.league.certificate, CommitCertificate(old, bitmap([0, 1, 3], 4), signed)):
+        body = view_change_body(ViewChange(0, liar, 5, base, (), b""))
+        digest = signing_digest_of(VIEW_CHANGE, chain_id, body)
+        statements.append(Statement(VIEW_CHANGE, body, firms[liar].consensus_key.sign(digest)))
+    statements.sort(key=lambda one: one.body)
+    return Evidence("E4", 0, firms[liar].company_id, tuple(statements))
+
+
 def test_p124_what_is_found_is_verified_told_to_all_and_told_again(pool: Pool) -> None:
     item = accusation(pool, 2)
     (spread,) = found(pool, 2, item)
@@ -97,8 +135,9 @@ def test_p124_an_ended_epoch_is_judged_by_its_own_members(pool: Pool) -> None:
     assert [(one.epoch, one.signer) for one in asked.items] == [(0, liar), (0, liar)]
     answered(pool, [asked])
     assert pool.pool.evidence.choose(21, ()) == (encode(item),)
-    expired = league.params.max_validity_heights + 2
-    assert pool.pool.evidence.choose(expired, ()) == ()  # P124: within its window only
+    last = 20 + league.params.max_validity_heights
+    assert pool.pool.evidence.choose(last, ()) == (encode(item),)
+    assert pool.pool.evidence.choose(last + 1, ()) == ()  # P124: within its window only
     later = msgspec.structs.replace(item, epoch=2)
     assert told(pool, 2, later) == [ne.Penalty(peer=2, reason="evidence_wrong_epoch")]  # MU89
 
@@ -232,8 +271,6 @@ def test_scenario_76_blocks_with_bad_evidence_are_refused(pool: Pool, make: Call
     assert offered(pool, make, *good[::-1]) == (Verdict.INVALID, "evidence_not_ascending")
     twice = accusation(pool, 1), accusation(pool, 1, height=2)
     assert offered(pool, make, *twice) == (Verdict.INVALID, "evidence_not_ascending")
-    late = 1 + pool.league.params.max_validity_heights + 1
-    assert offered(pool, make, good[0], height=late) == (Verdict.INVALID, "evidence_expired")
     assert offered(pool, make, *good) == (Verdict.OK, "")
     off = make(max_evidence_bytes=0)
     assert offered(off, make, accusation(off, 1)) == (Verdict.INVALID, "evidence_too_large")
@@ -266,14 +303,83 @@ def test_scenario_76_a_fault_on_the_chain_is_not_proposed_again_and_refused_by_n
     assert offered(pool, make, accusation(pool, 2, kind="prepare"), height=height) == (Verdict.OK, "")
 
 
-def test_p124_evidence_too_old_for_a_block_is_dropped(make: Callable[..., Pool]) -> None:
+def test_p124_an_item_of_the_present_epoch_never_expires(make: Callable[..., Pool]) -> None:
+    """The heights in it are of the liar's choosing: any certificate of the epoch is a valid base (P53)."""
     pool = make(max_validity_heights=10)
-    told(pool, 1, accusation(pool, 2, height=1))
-    for _ in range(12):
-        proposal = pool.build(taken=tuple(pool.pool.evidence.pending.values()), empty=True)
-        assert proposal is not None
-        pool.commit(proposal)
+    grow(pool, 14)
+    told(pool, 2, accusation(pool, 2, height=1))  # the liar about itself
+    found(pool, 3, two_view_changes(pool, 3))
+    assert {kind for _, _, kind in pool.pool.evidence.pending} == {"E3", "E4"}
+    block = pool.build()
+    assert block is not None and len(block.tx_ids) == 2, "the next block carries both"
+    assert offered(make(max_validity_heights=10), make, accusation(pool, 2), height=15) == (Verdict.OK, "")
+
+
+def test_p65_a_liar_that_tells_old_faults_of_itself_leaves_an_idle_network_in_its_view(
+    shell: Callable[..., Shell],
+) -> None:
+    nodes = [shell(index=index, max_validity_heights=10) for index in range(4)]
+    liar, honest = 3, nodes[:3]
+    for one in nodes:
+        one.start()
+        for peer in range(4):
+            if peer != one.index:
+                one.feed(nv.PeerConnected, peer=peer)
+    league = nodes[0].league
+    for nonce in range(1, 15):
+        nodes[0].feed(nv.Submitted, token=nonce, envelopes=(honest_tx(league, 0, nonce, valid=nonce + 5),))
+        for _ in spread(nodes, 1_000):
+            pass
+    state = [one.core.replica.state for one in nodes]
+    views, height = [one.view for one in state], min(one.tip.height for one in state)
+    assert height > 12
+    for kind in ("commit", "prepare"):
+        for one in honest:
+            one.receive(liar, EvidenceItem(encode(accusation(one, liar, height=1, kind=kind))))
+        for _ in spread(nodes, 60_000):
+            pass
+    assert [one.view for one in state] == views and min(one.tip.height for one in state) >= height + 2
+
+
+@pytest.mark.parametrize("first_heights", [(8,), (8, 20)], ids=["the epoch before", "an older epoch"])
+def test_p124_the_time_of_an_item_begins_with_the_end_of_its_epoch(
+    make: Callable[..., Pool], first_heights: tuple[int, ...]
+) -> None:
+    verdicts = {}
+    for height in (18, 19):
+        pool = make(max_validity_heights=10)
+        pass_epochs(pool, *first_heights)
+        verdicts[height] = offered(pool, make, accusation(pool, 2), height=height)
+    assert verdicts == {18: (Verdict.OK, ""), 19: (Verdict.INVALID, "evidence_expired")}
+
+
+def test_p124_evidence_too_old_for_the_next_block_is_dropped(make: Callable[..., Pool]) -> None:
+    pool = make(max_validity_heights=10)
+    pass_epochs(pool, 8)
+    told(pool, 1, accusation(pool, 2))
+    (identity,) = pool.pool.evidence.pending.values()
+    grow(pool, 17, taken=(identity,))
+    assert pool.pool.evidence.proposable == 1, "block 18 may carry it"
+    grow(pool, 1, taken=(identity,))
     assert not pool.pool.evidence.pending and not pool.pool.evidence.items
+
+
+def test_p65_an_item_that_no_block_may_carry_is_no_work(make: Callable[..., Pool]) -> None:
+    """Else a liar that tells of itself what is too old has an idle network change its views, again and again."""
+    pool = make(max_validity_heights=10)
+    pass_epochs(pool, 8)
+    grow(pool, 17)
+    (asked,) = pool.pool.evidence.told(2, EvidenceItem(encode(accusation(pool, 2))))
+    assert isinstance(asked, ne.VerifyVotes)
+    grow(pool, 1)
+    answered(pool, [asked])  # it lapsed at the verifier
+    late = accusation(pool, 2, height=3)
+    assert told(pool, 2, late) == [ne.Rejection(peer=2, reason="evidence_expired")]
+    assert answered(pool, pool.pool.evidence.carry((encode(late),))) == [ne.Tally(metric="evidence_expired", value=1)]
+    assert offered(pool, make, late, height=19) == (Verdict.INVALID, "evidence_expired")  # it was fetched and verified
+    assert pool.pool.work(pool.now, 0).count == 0 and not pool.pool.evidence.pending
+    grow(pool, 1)
+    assert not pool.pool.evidence.items
 
 
 def test_p125_the_transition_records_a_fault_once_and_nothing_else(pool: Pool) -> None:

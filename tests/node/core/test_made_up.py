@@ -36,11 +36,11 @@ def made_up(league: Any, firm: int, nonce: int, valid: int = 1_000, gas: int = 1
     return sign_transaction(body, [SigningKey(b"\7" * 32)], league.chain_id)
 
 
-def honest_tx(league: Any, firm: int, nonce: int) -> bytes:
+def honest_tx(league: Any, firm: int, nonce: int, valid: int = 1_000) -> bytes:
     person = league.firms[firm].staff["preparer"]
     signer = SignerRef(person.user_id, "maker", person.company)
     return sign_transaction(
-        TxBody(1, (signer,), nonce, 1_000, "notes", "keep", ("real", nonce), 10_000), [person.key], league.chain_id
+        TxBody(1, (signer,), nonce, valid, "notes", "keep", ("real", nonce), 10_000), [person.key], league.chain_id
     )
 
 
