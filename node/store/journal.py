@@ -250,7 +250,8 @@ class Journal:
             bodies = self._read_bodies(transaction)
         self._last_lsn, self._last_link = head.last_lsn, head.last_link
         self._first_lsn = int(records[0][0]) if records else 0
-        self._held = {body.block_id: (body.height, 0) for body in bodies}
+        known = self._held  # a pruning that waits spares what was written after its anchor, also once it is read again
+        self._held = {one.block_id: known.get(one.block_id, (one.height, 0)) for one in bodies}
         if head.journal_id != journal_id:
             self.journal_id = head.journal_id
             problem = (

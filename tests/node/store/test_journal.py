@@ -132,6 +132,17 @@ def test_p93_bodies_that_the_anchor_does_not_name_go_whatever_their_height(tmp_p
     assert [item.height for item in reopen(journal)[1].bodies] == [9]
 
 
+def test_p93_a_pruning_that_waits_spares_what_was_written_since_over_the_end_of_an_epoch(tmp_path: Path) -> None:
+    """P114: the next core reads the journal again before anything is appended, and with it the pruning is done."""
+    journal = filled(tmp_path / "journal")
+    journal.append([(Lsn(6), anchor(), None)])
+    journal.append([(Lsn(7), committed(9), body(9)), (Lsn(8), committed(5), body(5))])
+    journal.prune(Lsn(6), 3, ())
+    assert [item.height for item in journal.image(JOURNAL_ID).bodies] == [2, 3, 4, 5, 9]
+    journal.append([(Lsn(9), committed(10), body(10))])
+    assert [item.height for item in reopen(journal)[1].bodies] == [5, 9, 10]
+
+
 def test_a_missing_journal_never_votes_again(tmp_path: Path) -> None:
     """P97: the node follows without a vote, and stays so after the next start."""
     journal, image = Journal.open(tmp_path / "journal", KEYS, JOURNAL_ID)
