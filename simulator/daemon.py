@@ -73,7 +73,7 @@ TWICE: Final = 16
 """With `shell.disorder` one in so many answers comes twice: the second is to a question that is over (P158)."""
 GUEST_FIRST: Final = OBSERVER + 1
 """What a core calls a node without a vote: this and the index of its company in the league."""
-Waiting = tuple[tuple[tuple[Transaction, int | None], ...], tuple[bytes, ...]]
+Waiting = tuple[tuple[tuple[Transaction, bool], ...], tuple[bytes, ...]]
 """Transactions and evidence that outlive the core of an epoch."""
 Wait = tuple[int, Any]
 Arrival = tuple[int, PeerMessage]
@@ -791,7 +791,7 @@ class Daemon:
             return
         pool = self.core.mempool
         waiting = (
-            tuple((one.tx, None if one.ours(pool.own) else OBSERVER) for one in pool.waiting.values()),
+            tuple((one.tx, one.ours) for one in pool.waiting.values()),
             self.core.evidence.waiting(),
         )
         self.last_digest = b""

@@ -74,8 +74,8 @@ class NodeStart(Event, frozen=True, kw_only=True):
     vouch for, or one that is over, when ends are missing. None is that of `config`."""
     passed: tuple[EpochSpec, ...] = ()
     """Epochs between that of `config` and `reached`, ascending: a state that is offered may be of one of them."""
-    waiting: tuple[tuple[Transaction, int | None], ...] = ()
-    """Verified transactions that waited when the epoch before ended, and the member each came from; None: from here."""
+    waiting: tuple[tuple[Transaction, bool], ...] = ()
+    """Verified transactions that waited when the epoch before ended, and whether each was handed in here."""
     evidence: tuple[bytes, ...] = ()
     """Items that were not on the chain when the epoch before ended (`EvidencePool.waiting`)."""
 

@@ -11,10 +11,11 @@ becomes a failed receipt, so replicas cannot disagree about a block (P32).
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, TypeAlias
 
 from consensus.effects import BuildBlock
 from consensus.events import Lsn, Verdict, WorkChanged
@@ -25,7 +26,14 @@ from ledger.codec import encode
 from ledger.errors import InvalidTransaction, LedgerError, Malformed
 from ledger.evidence import ITEMS_MAX, evidence_codec, evidence_id, split_bodies
 from ledger.params import Params
-from ledger.registry.lookup import NonceWindow, SoundSigners, check_signers, nonce_free, read_nonces
+from ledger.registry.lookup import (
+    NonceWindow,
+    SoundSigners,
+    check_signers,
+    nonce_free,
+    read_nonces,
+    read_user,
+)
 from ledger.state import Reader
 from ledger.transaction import Transaction, check_expiry, decode_transaction, envelope_hash
 from node.core.committed import CommittedIds
@@ -46,6 +54,10 @@ from node.core.messages import Bodies, TxBatch
 
 POOL_BYTES_MAX: Final = 64 * 1024 * 1024
 """Bytes of all waiting transactions (P141)."""
+Origin: TypeAlias = int | str
+"""Whose quota is used (P141): of what waits, the company that the first signer is of; whoever passes it on is not to
+pay for it, since all members hand all that they hold to the primary (P132). What is at the verifier may be a forgery
+and uses that of the link it came over, what was handed in here that of this node, all the time."""
 ORIGIN_BYTES_MAX: Final = 16 * 1024 * 1024
 """Bytes one company may have waiting, so that one member cannot fill the pool (P141, T29)."""
 WAITING_TXS: Final = 4_000
@@ -82,17 +94,14 @@ REFUSED_MAX: Final = 10_000
 
 @dataclass(slots=True)
 class Waiting:
-    """A pool entry: `origin` is the member index whose quota it uses."""
+    """A pool entry: `origin` is whose quota it uses."""
 
     tx: Transaction
-    origin: int
+    origin: Origin
     since_ns: int
-    vouched: bool = False
-    """It came from another member, and a client handed it in here as well: who took it first may be gone (P132)."""
-
-    def ours(self, own: int) -> bool:
-        """This node tells all members of it again."""
-        return self.origin == own or self.vouched
+    ours: bool
+    """A client handed it in here, perhaps as well: this node tells all members of it again, because a node that took it
+    before may be gone (P132)."""
 
 
 @dataclass(slots=True)
@@ -226,13 +235,15 @@ class Mempool:
     _bytes: int = 0
     _held_bytes: int = 0
     """Bytes of what waits and of what is at the verifier; the quotas count both."""
-    _origin_bytes: dict[int, int] = field(default_factory=dict)
-    _origin_txs: dict[int, int] = field(default_factory=dict)
+    _origin_bytes: dict[Origin, int] = field(default_factory=dict)
+    _origin_txs: dict[Origin, int] = field(default_factory=dict)
     changed: bool = False
     _state: Reader | None = None
     """The state that `_sound` and `_windows` are about: who was found right, and nonce windows that were read."""
     _sound: SoundSigners = field(default_factory=dict)
     _windows: dict[str, NonceWindow] = field(default_factory=dict)
+    _companies: dict[str, str] = field(default_factory=dict)
+    """Companies of registered users that were looked up since; a user never changes its company."""
 
     def __post_init__(self) -> None:
         self.recent = CommittedIds(self.params.max_validity_heights)
@@ -275,14 +286,14 @@ class Mempool:
     def _vouch(self, tx_id: bytes, token: int, position: int) -> list[NodeEffect]:
         """What waits here already was handed in here: tell it to all members (P132)."""
         self._owed[tx_id].due_ns = 0
-        self.waiting[tx_id].vouched = True
+        self.waiting[tx_id].ours = True
         return self._settle(token, position, SubmitResult(tx_id=tx_id, code="", detail="already waiting"))
 
-    def carry(self, now: int, waiting: Iterable[tuple[Transaction, int | None]]) -> None:
-        """Take over what waited in the epoch before, and whose quota it uses, None is ours; all of it is verified."""
-        for tx, origin in waiting:
+    def carry(self, now: int, waiting: Iterable[tuple[Transaction, bool]]) -> None:
+        """Take over what waited in the epoch before, and whether it was handed in here; all of it is verified."""
+        for tx, ours in waiting:
             if tx.tx_id not in self.recent and tx.valid_until_height > self.height:
-                self._insert(now, tx, self.own if origin is None else origin)
+                self._insert(now, tx, self.own if ours else self._company(tx), ours=ours)
 
     def receive(self, peer: int, batch: TxBatch) -> list[NodeEffect]:
         """Admit a batch of another member's node (P130)."""
@@ -339,9 +350,8 @@ class Mempool:
                 self._bodies[tx.tx_id] = tx
             problem, detail = self._admission(tx, run)
             if not problem and tx.tx_id not in self.waiting and tx.tx_id not in self.recent:
-                self._insert(now, tx, run.origin)
+                self._insert(now, tx, self._payer(tx, run.origin), ours=bool(answers))
                 if answers:
-                    self.waiting[tx.tx_id].vouched = True
                     self._outbox.append(tx.envelope)
                     self._outbox_bytes += len(tx.envelope)
             for answer, position in answers:
@@ -412,7 +422,7 @@ class Mempool:
             if not due:
                 continue
             owed.due_ns, owed.wait_ns = now + owed.wait_ns, min(2 * owed.wait_ns, pause_ns)
-            ours, again = entry.ours(self.own), owed.turn == self._turn
+            ours, again = entry.ours, owed.turn == self._turn
             if not again:
                 owed.turn, owed.handed_ns = self._turn, now
             if leading or (unled and not ours):
@@ -741,7 +751,7 @@ class Mempool:
                 check_expiry(tx, self.height + 1, self.params)
         except InvalidTransaction as error:
             return error.code, error.detail
-        problem = self._quota(run.origin, len(tx.envelope)) or self._conflict(tx)
+        problem = self._quota(self._payer(tx, run.origin), len(tx.envelope)) or self._conflict(tx)
         return problem, _DETAILS.get(problem, "")
 
     def _admissible(self, envelope: bytes, origin: int | None = None) -> Transaction:
@@ -757,15 +767,15 @@ class Mempool:
         check_expiry(tx, self.height + 1, self.params)
         if tx.tx_id in self.waiting or tx.tx_id in self.recent:
             return
-        problem = self._quota(origin, len(envelope))
+        state = self.read()
+        if state is not self._state:
+            self._state, self._sound, self._windows, self._companies = state, {}, {}, {}
+        problem = self._quota(origin, len(envelope)) or self._quota(self._payer(tx, origin), len(envelope))
         if problem:
             raise InvalidTransaction(problem, _QUOTA_TEXT)
         problem = self._conflict(tx)
         if problem:
             raise InvalidTransaction(problem, _CONFLICT_TEXT)
-        state = self.read()
-        if state is not self._state:
-            self._state, self._sound, self._windows = state, {}, {}
         problem = check_signers(state, tx, self.height + 1, self.time_ms, self._sound)
         if problem:
             raise InvalidTransaction("bad_signer", problem)
@@ -781,7 +791,24 @@ class Mempool:
         holder = self._nonces.get((tx.sender, tx.nonce))
         return "" if holder is None or holder == tx.tx_id else "conflict"
 
-    def _quota(self, origin: int, size: int) -> str:
+    def _payer(self, tx: Transaction, link: int) -> Origin:
+        """Return whose quota `tx` uses once it waits, if it came over `link`."""
+        return self.own if link == self.own else self._company(tx)
+
+    def _company(self, tx: Transaction) -> str:
+        """Return the company that the first signer is of; "" if nobody registered it, then it is not admitted (LR2).
+
+        Not the one that it acts for: under a mandate that is another company, which is not to pay for it (F12).
+        """
+        company = self._companies.get(tx.sender)
+        if company is None:
+            user = read_user(self.read(), tx.sender)
+            if user is None:
+                return ""  # and not remembered: anybody can make up names
+            company = self._companies[tx.sender] = sys.intern(user.company_id)
+        return company
+
+    def _quota(self, origin: Origin, size: int) -> str:
         if (
             self._held_bytes + size > POOL_BYTES_MAX
             or self._origin_bytes.get(origin, 0) + size > ORIGIN_BYTES_MAX
@@ -812,7 +839,7 @@ class Mempool:
             del self._ids_in_check[tx.tx_id]
         self._charge(origin, -len(tx.envelope), -1)
 
-    def _charge(self, origin: int, size: int, count: int) -> None:
+    def _charge(self, origin: Origin, size: int, count: int) -> None:
         self._held_bytes += size
         self._origin_bytes[origin] = self._origin_bytes.get(origin, 0) + size
         self._origin_txs[origin] = self._origin_txs.get(origin, 0) + count
@@ -826,9 +853,9 @@ class Mempool:
         del self._submissions[token]
         return [Answer(token=token, results=tuple(item for item in submission.results if item is not None))]
 
-    def _insert(self, now: int, tx: Transaction, origin: int) -> None:
+    def _insert(self, now: int, tx: Transaction, origin: Origin, *, ours: bool) -> None:
         size = len(tx.envelope)
-        self.waiting[tx.tx_id] = Waiting(tx, origin, now)
+        self.waiting[tx.tx_id] = Waiting(tx, origin, now, ours)
         fwd_ns = self.params.fwd_ms * _NS
         self._owed[tx.tx_id] = Owed(now + fwd_ns, fwd_ns)
         self._lapsing.setdefault(tx.valid_until_height, {})[tx.tx_id] = None

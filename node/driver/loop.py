@@ -32,7 +32,7 @@ from ledger.transition import BlockExecution, BlockResult, Linker, Runtime
 from node.core import effects as ne
 from node.core import events as nv
 from node.core.epochs import epoch_spec
-from node.core.machine import OBSERVER, NodeCore
+from node.core.machine import NodeCore
 from node.core.messages import (
     ENDS_MAX,
     Blocks,
@@ -481,12 +481,8 @@ class Driver:
         what the old one asked for, the answers are dropped with it.
         """
         self._flush()
-        former = self.core.mempool
         beginning = self._begin_epoch()
-        waiting = tuple(
-            (one.tx, None if one.ours(former.own) else beginning.moved.get(one.origin, OBSERVER))
-            for one in former.waiting.values()
-        )
+        waiting = tuple((one.tx, one.ours) for one in self.core.mempool.waiting.values())
         evidence = self.core.evidence.waiting()
         self.core, self._journal = beginning.core, beginning.journal
         self._ending = False

@@ -54,12 +54,23 @@ class Pool:
     now: int = 1_000 * MS
     tokens: list[int] = field(default_factory=lambda: [0])
 
-    def envelope(self, firm: int, nonce: int, *, text: str = "", valid: int = 1_000, gas: int = 10_000) -> bytes:
-        """A signed call of the preparer of a company."""
-        person = self.league.firms[firm].staff["preparer"]
+    def envelope(
+        self,
+        firm: int,
+        nonce: int,
+        *,
+        text: str = "",
+        valid: int = 1_000,
+        gas: int = 10_000,
+        role: str = "preparer",
+        acts_for: int | None = None,
+    ) -> bytes:
+        """A signed call of somebody of a company, for its own or for another one."""
+        person = self.league.firms[firm].staff[role]
+        company = person.company if acts_for is None else self.league.firms[acts_for].company_id
         body = TxBody(
             version=1,
-            signers=(SignerRef(person.user_id, "maker", person.company),),
+            signers=(SignerRef(person.user_id, "maker", company),),
             nonce=nonce,
             valid_until_height=valid,
             contract="notes",

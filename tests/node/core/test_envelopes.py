@@ -118,4 +118,4 @@ def test_e16_what_waits_is_not_verified_under_every_signature_that_its_keys_make
     assert pool.pool.receive(3, frame) == []
     answers = pool.settle(pool.pool.submit(9, frame.envelopes[:1]))
     assert [result.detail for answer in answers for result in answer.results] == ["already waiting"]
-    assert waiting.vouched, "what is handed in here once more is told to all (P132)"
+    assert waiting.ours, "what is handed in here once more is told to all (P132)"

@@ -354,10 +354,10 @@ def test_p114_what_waited_in_the_epoch_before_waits_on_under_its_own_quota(shell
     one = shell()
     own, of_peer = (decode_transaction(envelope(one, nonce), one.league.chain_id) for nonce in (1, 2))
     done = decode_transaction(envelope(one, 3), one.league.chain_id)
-    one.start(waiting=((own, None), (of_peer, 2), (done, None)), recent=((done.tx_id, 0, 900),))
-    assert {tx_id: entry.origin for tx_id, entry in one.core.mempool.waiting.items()} == {
-        own.tx_id: one.index,
-        of_peer.tx_id: 2,
+    one.start(waiting=((own, True), (of_peer, False), (done, True)), recent=((done.tx_id, 0, 900),))
+    assert {tx_id: (entry.origin, entry.ours) for tx_id, entry in one.core.mempool.waiting.items()} == {
+        own.tx_id: (one.index, True),
+        of_peer.tx_id: (one.league.firms[0].company_id, False),
     }
     assert nv.NodeTimer.FORWARD in one.timers, "they are passed on like all that waits (P132)"
     assert one.core.replica.state.work.count == 2, "and the replica knows that there is work"

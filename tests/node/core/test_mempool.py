@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import msgspec
 import pytest
 
 from consensus.events import Verdict
+from consensus.membership import membership
 from ledger.block import block_id, header_codec, list_root
 from ledger.codec import encode
 from ledger.evidence import split_bodies
-from ledger.registry.lookup import UNUSED, encode_nonces, nonce_key, use_nonce
-from ledger.transaction import decode_transaction, envelope_hash
+from ledger.registry.lookup import UNUSED, encode_nonces, mandate_key, nonce_key, use_nonce
+from ledger.registry.records import Mandate
+from ledger.transaction import SignerRef, TxBody, decode_transaction, envelope_hash, sign_transaction
 from node.core import effects as ne
 from node.core import mempool
 from node.core.messages import Bodies, TxBatch
@@ -156,7 +159,70 @@ def test_p141_the_quota_is_that_of_the_origin(pool: Pool, monkeypatch: pytest.Mo
     assert proposal is not None
     pool.commit(proposal)
     assert pool.submit(pool.envelope(0, 3))[0].code == ""  # what is committed frees its place
-    assert pool.pool._origin_txs[1] == 0 and pool.pool._origin_bytes[1] == 0
+    company = pool.league.firms[1].company_id
+    for origin in (1, company):  # the link while it was at the verifier, the company while it waited
+        assert pool.pool._origin_txs[origin] == 0 and pool.pool._origin_bytes[origin] == 0
+
+
+def flooded(make: Callable[..., Pool], liar: int, seats: tuple[int, ...]) -> tuple[Pool, Pool]:
+    """A primary, and a member that handed it all that the liar's people gave to it only; 40 may wait for a company."""
+    primary, honest = make(own=0), make(own=1)
+    for one in (primary, honest):
+        spec = one.league.epoch
+        members = tuple(spec.members[seat] for seat in seats)
+        one.pool.evidence.members = membership(dataclasses.replace(spec, members=members), one.league.chain_id, 0)
+        one.pool.new_turn(one.now, 0, 0)
+    for one, role in ((primary, "preparer"), (honest, "approver")):
+        one.gossiped(liar, *(one.envelope(liar, nonce, role=role) for nonce in range(1, 42)))
+        assert len(one.pool.waiting) == 40
+    handed = [effect for _ in range(4) for effect in honest.forward(2_000) if isinstance(effect, ne.SendPeer)]
+    assert handed, "every member hands the primary all that it holds (P132)"
+    for effect in handed:
+        assert isinstance(effect.message, TxBatch)
+        primary.gossiped(1, *effect.message.envelopes)
+    return primary, honest
+
+
+@pytest.mark.parametrize("seats", [(0, 1, 2, 3), (0, 1, 2)], ids=["a member", "without a seat"])
+def test_p141_who_passes_on_the_flood_of_another_company_does_not_pay_for_it(
+    make: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch, seats: tuple[int, ...]
+) -> None:
+    monkeypatch.setattr(mempool, "WAITING_TXS", 20 * len(seats))
+    monkeypatch.setattr(mempool, "SHARE_TXS_MIN", 20)
+    primary, honest = flooded(make, 3, seats)
+    assert len(primary.pool.waiting) == 40
+    own = primary.envelope(1, 1)
+    assert honest.submit(own)[0].code == ""
+    assert primary.gossiped(1, own) == [] and tx_id(primary, own) in primary.pool.waiting
+    assert primary.pool.room == 20
+
+
+def test_p141_forged_names_use_up_the_quota_of_their_link_only(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mempool, "WAITING_TXS", 8)
+    monkeypatch.setattr(mempool, "SHARE_TXS_MIN", 1)
+    held = pool.pool.receive(3, TxBatch(tuple(pool.envelope(1, nonce) for nonce in range(1, 9))))
+    assert sum(isinstance(effect, ne.Rejection) for effect in held) == 4  # at the verifier, and none of it is true
+    assert pool.gossiped(1, pool.envelope(1, 20)) == []
+    pool.settle(held, good=False)
+    assert list(pool.pool.waiting) == [tx_id(pool, pool.envelope(1, 20))]
+    person = pool.league.firms[1].staff["preparer"]
+    for number in range(10):
+        body = TxBody(
+            1, (SignerRef(f"u{number}", "maker", person.company),), 1, 1_000, "notes", "keep", ("x", 1), 10_000
+        )
+        made_up = sign_transaction(body, [person.key], pool.league.chain_id)
+        assert ne.Rejection(peer=3, reason="tx_bad_signer") in pool.gossiped(3, made_up)
+    assert list(pool.pool._companies) == [person.user_id], "names of nobody are not remembered"
+
+
+def test_p141_an_agent_uses_the_quota_of_its_own_company(pool: Pool) -> None:
+    """A mandate lets it act for another one, which could be left without a place of its own (F12)."""
+    agent, principal = pool.league.firms[3].staff["preparer"], pool.league.firms[1].company_id
+    row = Mandate(principal, agent.user_id, ("preparer",), 0, 1 << 50, "active")
+    pool.state.rows[mandate_key(principal, agent.user_id)] = encode(row)
+    assert pool.gossiped(2, pool.envelope(3, 1, acts_for=1)) == []
+    ((waiting),) = pool.pool.waiting.values()
+    assert waiting.origin == agent.company != principal
 
 
 def test_p141_shares_are_of_the_whole_network(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
