@@ -172,6 +172,7 @@ class NodeCore:
             config.index,
             self._next_token,
             patience_ns,
+            config.params,
             strict_from_ns=strict_from_ns,
             near=2 * config.params.window,
         )
@@ -300,7 +301,8 @@ class NodeCore:
             if identity:
                 self.mempool.evidence_judged(identity)
                 return out + self._completed() + self._arm_forward()
-            self.sync.votes_verified(event.token, event.valid)
+            if out := self.sync.votes_verified(event.token, event.valid):
+                return out
             if out := self.walk.votes_verified(event.token, event.valid, event.now):
                 return self._walked(out)
             return self.taking.votes_verified(event.token, event.valid, event.now) + self._drain_sync()

@@ -2,15 +2,16 @@
 
     heights tip+1 .. target   are cut into ranges; each is asked of one peer, all of several peers at once
     an answer                 links within itself, holds transactions whose ids give its roots, and carries commit
-                              certificates of q members over its ids; its signatures are verified as a whole
+                              certificates of q members over its ids; the signatures of those are verified as a whole,
+                              and only then those of the transactions
     the next range in order   is handed over when it is verified and its first block follows our tip
 
 A certificate binds a block, so a range can be verified before the ones below it are here. It binds ids, and ids do not
 bind signatures (LR4), so a lying peer could swap those: they are verified too. A claimed height is only a hint. Who
 lies, is empty-handed or stays silent is named with the reason, left out for a while, and its range is asked of
 another. Who was asked for long and showed nothing is doubted: it is still asked, since it may be slow, but its claim
-alone no longer makes this node one that catches up. Nothing here stops consensus: a range is work like any other
-message (P108), and what is asked, held and handed over is bounded.
+alone no longer makes this node one that catches up. Only blocks that are verified show anything. Nothing here stops
+consensus: a range is work like any other message (P108), and what is asked, held and handed over is bounded.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ledger.certificate import CommitCertificate, bitmap_indexes, quorum
 from ledger.codec import encode
 from ledger.errors import LedgerError
 from ledger.evidence import evidence_id, split_bodies
+from ledger.params import Params
 from ledger.transaction import Transaction, decode_transaction
 from node.core.chain import ref_of
 from node.core.effects import (
@@ -116,6 +118,8 @@ class _Range:
     txs_token: int = 0
     votes_good: bool | None = None
     txs_good: bool | None = None
+    showed: dict[int, None] = field(default_factory=dict)
+    """Whose answer held these blocks, more than one could show that is level with us."""
 
     @property
     def verified(self) -> bool:
@@ -127,6 +131,7 @@ class _Range:
         self.blocks = []
         self.votes_good = self.txs_good = None
         self.votes_token = self.txs_token = 0
+        self.showed.clear()
 
 
 @dataclass(slots=True)
@@ -160,6 +165,7 @@ class Sync:
     own: int | None
     next_token: Callable[[], int]
     patience_ns: int
+    params: Params
     near: int = 0
     """A lag that consensus makes good by itself: 2W (P106)."""
     target: int = 0
@@ -274,13 +280,20 @@ class Sync:
         """Tell whether a peer is doubted and has not even said that it does not hold what it was asked for."""
         return self.doubted(peer) and not self._silences[peer].spoke
 
-    def _shown(self, peer: int, top: int, size: int, tip: BlockRef) -> None:
-        """A peer showed blocks up to `top`. If they are more than one could show that is level with us, trust it again.
+    def _shown(self, peer: int, one: _Range, size: int, tip: BlockRef) -> None:
+        """A peer showed the blocks of a range. If they are more than one could show that is level with us, it is
+        trusted again as soon as they are verified: anybody can make some up.
 
         Blocks in flight do not count: a liar would show the next one a moment before it is committed here.
         """
-        if top > tip.height + self.near or size >= CUT_BYTES:
-            self._silences.pop(peer, None)
+        if one.last > tip.height + self.near or size >= CUT_BYTES:
+            one.showed[peer] = None
+            self._trust(one)
+
+    def _trust(self, one: _Range) -> None:
+        if one.verified:
+            for peer in one.showed:
+                self._silences.pop(peer, None)
 
     def _drop(self, ranges: list[_Range], now: int) -> None:
         """Wait no more for the answers to `ranges`: so long their peers were silent."""
@@ -406,10 +419,12 @@ class Sync:
             if idle or now < self.strict_from_ns:  # it may answer what was asked before this core began
                 return [Rejection(peer=peer, reason=UNASKED)]
             return self._blame(peer, "sync_height", tip, now)
-        if one.blocks:
-            self._shown(peer, one.last, 0, tip)
-            return []
         answer = message.blocks
+        if one.blocks:  # another peer was faster; whoever has the last of these blocks, has shown them too
+            last = answer[one.last - first] if first <= one.last < first + len(answer) else None
+            if last is not None and block_id(last.header) == one.blocks[-1].block_id:
+                self._shown(peer, one, 0, tip)
+            return []
         if len(answer) <= wished - first + 1 or now < self.strict_from_ns:
             # it was asked for all of this, here or by the core before, though the range is shorter now
             answer = answer[: one.last - first + 1]
@@ -420,7 +435,6 @@ class Sync:
         if isinstance(shaped, str):
             return self._blame(peer, f"sync_{shaped}", tip, now)
         size = sum(len(envelope) for block in answer for envelope in block.envelopes)
-        self._shown(peer, shaped[-1].candidate.header.height, size, tip)
         if shaped[-1].candidate.header.height < one.last:  # cut to a frame: the rest is a range of its own
             at = self._ranges.index(one) + 1
             self._ranges.insert(at, _Range(shaped[-1].candidate.header.height + 1, one.last))
@@ -428,9 +442,9 @@ class Sync:
         if one.asked == peer:
             self._keep_pace(now - one.asked_ns, now)
         one.asked, one.from_, one.blocks = -1, peer, shaped
-        one.votes_token, one.txs_token = self.next_token(), self.next_token()
+        self._shown(peer, one, size, tip)
+        one.votes_token = self.next_token()
         items: list[SignatureItem] = []
-        transactions: list[Transaction] = []
         for block in shaped:
             body = encode(block.certificate.vote)
             indexes = bitmap_indexes(block.certificate.signers, len(self.epoch.members)) or ()
@@ -438,14 +452,8 @@ class Sync:
                 SignatureItem("commit", body, self.epoch.epoch, index, signature)
                 for index, signature in zip(indexes, block.certificate.signatures, strict=True)
             ]
-            transactions += block.candidate.transactions
         one.votes_asked = len(items)
-        out: list[NodeEffect] = [VerifyVotes(token=one.votes_token, items=tuple(items))]
-        if transactions:
-            out.append(VerifyTransactions(token=one.txs_token, transactions=tuple(transactions)))
-        else:
-            one.txs_good = True
-        return out + self.plan(tip, now)
+        return [VerifyVotes(token=one.votes_token, items=tuple(items)), *self.plan(tip, now)]
 
     def _answered(self, peer: int, first: int, count: int) -> _Range | None:
         """Return the range that an answer is for: asked for as such, or cut anew since the peer was asked."""
@@ -493,17 +501,33 @@ class Sync:
             return [Rejection(peer=peer, reason=UNASKED)]
         return self._blame(peer, "sync_empty", tip, now)
 
-    def votes_verified(self, token: int, valid: int) -> None:
-        """Take the verdict on the certificates of a range."""
-        for one in self._ranges:
-            if token == one.votes_token and one.blocks:
-                one.votes_good = valid == (1 << one.votes_asked) - 1
+    def votes_verified(self, token: int, valid: int) -> list[NodeEffect]:
+        """Take the verdict on the certificates of a range, and if they hold ask for the one on its transactions.
+
+        Not before: blocks under a forged certificate cost their sender nothing, and their transactions cost seconds.
+        """
+        one = next((one for one in self._ranges if token == one.votes_token and one.blocks), None)
+        if one is None or one.votes_good is not None:
+            return []
+        one.votes_good = valid == (1 << one.votes_asked) - 1
+        if not one.votes_good:
+            return []
+        transactions: list[Transaction] = []
+        for block in one.blocks:
+            transactions += block.candidate.transactions
+        if not transactions:
+            one.txs_good = True
+            self._trust(one)
+            return []
+        one.txs_token = self.next_token()
+        return [VerifyTransactions(token=one.txs_token, transactions=tuple(transactions), certified=True)]
 
     def transactions_verified(self, token: int, verdicts: tuple[bool, ...]) -> None:
         """Take the verdict on the transactions of a range."""
         for one in self._ranges:
             if token == one.txs_token and one.blocks:
                 one.txs_good = all(verdicts)
+                self._trust(one)
 
     def take(self, tip: BlockRef, executed: int, now: int) -> tuple[list[Verified], list[NodeEffect]]:
         """Return the blocks that follow `tip` and are verified, in order, and what to do about bad ranges.
@@ -557,7 +581,11 @@ class Sync:
         """Return the block, or what is wrong with it; None if it is of a later epoch, whose members are not known."""
         try:
             header = header_codec.decode(block.header)
+            if header.tx_count > self.params.max_block_txs:
+                return "size"
             envelopes, evidence = split_bodies(block.envelopes, header.tx_count)
+            if sum(map(len, envelopes)) > self.params.max_block_bytes:
+                return "size"
             transactions = tuple(decode_transaction(envelope, self.chain_id).closed() for envelope in envelopes)
         except LedgerError:
             return "malformed"

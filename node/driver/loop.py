@@ -147,6 +147,7 @@ class Links(Protocol):
 class _Verification:
     token: int
     transactions: tuple[Transaction, ...]
+    certified: bool
     verdicts: list[bool]
 
 
@@ -314,8 +315,11 @@ class Driver:
 
     @property
     def backlog(self) -> int:
-        """Events and transactions that wait for this thread."""
-        return len(self._queue) + sum(len(item.transactions) for item in self._verifications)
+        """Events, and transactions that peers sent of themselves, that wait for this thread.
+
+        Those of blocks that this node fetches do not count: a node that catches up would else be deaf to all members.
+        """
+        return len(self._queue) + sum(len(item.transactions) for item in self._verifications if not item.certified)
 
     # -- the loop ------------------------------------------------------------------------------------------------
 
@@ -393,7 +397,7 @@ class Driver:
                 elif isinstance(effect, ne.CancelTimer):
                     self._timer_generation.pop(effect.timer, None)
                 elif isinstance(effect, ne.VerifyTransactions):
-                    self._verifications.append(_Verification(effect.token, effect.transactions, []))
+                    self._verifications.append(_Verification(effect.token, effect.transactions, effect.certified, []))
                 elif isinstance(effect, ne.Tally):
                     self.meter.count(effect.metric, effect.value)
                 elif isinstance(effect, ne.Rejection):

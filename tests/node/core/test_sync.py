@@ -9,8 +9,9 @@ from itertools import count
 import msgspec
 import pytest
 
-from ledger.block import BlockRef, header_codec
+from ledger.block import BlockRef, block_id, header_codec, list_root
 from ledger.codec import encode
+from ledger.params import Params
 from ledger.transaction import decode_transaction, envelope_codec
 from node.core import sync as rules
 from node.core.effects import NodeEffect, Penalty, SendPeer, VerifyTransactions, VerifyVotes
@@ -36,7 +37,7 @@ class Net:
         self.league = league
         self.height = len(league.blocks) if height is None else height
         tokens = count(3, 2)
-        self.sync = Sync(league.network.chain, league.epoch, 0, lambda: next(tokens), 2 * SECOND)
+        self.sync = Sync(league.network.chain, league.epoch, 0, lambda: next(tokens), 2 * SECOND, Params())
         self.tip: BlockRef = league.genesis
         self.executed: int | None = None
         self.now = 0
@@ -63,7 +64,7 @@ class Net:
                 self.requests.append((effect.to, effect.message))
                 self.asked_for.append((effect.to, effect.message))
             elif isinstance(effect, VerifyVotes):
-                self.sync.votes_verified(effect.token, self.league.valid(effect.items))
+                self.perform(self.sync.votes_verified(effect.token, self.league.valid(effect.items)))
             elif isinstance(effect, VerifyTransactions):
                 self.sync.transactions_verified(effect.token, self.league.verdicts(effect.transactions))
             elif isinstance(effect, Penalty):
@@ -390,6 +391,68 @@ def test_the_chain_of_these_tests_is_sound(league: League) -> None:
     assert len(league.states) == len(league.refs) == len(league.blocks) + 1
 
 
+# what is asked of the verifier
+
+
+def forged_range(league: League, request: BlocksRequest, parent: bytes, transactions: int) -> Blocks:
+    """Blocks of a liar's own making for a request: right in form, signed by nobody."""
+    replace, blocks = msgspec.structs.replace, []
+    envelope = league.network.transaction((("put", b"trow", b"x"),), nonce=1)
+    old = league.blocks[0].certificate
+    for height in range(request.first, request.last + 1):
+        header = replace(
+            header_codec.decode(league.blocks[0].header), height=height, parent_id=parent, time_ms=1,
+            tx_count=transactions, tx_root=list_root((envelope.tx_id,) * transactions),
+        )  # fmt: skip
+        raw = encode(header)
+        parent = block_id(raw)
+        vote = replace(old.vote, block_id=parent, height=height)
+        forged = replace(old, vote=vote, signatures=(bytes(64),) * len(old.signatures))
+        blocks.append(CertifiedBlock(raw, (envelope.envelope,) * transactions, forged))
+    return Blocks(tuple(blocks))
+
+
+def test_p107_transactions_under_a_forged_certificate_are_not_verified(league: League) -> None:
+    """Review: eight answers of 4 MiB gave 177,536 signatures to verify, under certificates of nobody."""
+    net = claim_alone(league, 100, 2**40)
+    asked: list[VerifyVotes] = []
+    for peer, request in [entry for entry in net.requests if entry[0] == 1]:
+        lie = forged_range(league, BlocksRequest(request.first, request.first), bytes(32), 100)
+        for effect in net.sync.receive(peer, lie, net.tip, net.now):
+            assert not isinstance(effect, VerifyTransactions)
+            if isinstance(effect, VerifyVotes):
+                asked.append(effect)
+    assert len(asked) == RANGES_PER_PEER
+    for question in asked:
+        assert net.sync.votes_verified(question.token, league.valid(question.items)) == []
+    net.drain()
+    assert net.penalties[0] == (1, "sync_certificate")
+
+
+def test_p107_transactions_are_verified_once_when_their_certificates_hold(league: League) -> None:
+    net = Net(league, height=RANGE_BLOCKS)
+    net.start()
+    ((peer, request),) = net.requests
+    (votes,) = net.sync.receive(peer, league.serve(request.first, request.last), net.tip, net.now)
+    assert isinstance(votes, VerifyVotes)
+    (transactions,) = net.sync.votes_verified(votes.token, league.valid(votes.items))
+    assert isinstance(transactions, VerifyTransactions) and transactions.certified
+    assert len(transactions.transactions) == RANGE_BLOCKS and transactions.token != votes.token
+    assert net.sync.votes_verified(votes.token, league.valid(votes.items)) == [], "told again"
+    net.perform([transactions])
+    net.drain()
+    assert net.tip.height == RANGE_BLOCKS
+
+
+@pytest.mark.parametrize("limit", [{"max_block_txs": 9}, {"max_block_bytes": 64 * 1024}])
+def test_p107_a_block_beyond_the_bounds_of_the_network_is_a_lie(league: League, limit: dict[str, int]) -> None:
+    net = claim_alone(league, 100, 2**40)
+    net.sync.params = Params(**limit)
+    request = next(request for peer, request in net.requests if peer == 1)
+    net.answer(1, forged_range(league, BlocksRequest(request.first, request.first), bytes(32), 500))
+    assert net.penalties == [(1, "sync_size")]
+
+
 # epochs
 
 
@@ -667,3 +730,28 @@ def test_p107_who_answers_without_blocks_is_no_mute(league: League) -> None:
     first = next(one.first for one in net.sync._ranges if one.asked == 1)
     net.answer(1, Held(first, 300, 420))
     assert not net.sync.mute(1) and net.sync.doubted(1) and net.penalties == []
+
+
+def test_p106_unverified_blocks_do_not_end_a_doubt(league: League) -> None:
+    net = claim_alone(league, 100, 2**40)
+    wait(net, DOUBT_SECONDS)
+    assert net.sync.doubted(1) and not net.sync.active
+    asked = next(one for one in net.sync._ranges if one.asked == 1)
+    net.answer(1, forged_range(league, BlocksRequest(asked.first, asked.first + 4), net.tip.block_id, 1))
+    assert net.sync.doubted(1) and net.penalties == [(1, "sync_certificate")]
+
+
+@pytest.mark.parametrize("true", [True, False])
+def test_p106_blocks_that_another_showed_first_end_a_doubt_when_they_are_the_same(league: League, true: bool) -> None:
+    net = claim_alone(league, 100, 420)
+    wait(net, DOUBT_SECONDS)
+    first = next(one.first for one in net.sync._ranges if one.asked == 1)
+    net.height = net.sync.claims[2] = 420
+    net.perform(net.sync.start(420, (2,), net.tip, net.now))
+    one = next(one for one in net.sync._ranges if one.asked == 2 and one.requested.get(1))
+    request = BlocksRequest(one.first, one.last)
+    assert one.first != first, "it is verified, and waits for the blocks below"
+    net.answer(2, league.serve(request.first, request.last))
+    assert one.verified and net.sync.doubted(1)
+    net.answer(1, league.serve(request.first, request.last) if true else forged_range(league, request, bytes(32), 1))
+    assert net.sync.doubted(1) is not true and net.penalties == []

@@ -24,6 +24,7 @@ from ledger.governance.follow import EpochEnd
 from ledger.merkle import RangeProof
 from ledger.params import Params
 from ledger.proof import ResultProof
+from node.core import effects as ne
 from node.core import events as nv
 from node.core.machine import NodeContext, NodeCore
 from node.core.messages import (
@@ -211,6 +212,20 @@ async def test_p141_what_is_on_its_way_to_the_core_takes_places_too(backup: Node
     assert driver.entering == 0
     results = [await task for task in tasks]
     assert [[one.code for one in result] for result in results] == [["malformed", "malformed"]] * 2
+
+
+async def test_p140_transactions_of_blocks_that_are_fetched_hold_no_member_back(
+    backup: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Review: a node that catches up was deaf to all members while more than 4,096 of them waited."""
+    driver = backup.driver
+    driver._turn([backup.start])
+    waiting: Any = (None,) * 5_000
+    for certified, backlog in ((True, 0), (False, 5_000)):
+        question = ne.VerifyTransactions(token=1, transactions=waiting, certified=certified)
+        monkeypatch.setattr(backup.core, "step", lambda _event, question=question: [question])
+        driver._turn([backup.start])
+        assert driver.backlog == backlog
 
 
 class Shelves:
