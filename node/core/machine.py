@@ -512,6 +512,7 @@ class NodeCore:
     ) -> list[ne.NodeEffect]:
         out = self.chain.deliver(ref, candidate, certificate, after)
         if out:
+            self.sync.goes_on = candidate.header.next_members_hash == self.config.epoch.members_hash
             if live:
                 self.mempool.passed(self._now, candidate)
             self.mempool.committed(candidate)

@@ -171,6 +171,9 @@ class Sync:
     target: int = 0
     last: int = 0
     """Last height of this epoch, once that is known; 0 before. What follows is certified by others (P114)."""
+    goes_on: bool = False
+    """The header of the tip is known here and names the present members as the next ones: so does the block above it
+    belong to their epoch (P114)."""
     strict_from_ns: int = 0
     """Before this, an answer nobody asked for is no fault: the core of the epoch before, or the process that stopped,
     may have asked (P114)."""
@@ -428,12 +431,20 @@ class Sync:
         if len(answer) <= wished - first + 1 or now < self.strict_from_ns:
             # it was asked for all of this, here or by the core before, though the range is shorter now
             answer = answer[: one.last - first + 1]
-        shaped = self._shape(answer[one.first - first :], one)
-        if not shaped:  # a late answer; or blocks of the next epoch, which wait: the next tick asks again (P114)
-            one.asked = -1 if one.asked == peer else one.asked
-            return self.plan(tip, now) if first < one.first else []
+        answer = answer[one.first - first :]
+        if not answer:  # the tip passed all of it meanwhile
+            if one.asked == peer:
+                self._drop([one], now)
+            return self.plan(tip, now)
+        shaped = self._shape(answer, one)
         if isinstance(shaped, str):
             return self._blame(peer, f"sync_{shaped}", tip, now)
+        if not shaped:
+            if self.goes_on and one.first == tip.height + 1:
+                return self._blame(peer, "sync_epoch", tip, now)
+            # Perhaps they are of the next epoch, which another core takes (P114), and anybody can make such blocks up:
+            # the range is waited for as if no answer had come, so that a claim with nothing behind it ends in doubt.
+            return []
         size = sum(len(envelope) for block in answer for envelope in block.envelopes)
         if shaped[-1].candidate.header.height < one.last:  # cut to a frame: the rest is a range of its own
             at = self._ranges.index(one) + 1
@@ -589,13 +600,13 @@ class Sync:
             transactions = tuple(decode_transaction(envelope, self.chain_id).closed() for envelope in envelopes)
         except LedgerError:
             return "malformed"
+        if header.chain_id != self.chain_id or header.height != height:
+            return "height"
         if header.epoch > self.epoch.epoch:
             return None
         identity = block_id(block.header)
         ids = tuple(tx.tx_id for tx in transactions)
         vote = block.certificate.vote
-        if header.chain_id != self.chain_id or header.height != height:
-            return "height"
         if header.tx_root != list_root(ids) or header.tx_count != len(ids):
             return "tx_root"
         if header.evidence_root != list_root([evidence_id(item) for item in evidence]):

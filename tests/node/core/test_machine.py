@@ -611,6 +611,26 @@ def test_p106_one_silent_member_with_a_huge_height_keeps_nobody_syncing(
     assert one.penalties == []
 
 
+@pytest.mark.parametrize("last", [False, True])
+def test_p114_the_tip_says_whether_blocks_of_a_later_epoch_may_follow(shell: Callable[..., Shell], last: bool) -> None:
+    """Whoever makes up blocks of a later epoch is named, and honest members are not when a barrier is passed."""
+    one = far_behind(shell, replay_blocks=0)
+    tell(one, 800)
+    (to, request) = next(entry for entry in one.sent if isinstance(entry[1], BlocksRequest))
+    assert request == BlocksRequest(1, RANGE_BLOCKS) and isinstance(to, int)
+    genesis = one.league.genesis.header
+    named = {"next_members_hash": bytes(32) if last else genesis.members_hash}
+    *_, above = certified_chain(one.league, 11, epoch=1)
+    one.receive(to, Blocks((*certified_chain(one.league, 10, **named), above)))
+    assert one.core.chain.tip.height == 10 and one.penalties == []
+    one.sent.clear()
+    one.pass_time(4_000)
+    (to, request) = next(entry for entry in one.sent if isinstance(entry[1], BlocksRequest) and entry[1].first == 11)
+    assert isinstance(to, int)
+    one.receive(to, Blocks((above,)))
+    assert [(one.peer, one.reason) for one in one.penalties] == ([] if last else [(to, "sync_epoch")])
+
+
 def test_p85_what_is_missing_of_the_way_behind_is_asked_for(shell: Callable[..., Shell]) -> None:
     """The state is in epoch 1, no end of epoch 0 is kept: the folder was lost, and the blocks are pruned."""
     one = shell()

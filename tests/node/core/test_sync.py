@@ -755,3 +755,44 @@ def test_p106_blocks_that_another_showed_first_end_a_doubt_when_they_are_the_sam
     assert one.verified and net.sync.doubted(1)
     net.answer(1, league.serve(request.first, request.last) if true else forged_range(league, request, bytes(32), 1))
     assert net.sync.doubted(1) is not true and net.penalties == []
+
+
+def made_up(league: League, height: int) -> Blocks:
+    """A block that nobody signed, and says it is of a later epoch."""
+    block = league.blocks[0]
+    header = msgspec.structs.replace(header_codec.decode(block.header), epoch=99, height=height)
+    return Blocks((msgspec.structs.replace(block, header=encode(header)),))
+
+
+@pytest.mark.parametrize("pause", [0, 1])
+def test_p106_made_up_blocks_of_a_later_epoch_do_not_keep_a_claim_alive(league: League, pause: int) -> None:
+    """Review: no certificate was looked at, nobody was charged, and the silence was not counted."""
+    net = claim_alone(league, 100, 2**40)
+    active = 0
+    for _ in range(600):
+        active += wait(net, pause)  # answered a second later, or at once
+        for peer, request in net.requests[:]:
+            net.requests.remove((peer, request))
+            net.answer(peer, made_up(league, request.first))
+        net.perform(net.sync.start(2**40, (1,), net.tip, net.now))
+        active += wait(net, 1)
+    assert active <= 3 * DOUBT_SECONDS and net.penalties == []
+
+
+def test_p106_a_later_epoch_above_a_tip_that_names_the_present_members_is_a_lie(league: League) -> None:
+    net = claim_alone(league, 100, 2**40)
+    net.sync.goes_on = True
+    second = net.requests[1][1]
+    net.answer(1, made_up(league, second.first))
+    assert net.penalties == [], "what the blocks between name is not known here"
+    net.answer(1, made_up(league, 101))
+    assert net.penalties == [(1, "sync_epoch")] and not net.sync.active
+
+
+def test_p106_who_answers_when_the_tip_is_past_it_was_silent_till_then(league: League) -> None:
+    net = claim_alone(league, 100, 420)
+    asked = net.requests[0][1]
+    net.tip = league.refs[150]
+    wait(net, 1)
+    net.answer(1, league.serve(asked.first, 110))
+    assert net.sync._silences[1].total_ns == SECOND and net.penalties == []
