@@ -66,6 +66,9 @@ Answers: TypeAlias = deque[cv.AnyEvent]
 """Events of consensus that follow from its own effects, in the order in which it asked."""
 NOWHERE: Final[tuple[int, int, int, Membership | None, cv.Mode | None]] = (-1, -1, -1, None, None)
 """Height, view, base, members and mode of no replica: whoever leads has to be looked up."""
+WAY_NS: Final = 30_000_000_000
+"""Time for which a node that wants the state waits for the next end of an epoch, which an honest peer shows within its
+patience. Liars that hang up in turn could else keep it from asking for anything: a lost link is nobody's fault."""
 OBSERVER: Final = 1 << 16
 """Quota slot of a node that is not a member."""
 
@@ -96,6 +99,8 @@ class NodeCore:
         self._ended = False
         self._wants_state = False
         """The way to the present members is being learnt because the state is to be taken there."""
+        self._way_until_ns = 0
+        """Until then states and blocks wait for that way; begun with the first wish, and anew with each end shown."""
         self._led: tuple[int, int] | None = None
         self._epoch = 0
         self._shares = Shares()
@@ -550,7 +555,8 @@ class NodeCore:
 
         To judge a state of today one must know the members of today: first the way to them, then the state (P85).
         Blocks that are on their way go on coming meanwhile, since perhaps nobody offers a state; but a node that does
-        not fetch any waits for the answer, since most blocks below an offer would be fetched in vain.
+        not fetch any waits for the answer, since most blocks below an offer would be fetched in vain. A way of which
+        nothing comes is not waited for.
         """
         if self.taking.manifest is not None:
             return []
@@ -559,8 +565,10 @@ class NodeCore:
         if self._is_far(height, sources, certified):
             if not (self._wants_state and self.walk.active):
                 self._wants_state = self.walk.behind(self._now)
-                out += self.walk.plan(self._now) if self._wants_state else []
-            learning = self._wants_state
+                if self._wants_state:
+                    self._way_until_ns = self._way_until_ns or self._now + WAY_NS
+                    out += self.walk.plan(self._now)
+            learning = self._wants_state and self._now < self._way_until_ns
             if not learning and not self.taking.active and self.taking.wanted(height, self.chain.tip.height, self._now):
                 out += self.taking.start(self.chain.tip.height, self._now)
         if self.sync.active or not (learning or self.taking.active):
@@ -590,14 +598,16 @@ class NodeCore:
     def _walked(self, out: list[ne.NodeEffect]) -> list[ne.NodeEffect]:
         """Take the state that the way to the present members was wanted for, once nobody shows more of that way.
 
-        One that is being taken already stays: its members are on that way.
+        One that is being taken already stays: its members are on that way. When nothing of the way came for so long
+        that it is not waited for, offers were asked for already, and are again in their own time.
         """
         for effect in out:
             if isinstance(effect, ne.KeepEpochEnd):
                 self.taking.learn(effect.leads_to)
+                self._way_until_ns = self._now + WAY_NS
         if self._wants_state and not self.walk.active:
             self._wants_state = False
-            if self.taking.outdated or not self.taking.active:
+            if self.taking.outdated or (not self.taking.active and self._now < self._way_until_ns):
                 out = out + self.taking.start(self.chain.tip.height, self._now)
         return out + self._arm_sync()
 

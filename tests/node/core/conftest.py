@@ -27,6 +27,7 @@ from simulator.league import League, found
 
 MS = 1_000_000
 NAMES = ("alfa", "beta", "gama", "dela")
+SEVEN = (*NAMES, "epsi", "zeta", "etaa")
 
 
 class Rows:
@@ -298,7 +299,7 @@ def shell() -> Callable[..., Shell]:
     """Return a maker of started cores: `shell(index=0, members=4, **parameters)`."""
 
     def build(index: int = 0, members: int = 4, **parameters: int) -> Shell:
-        league = found(NAMES[:members], Params(**parameters), True)
+        league = found(SEVEN[:members], Params(**parameters), True)
         key = league.firms[index].consensus_key
 
         class Signer:

@@ -46,6 +46,7 @@ from node.core.sync import DOUBT_PATIENCES, RANGE_BLOCKS
 from simulator.league import League
 
 from .conftest import MS, Shell
+from .test_states_of_epochs import Change
 
 
 def envelope(shell: Shell, nonce: int, firm: int = 0, text: str = "") -> bytes:
@@ -444,6 +445,78 @@ def test_p107_the_way_to_the_members_is_learnt_before_the_state_is_asked_for(she
     assert len(one.messages(EpochEndsRequest)) == 2, "who has nothing is passed over"
     one.receive(2, EpochEnds(0, (), ()))
     assert len(one.messages(SnapshotRequest)) == 3 and one.penalties == [], "nobody shows the way: whatever there is"
+
+
+@pytest.mark.parametrize("liars", [(0,), (0, 1), (4, 5)])
+@pytest.mark.parametrize("away_steps", [0, 1])
+def test_p107_liars_that_claim_a_later_epoch_and_hang_up_in_turn_keep_no_node_out(
+    shell: Callable[..., Shell], liars: tuple[int, ...], away_steps: int
+) -> None:
+    """Review, n = 7, f = 2: each claims a later epoch, is asked for its end, and hangs up before it is late."""
+    one = shell(6, 7)
+    one.core._context = dataclasses.replace(one.core._context, replay_blocks=50)
+    one.start()
+    honest = tuple(peer for peer in range(6) if peer not in liars)
+    for peer in range(6):
+        one.feed(nv.PeerConnected, peer=peer)
+        one.receive(peer, status_of(0 if peer in honest else 9, 300))
+    blocks: list[int] = []
+    states: list[int] = []
+    away: list[tuple[int, int]] = []
+    for step in range(120):  # a second each
+        for when, peer in [entry for entry in away if entry[0] <= step]:
+            away.remove((when, peer))
+            one.feed(nv.PeerConnected, peer=peer)
+            one.receive(peer, status_of(9, 300))
+        for peer in honest:
+            one.receive(peer, status_of(0, 300))
+        one.pass_time(1_000)
+        todo, one.sent = one.sent, []
+        for to, message in todo:
+            if to not in honest:
+                continue
+            if isinstance(message, EpochEndsRequest):
+                one.receive(to, EpochEnds(message.first, (), ()))
+            elif isinstance(message, SnapshotRequest):
+                states.append(step)
+                one.receive(to, SnapshotOffer(()))
+            elif isinstance(message, BlocksRequest):
+                blocks.append(step)
+        if (asked := one.core.walk._asked) in liars:
+            away.append((step + 1 + away_steps, asked))
+            one.feed(nv.PeerLost, peer=asked)
+    limit_s = machine.WAY_NS // (1_000 * MS) + 6  # and the time for offers
+    assert states and states[0] <= limit_s and blocks and blocks[0] <= limit_s
+    late = [step for step in states if step > limit_s]
+    assert len(late) <= 4 * len(honest), "every 30 s, however often they hang up"
+
+
+def test_p107_a_way_that_is_shown_late_leads_to_the_state_all_the_same(shell: Callable[..., Shell]) -> None:
+    """What was asked for meanwhile does not keep the node from judging states by the members that it learns at last."""
+    one = shell()
+    one.core._context = dataclasses.replace(one.core._context, replay_blocks=10)
+    one.start()
+    for peer in (1, 2, 3):
+        one.feed(nv.PeerConnected, peer=peer)
+    for _ in range(40):
+        one.receive(1, status_of(1, 300))
+        one.receive(2, status_of(0, 300))
+        one.receive(3, status_of(0, 300))
+        one.pass_time(1_000)
+        for to, message in one.sent[:]:
+            if isinstance(message, BlocksRequest) and to in (2, 3):
+                one.receive(to, Held(message.first, 300, 300))
+        one.feed(nv.PeerLost, peer=1)
+        one.feed(nv.PeerConnected, peer=1)
+    assert one.messages(SnapshotRequest) and one.messages(BlocksRequest)
+    one.sent.clear()
+    one.receive(1, status_of(1, 300))
+    one.pass_time(1_000)
+    assert one.core.walk._asked == 1 and one.core._wants_state
+    one.receive(1, EpochEnds(0, (Change(one.league, 100).end,), ()))
+    one.receive(1, EpochEnds(1, (), ()))
+    assert one.core.walk.reached.epoch == 1 and one.core.taking._asked_epoch == 1
+    assert len(one.messages(SnapshotRequest)) == 3, "asked again, under the members of today"
 
 
 def test_p106_a_node_that_is_near_asks_for_blocks_and_not_for_the_way(shell: Callable[..., Shell]) -> None:
