@@ -562,27 +562,30 @@ class NodeCore:
             return []
         out: list[ne.NodeEffect] = []
         learning = False
-        if self._is_far(height, sources, certified):
+        tip = self.chain.tip.height
+        gone = self.sync.gone(self.chain.tip, self._now)
+        if self._is_far(height, sources, certified or gone, gone):
             if not (self._wants_state and self.walk.active):
                 self._wants_state = self.walk.behind(self._now)
                 if self._wants_state:
                     self._way_until_ns = self._way_until_ns or self._now + WAY_NS
                     out += self.walk.plan(self._now)
             learning = self._wants_state and self._now < self._way_until_ns
-            if not learning and not self.taking.active and self.taking.wanted(height, self.chain.tip.height, self._now):
-                out += self.taking.start(self.chain.tip.height, self._now)
+            if not learning and not self.taking.active and self.taking.wanted(height, tip, self._now, gone=gone):
+                out += self.taking.start(tip, self._now, gone=gone)
         if self.sync.active or not (learning or self.taking.active):
             out += self.sync.start(height, sources, self.chain.tip, self._now, certified=certified)
         return out + self._arm_sync()
 
-    def _is_far(self, height: int, sources: tuple[int, ...], certified: bool) -> bool:
+    def _is_far(self, height: int, sources: tuple[int, ...], certain: bool, gone: bool) -> bool:
         """Tell whether `height` is too far to replay blocks, and more than the claim of members that never answer.
 
-        Who answers that old blocks are gone may well be honest, and then there is only the state to take.
+        So it is when blocks that are near are `gone` everywhere (P107). Who answers that old blocks are gone may well
+        be honest, and then there is only the state to take.
         """
         tip = self.chain.tip.height
-        return self.taking.far(height, tip) and (
-            certified
+        return self.taking.far(height, tip, gone=gone) and (
+            certain
             or any(
                 self.taking.far(min(height, self.sync.claims.get(peer, height)), tip) and not self.sync.mute(peer)
                 for peer in sources
@@ -608,7 +611,8 @@ class NodeCore:
         if self._wants_state and not self.walk.active:
             self._wants_state = False
             if self.taking.outdated or (not self.taking.active and self._now < self._way_until_ns):
-                out = out + self.taking.start(self.chain.tip.height, self._now)
+                gone = self.sync.gone(self.chain.tip, self._now)
+                out = out + self.taking.start(self.chain.tip.height, self._now, gone=gone)
         return out + self._arm_sync()
 
     def _snapshot_message(self, peer: int, message: SnapshotMessage) -> list[ne.NodeEffect]:

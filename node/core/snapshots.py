@@ -117,6 +117,8 @@ class Taking:
     asked_ns: int = -LEFT_OUT_NS
     """When offers were asked for the last time; without one, blocks are replayed and nobody is asked for a while."""
     done_chunks: int = 0
+    _gone: bool = False
+    """The next block is gone everywhere: whatever state is above the tip is of use."""
     _offers: dict[int, SnapshotManifest] = field(default_factory=dict)
     _asked: dict[int, None] = field(default_factory=dict)
     """Peers whose offer is on its way, also when it comes after the choice."""
@@ -164,13 +166,13 @@ class Taking:
         """Chunks of the snapshot that is being taken."""
         return 0 if self.manifest is None else 1 << 4 * self.manifest.depth
 
-    def wanted(self, target: int, tip: int, now: int) -> bool:
+    def wanted(self, target: int, tip: int, now: int, *, gone: bool = False) -> bool:
         """Tell whether a lag calls for a snapshot rather than for replay (P107)."""
-        return self.far(target, tip) and now - self.asked_ns >= LEFT_OUT_NS
+        return self.far(target, tip, gone=gone) and now - self.asked_ns >= LEFT_OUT_NS
 
-    def far(self, target: int, tip: int) -> bool:
-        """Tell whether `target` is too far above `tip` to replay the blocks between (P107)."""
-        return 0 < self.replay_blocks < target - tip
+    def far(self, target: int, tip: int, *, gone: bool = False) -> bool:
+        """Tell whether `target` is too far above `tip` to replay the blocks between, or they are gone (P107)."""
+        return self.replay_blocks > 0 and (gone or target - tip > self.replay_blocks)
 
     def learn(self, epoch: EpochSpec) -> None:
         """Take states of a later epoch as well: the members before it vouch for its members (P115)."""
@@ -185,9 +187,10 @@ class Taking:
 
     # -- asking for an offer -----------------------------------------------------------------------------------
 
-    def start(self, tip: int, now: int) -> list[NodeEffect]:
-        """Ask every connected peer what it has."""
+    def start(self, tip: int, now: int, *, gone: bool = False) -> list[NodeEffect]:
+        """Ask every connected peer what it has. `gone`: nobody holds the block after `tip`, as in `Sync.gone`."""
         self.asking = True
+        self._gone = gone
         self.asked_ns = now
         self._offers.clear()
         self._asked.clear()
@@ -228,7 +231,7 @@ class Taking:
         problem = self._shape(offer) if offer is not None else "offer" if message.manifests else ""
         if problem:
             return self._blame(peer, f"snapshot_{problem}", now)
-        if offer is not None and offer.height > tip + self.replay_blocks // 2:
+        if offer is not None and offer.height > tip + (0 if self._gone else self.replay_blocks // 2):
             self._offers[peer] = offer
         else:
             self._without += 1

@@ -23,7 +23,7 @@ from typing import Final
 from consensus.effects import SignatureItem
 from consensus.events import EpochSpec, Lsn
 from ledger.block import BlockRef, block_id, header_codec, list_root
-from ledger.certificate import CommitCertificate, bitmap_indexes, quorum
+from ledger.certificate import CommitCertificate, bitmap_indexes, faults, quorum
 from ledger.codec import encode
 from ledger.errors import LedgerError
 from ledger.evidence import evidence_id, split_bodies
@@ -282,6 +282,18 @@ class Sync:
     def mute(self, peer: int) -> bool:
         """Tell whether a peer is doubted and has not even said that it does not hold what it was asked for."""
         return self.doubted(peer) and not self._silences[peer].spoke
+
+    def gone(self, tip: BlockRef, now: int) -> bool:
+        """Tell whether f+1 members said that the block after `tip` is gone there, and nobody else may hold it.
+
+        One of them is honest, so this node is behind by all that they prune. A claim of somebody doubted is no hope.
+        """
+        height, n = tip.height + 1, len(self.epoch.members)
+        without = sum(1 for peer, oldest in self.oldest.items() if peer < n and oldest > height)
+        return without > faults(n) and not any(
+            self._may_hold(peer, height) and not self.doubted(peer) and not self._left_out(peer, now)
+            for peer in self.connected
+        )
 
     def _shown(self, peer: int, one: _Range, size: int, tip: BlockRef) -> None:
         """A peer showed the blocks of a range. If they are more than one could show that is level with us, it is

@@ -684,6 +684,46 @@ def test_p106_one_silent_member_with_a_huge_height_keeps_nobody_syncing(
     assert one.penalties == []
 
 
+@pytest.mark.parametrize("lag", [300, 401])
+@pytest.mark.parametrize("silent", [-1, 0])
+def test_p107_a_node_whose_blocks_are_gone_everywhere_takes_the_state(
+    shell: Callable[..., Shell], lag: int, silent: int
+) -> None:
+    """Review: with 200 to 400 blocks missing, nobody was asked for a state that all have; nor may a liar's claim to
+    hold the blocks keep it so."""
+    one = far_behind(shell, replay_blocks=400)
+    manifest, blocks = manifest_of(one.league, 90), certified_chain(one.league, lag)
+    seconds = 0
+    while one.core.taking.manifest is None and seconds < 200:
+        seconds += 1
+        tell(one, lag)
+        one.pass_time(1_000)
+        small_talk(one, manifest, silent=silent)
+        for to, message in one.sent[:]:
+            if isinstance(message, BlocksRequest) and to != silent:
+                held = Blocks(blocks[message.first - 1 : message.last])
+                one.receive(to, held if message.first >= 91 else Held(message.first, 91, lag))
+        one.sent.clear()
+    assert one.core.taking.manifest == manifest and one.penalties == []
+    believed_s = 0 if silent < 0 else 2 * DOUBT_PATIENCES
+    assert seconds <= believed_s + 35, "offers are asked for every 30 s"
+
+
+def test_p107_that_blocks_are_gone_takes_the_word_of_an_honest_member(shell: Callable[..., Shell]) -> None:
+    one = far_behind(shell, replay_blocks=400)
+    one.core.sync.near = 0
+    for peer in (0, 1, 2):
+        one.receive(peer, status_of(0, 300 if peer == 0 else 0))
+    small_talk(one)
+    (request,) = {message.first for message in one.messages(BlocksRequest) if message.first == 1}
+    one.receive(0, Held(request, 2**39, 2**40))
+    one.core.sync.oldest[OBSERVER + 1] = 2**39  # a guest
+    for _ in range(60):
+        one.receive(0, status_of(0, 300))
+        one.pass_time(1_000)
+    assert one.messages(SnapshotRequest) == []
+
+
 @pytest.mark.parametrize("last", [False, True])
 def test_p114_the_tip_says_whether_blocks_of_a_later_epoch_may_follow(shell: Callable[..., Shell], last: bool) -> None:
     """Whoever makes up blocks of a later epoch is named, and honest members are not when a barrier is passed."""
