@@ -211,7 +211,7 @@ class NodeCore:
         self.mempool.carry(event.now, event.waiting)
         out: list[ne.NodeEffect] = self._arm_forward() + self.evidence.carry(event.evidence)
         if event.collected is not None:
-            out += self.taking.resume(event.collected, event.now) + self._arm_sync()
+            out += self.taking.resume(event.collected, event.tip.height, event.now) + self._arm_sync()
         return out + self._consensus(
             cv.Start(
                 now=event.now,
@@ -365,7 +365,7 @@ class NodeCore:
             return [ne.Tally(metric="dropped_peer", value=1)]
         self.sync.connected[event.peer] = None
         out = self._consensus(cv.PeerUp(now=event.now, wall=event.wall, peer=event.peer))
-        out += self.taking.joined(event.peer, self.chain.tip.height, event.now)
+        out += self.taking.joined(event.peer, event.now)
         return out + self.sync.plan(self.chain.tip, event.now) + self._arm_sync()
 
     def _peer_lost(self, event: nv.PeerLost) -> list[ne.NodeEffect]:

@@ -9,9 +9,10 @@
     all of it kept         install; the blocks above `height` come as ranges (node.core.sync)
 
 What is kept is kept on disk, so a crash costs the chunks on their way. Who lies is named and left out, as in sync; if
-nobody offers anything, the blocks are replayed after all. What f+1 peers offer, an honest one has: a state that only
-one peer showed is taken when time is up, and given up when nothing more of it comes. Requests are bounded for each
-peer and in all.
+nobody offers anything, the blocks are replayed after all. What f+1 members offer, an honest one has. A state that
+fewer offer may be a trap: it is taken when time is up, unless f+1 members have none, but only for so long as its
+pieces take; offers are asked for meanwhile, and what f+1 members agree on takes its place. Requests are bounded for
+each peer and in all.
 """
 
 from __future__ import annotations
@@ -71,7 +72,9 @@ WISHES_KEPT: Final = 256
 """Requests for headers that are remembered of each peer: more than the whole validity window of one snapshot takes."""
 VAIN_PERIODS: Final = 64
 """Patience periods without anything new after which a snapshot is given up: twice what a request with all its
-doublings takes (1 + 2 + 4 + 8 + 16), so that a slow link is not taken for a peer that has nothing."""
+doublings takes (1 + 2 + 4 + 8 + 16), so that a slow link is not taken for a peer that has nothing. One that f members
+or fewer offer has so many in all, and one for each `REQUESTS_MAX` pieces: else a liar could send the 65,536 pieces
+of a state just so that none is late, and keep a node out for months."""
 
 
 VAIN: Final = "snapshot_silent"
@@ -122,8 +125,10 @@ class Taking:
     _offers: dict[int, SnapshotManifest] = field(default_factory=dict)
     _asked: dict[int, None] = field(default_factory=dict)
     """Peers whose offer is on its way, also when it comes after the choice."""
+    _tip: int = 0
+    """Own height when offers were asked for: lower states are of no use."""
     _without: int = 0
-    """Peers that answered and have nothing of use."""
+    """Members that answered and have nothing of use."""
     _deadline_ns: int = 0
     _asked_epoch: int = 0
     """The latest epoch that was known when offers were asked for."""
@@ -132,6 +137,10 @@ class Taking:
     """The offer whose certificates are being verified: a verdict counts for it alone, whatever comes meanwhile."""
     _offerers: dict[int, None] = field(default_factory=dict)
     """Who offered the snapshot that is being taken."""
+    _vain: dict[int, int] = field(default_factory=dict)
+    """How often a state was given up that a peer offered: others go before it, and its next one has twice the time."""
+    _until_ns: int = 0
+    """When a snapshot is given up that f members or fewer offer."""
     _epochs: dict[int, EpochSpec] = field(default_factory=dict)
     _new_ns: int = 0
     """When something of this snapshot was kept for the last time."""
@@ -148,7 +157,11 @@ class Taking:
     _skeleton_next: int = 0
     _cut: int = 0
 
+    _members: int = 0
+    """Peers below this number are members of the epoch of the own state; the others are guests, whom no f bounds."""
+
     def __post_init__(self) -> None:
+        self._members = len((*self.passed, self.epoch)[0].members)
         for one in (*self.passed, self.epoch):
             self._know(one)
 
@@ -191,42 +204,45 @@ class Taking:
         """Ask every connected peer what it has. `gone`: nobody holds the block after `tip`, as in `Sync.gone`."""
         self.asking = True
         self._gone = gone
-        self.asked_ns = now
-        self._offers.clear()
-        self._asked.clear()
-        self._without = 0
-        self._token, self._verifying = 0, None  # a verdict that is on its way is about an offer of before
-        self._asked_epoch = self.epoch.epoch
+        self._tip = tip
         self._deadline_ns = now + OFFERS_WAIT * self.patience_ns
-        return self._ask_offers(tip, now)
+        return self._ask_offers(now)
 
-    def resume(self, collected: Collected, now: int) -> list[NodeEffect]:
-        """Go on with what an earlier process has kept; its manifest was verified before it was kept."""
+    def resume(self, collected: Collected, tip: int, now: int) -> list[NodeEffect]:
+        """Go on with what an earlier process has kept; its manifest was verified before it was kept.
+
+        Who offered it is not known any more: it is as one that nobody vouches for until f+1 members offer it again.
+        """
+        self._tip = tip
         self._take_up(collected.manifest, now)
         held = dict.fromkeys(collected.chunks)
         self._missing = [index for index in self._missing if index not in held]
         self.done_chunks = len(held)
         self._cut = self._skeleton_next = collected.skeleton_from - 1
         self._skeleton_id = collected.skeleton_parent
+        self._allow(now)
         return self.plan(now)
 
     def offered(self, peer: int, message: SnapshotOffer, tip: int, now: int) -> list[NodeEffect]:
         """Keep a peer's offer; the best is chosen when enough agree, all have answered, or time is up."""
         answers = peer in self._asked
         self._asked.pop(peer, None)
+        offer = message.manifests[0] if len(message.manifests) == 1 else None
         if self.manifest is not None:
-            if len(message.manifests) == 1 and _identity(message.manifests[0]) == _identity(self.manifest):
+            if offer is not None and _identity(offer) == _identity(self.manifest):
                 self._lacking.pop(peer, None)
+                self._offerers[peer] = None
                 return self.plan(now)
-            # it does not hold the chunk it was asked for: nothing wrong, but ask others; a late offer says nothing
-            return [] if answers else self._without_it(peer, now)
+            if not answers:  # it does not hold the chunk it was asked for: nothing wrong, but ask others
+                return self._without_it(peer, now)
         if self._left_out(peer, now):
             return [Rejection(peer=peer, reason=LEFT_OUT)]
-        if not self.asking or not answers:
-            return [] if answers else [Rejection(peer=peer, reason=UNASKED)]
-        offer = message.manifests[0] if len(message.manifests) == 1 else None
+        if not answers:
+            return [Rejection(peer=peer, reason=UNASKED)]
+        if not self.asking and not self._doubtful:  # too late to matter
+            return []
         if offer is not None and self._of_another_epoch(offer):
-            self._without += 1  # its members are not known here: blocks are replayed up to there (P115)
+            self._has_none(peer)  # its members are not known here: blocks are replayed up to there (P115)
             return self._choose_early(now)
         problem = self._shape(offer) if offer is not None else "offer" if message.manifests else ""
         if problem:
@@ -234,15 +250,25 @@ class Taking:
         if offer is not None and offer.height > tip + (0 if self._gone else self.replay_blocks // 2):
             self._offers[peer] = offer
         else:
-            self._without += 1
+            self._has_none(peer)
         return self._choose_early(now)
 
-    def _ask_offers(self, tip: int, now: int) -> list[NodeEffect]:
+    def _has_none(self, peer: int) -> None:
+        if peer < self._members:
+            self._without += 1
+
+    def _ask_offers(self, now: int) -> list[NodeEffect]:
+        self.asked_ns = now
+        self._offers.clear()
+        self._asked.clear()
+        self._without = 0
+        self._token, self._verifying = 0, None  # a verdict that is on its way is about an offer of before
+        self._asked_epoch = self.epoch.epoch
         out: list[NodeEffect] = []
         for peer in sorted(self.connected):
             if peer != self.own and not self._left_out(peer, now):
                 self._asked[peer] = None
-                out.append(SendPeer(to=peer, message=SnapshotRequest(tip), after=Lsn(0)))
+                out.append(SendPeer(to=peer, message=SnapshotRequest(self._tip), after=Lsn(0)))
         return out
 
     def _choose_early(self, now: int) -> list[NodeEffect]:
@@ -251,36 +277,59 @@ class Taking:
         The first peer that connects may be alone for a moment, and what it alone offers may be of no use.
         """
         n = len(self.epoch.members)
-        agreed = max((self._support(offer) for offer in self._offers.values()), default=0) > faults(n)
-        answered = len(self._offers) + self._without
-        alone = not self._asked and (not self._offers or answered >= n - 1 - faults(n))
+        agreed = any(self._vouched(self._same(offer)) for offer in self._offers.values())
+        answered = sum(1 for peer in self._offers if peer < self._members) + self._without
+        alone = self.asking and not self._asked and (not self._offers or answered >= n - 1 - faults(n))
         return self._choose(now) if agreed or alone else []
 
-    def _support(self, offer: SnapshotManifest) -> int:
-        """Return how many peers offer the same snapshot."""
+    def _same(self, offer: SnapshotManifest) -> dict[int, None]:
+        """Return who offers the same snapshot."""
         wanted = _identity(offer)
-        return sum(1 for other in self._offers.values() if _identity(other) == wanted)
+        return dict.fromkeys(peer for peer, other in self._offers.items() if _identity(other) == wanted)
+
+    def _support(self, peers: dict[int, None]) -> int:
+        """Return how many of these are members, f+1 at most: more say nothing more."""
+        return min(sum(1 for peer in peers if peer < self._members), faults(len(self.epoch.members)) + 1)
+
+    def _vouched(self, peers: dict[int, None]) -> bool:
+        """Tell whether one of these is certainly honest."""
+        return self._support(peers) > faults(len(self.epoch.members))
+
+    @property
+    def _doubtful(self) -> bool:
+        """A state is being taken that perhaps only liars offered."""
+        return self.manifest is not None and not self.installing and not self._vouched(self._offerers)
+
+    def _vain_of(self, peers: dict[int, None]) -> int:
+        """Return how often states of these were given up: of the one among them that fared best."""
+        return min((self._vain.get(peer, 0) for peer in peers), default=0)
 
     def _choose(self, now: int) -> list[NodeEffect]:
         """Have the certificates of the best offer verified; without any, let the blocks be replayed.
 
-        The best is the highest that f+1 offer, as one of them is honest; else the one that most offer, and of these the
-        highest.
+        The best is the highest that f+1 members offer, as one of them is honest; else the one that most offer, of these
+        the one of a peer that was not waited for in vain yet, and then the highest. While such a one is taken, only
+        what f+1 members offer takes its place.
         """
         if self._token:
             return []
         need = faults(len(self.epoch.members)) + 1
-        best, chosen = (0, 0), None
+        best, chosen = (-1, 0, 0), None
         for peer in sorted(self._offers):
             offer = self._offers[peer]
             if self._of_another_epoch(offer):
                 continue  # so many epochs became known meanwhile that it is of none of the latest
-            rank = min(self._support(offer), need), offer.height
+            same = self._same(offer)
+            rank = self._support(same), -self._vain_of(same), offer.height
             if rank > best:
                 best, chosen = rank, offer
+        if self.manifest is not None:
+            chosen = chosen if best[0] == need else None
+        elif chosen is None or (best[0] < need <= self._without and not self._gone):
+            # f+1 who have none are answer enough: there are blocks, unless those are gone, and what is offered may be a
+            # trap. With fewer, others may still connect and offer one.
+            self.asking, chosen = self._without < need and now < self._deadline_ns, None
         if chosen is None:
-            # f+1 who have none are answer enough; with fewer, others may still connect and offer one
-            self.asking = self._without < need and now < self._deadline_ns
             return []
         self._verifying = chosen
         self._token = self.next_token()
@@ -293,6 +342,8 @@ class Taking:
         if not self._token or token != self._token or chosen is None:
             return []
         self._token, self._verifying = 0, None
+        if self.installing:  # the state that was taken before became complete
+            return []
         count = len(chosen.certificate.signatures) + len(chosen.proof_certificate.signatures)
         if valid != (1 << count) - 1:
             out: list[NodeEffect] = []
@@ -300,10 +351,10 @@ class Taking:
                 out += self._blame(peer, "snapshot_certificate", now)
             return [*out, *self._choose(now)]
         self.asking = False
-        same = _identity(chosen)
-        self._offerers = dict.fromkeys(peer for peer, one in self._offers.items() if _identity(one) == same)
+        self._offerers = self._same(chosen)
         self._offers.clear()
         self._take_up(chosen, now)
+        self._allow(now)
         return [BeginSnapshot(manifest=chosen), *self.plan(now)]
 
     def _take_up(self, manifest: SnapshotManifest, now: int) -> None:
@@ -316,6 +367,13 @@ class Taking:
         self._lacking.clear()
         self._skeleton_id = block_id(manifest.header)
         self._skeleton_next = self._cut = manifest.height
+
+    def _allow(self, now: int) -> None:
+        """Set until when this snapshot is taken, if nobody honest vouches for it."""
+        headers = max(0, self._cut - self._skeleton_low() + 1)
+        pieces = len(self._missing) + len(self._tasks) + -(-headers // SKELETON_BLOCKS)
+        patience_ns = self.patience_ns << min(self._vain_of(self._offerers), PATIENCE_DOUBLINGS)
+        self._until_ns = now + (VAIN_PERIODS + pieces // REQUESTS_MAX) * patience_ns
 
     # -- collecting --------------------------------------------------------------------------------------------
 
@@ -345,29 +403,42 @@ class Taking:
     def tick(self, now: int) -> list[NodeEffect]:
         """Choose when the offers had their time; give to others what a silent peer was asked for.
 
-        A snapshot of which nothing comes any more is given up: who offered it is not asked for one for a while.
+        A snapshot of which nothing comes any more is given up, and one that nobody honest vouches for when its time is
+        up: who offered that is not asked for one for a while.
         """
         if self.asking and self._deadline_ns <= now and not self._token:
             return self._choose(now)
-        if self.manifest is not None and not self.installing and now - self._new_ns >= VAIN_PERIODS * self.patience_ns:
-            if len(self._offerers) <= faults(len(self.epoch.members)):  # else one of them is honest
-                self.faults |= {peer: Fault(VAIN, now) for peer in self._offerers if peer in self.connected}
-            return self._drop()
+        if self.manifest is not None and not self.installing:
+            late = now - self._new_ns >= VAIN_PERIODS * self.patience_ns
+            if late or (self._doubtful and now >= self._until_ns):
+                return self._give_up(now)
+        out: list[NodeEffect] = []
+        if self._doubtful and not self._token and now - self.asked_ns >= LEFT_OUT_NS:
+            out = self._ask_offers(now)
         for task in self._tasks:
             if task.asked >= 0 and task.deadline_ns <= now:
                 self.faults[task.asked] = Fault(SILENT, now)
                 task.asked = -1
-        return self.plan(now)
+        return [*out, *self.plan(now)]
 
-    def joined(self, peer: int, tip: int, now: int) -> list[NodeEffect]:
+    def _give_up(self, now: int) -> list[NodeEffect]:
+        if self._doubtful:  # else one of them is honest
+            for peer in self._offerers:
+                self._vain[peer] = self._vain.get(peer, 0) + 1
+                if peer in self.connected:
+                    self.faults[peer] = Fault(VAIN, now)
+        return self._drop()
+
+    def joined(self, peer: int, now: int) -> list[NodeEffect]:
         """A peer connected: it may have an offer, or what is wanted."""
         self._lacking.pop(peer, None)  # it may have made this one meanwhile
         if len(self.connected) == 1:  # all were away: nothing could come
             self._new_ns = now
+            self._allow(now)
         if not self.asking or self._left_out(peer, now):
             return self.plan(now)
         self._asked[peer] = None
-        return [SendPeer(to=peer, message=SnapshotRequest(tip), after=Lsn(0))]
+        return [SendPeer(to=peer, message=SnapshotRequest(self._tip), after=Lsn(0))]
 
     def lost(self, peer: int) -> None:
         """The link to a peer is gone."""
@@ -514,6 +585,7 @@ class Taking:
         self._tasks.clear()
         self._missing.clear()
         self._offers.clear()
+        self._token, self._verifying = 0, None
         return [DropSnapshot()]
 
     def _left_out(self, peer: int, now: int) -> bool:

@@ -105,7 +105,7 @@ def asking(shell: Any) -> tuple[Any, Change]:
     turn(one, from_(2, status(0, 300)))
     turn(one, from_(2, EpochEnds(0, (), ())))
     assert len(one.messages(SnapshotRequest)) == 3 and one.core.taking.asking
-    turn(one, from_(2, SnapshotOffer(())), from_(3, SnapshotOffer(())))
+    turn(one, from_(2, SnapshotOffer(())))
     turn(one, from_(1, status(2, 10_000)))
     assert one.messages(EpochEndsRequest)[-1] == EpochEndsRequest(0)
     turn(one, from_(1, EpochEnds(0, (change.end,), ())))
@@ -123,6 +123,7 @@ def test_p85_no_verdict_on_one_state_begins_another(shell: Any) -> None:
     old, new = change.hashes
     good = manifest(one.league, (0, 0), (old, old), STATE)
     lie = manifest(one.league, (1, 1), (new, new), FORGED, real=False)
+    turn(one, from_(3, SnapshotOffer((good,))))
     out = turn(one, from_(1, SnapshotOffer((good,))), from_(1, EpochEnds(1, (), ())), from_(1, SnapshotOffer((lie,))))
     assert FORGED not in begun(out)
     one.pass_time(10_000)
@@ -132,6 +133,7 @@ def test_p85_no_verdict_on_one_state_begins_another(shell: Any) -> None:
 def test_p107_asking_anew_while_a_verdict_is_on_its_way_raises_nothing(shell: Any) -> None:
     one, change = asking(shell)
     good = manifest(one.league, (0, 0), (change.hashes[0],) * 2, STATE)
+    turn(one, from_(3, SnapshotOffer((good,))))
     turn(one, from_(1, SnapshotOffer((good,))), from_(1, EpochEnds(1, (), ())))
     assert one.core.taking.active
 
@@ -139,7 +141,7 @@ def test_p107_asking_anew_while_a_verdict_is_on_its_way_raises_nothing(shell: An
 def test_p107_a_walk_that_ends_later_leaves_the_state_that_is_taken(shell: Any) -> None:
     one, change = asking(shell)
     good = SnapshotOffer((manifest(one.league, (0, 0), (change.hashes[0],) * 2, STATE),))
-    out = turn(one, from_(1, good))
+    out = turn(one, from_(3, good), from_(1, good))
     one.pass_time(10_000)
     assert one.core.taking.manifest is not None or begun(out)
     out = turn(one, from_(1, EpochEnds(1, (), ())))
