@@ -625,8 +625,11 @@ class Mempool:
         return tuple(found)
 
     def receive_bodies(self, peer: int, message: Bodies) -> list[NodeEffect]:
-        """Take the answer to a body request; only ids that are missing are looked at (P131)."""
-        if not self._missing:
+        """Take the answer to a body request; only ids that are missing are looked at (P131).
+
+        It must be about a proposal that still waits for bodies: each is decoded, and nobody is charged for a late one.
+        """
+        if message.block_id not in self._missing:
             return [Rejection(peer=peer, reason=UNASKED)]
         wanted: list[Transaction] = []
         effects: list[NodeEffect] = []

@@ -414,6 +414,7 @@ def test_p17_an_item_that_was_told_before_the_answer_with_it_came_is_no_lie(pool
         pool.league.genesis.header, height=1, tx_root=list_root((b"w" * 32,)), tx_count=1, time_ms=1
     )
     proposal = Proposal(encode(waits), (b"w" * 32,), pool.league.certificate)
-    assert pool.pool.check(block_id(proposal.header), proposal, ()) == (Verdict.MISSING, "bodies")
-    assert pool.pool.receive_bodies(1, Bodies(bytes(32), (encode(item),))) == []
-    assert pool.pool.receive_bodies(1, Bodies(bytes(32), (b"\xc1",))) == [ne.Penalty(peer=1, reason="malformed_body")]
+    identity = block_id(proposal.header)
+    assert pool.pool.check(identity, proposal, ()) == (Verdict.MISSING, "bodies")
+    assert pool.pool.receive_bodies(1, Bodies(identity, (encode(item),))) == []
+    assert pool.pool.receive_bodies(1, Bodies(identity, (b"\xc1",))) == [ne.Penalty(peer=1, reason="malformed_body")]

@@ -485,6 +485,32 @@ def test_p131_unwanted_and_malformed_bodies(pool: Pool, make: Callable[..., Pool
     assert pool.pool.receive_bodies(1, Bodies(identity, (b"\xc1",))) == [ne.Penalty(peer=1, reason="malformed_body")]
 
 
+def test_p131_an_answer_about_no_proposal_that_waits_is_dropped_unread(
+    pool: Pool, make: Callable[..., Pool], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Review: 5,000 bodies were decoded one by one, and nobody was charged, while any proposal waited."""
+    identity, proposal, envelopes = foreign(pool, make)
+
+    def read(*_: object) -> None:
+        raise AssertionError("read")
+
+    with monkeypatch.context() as context:
+        context.setattr(mempool, "decode_transaction", read)
+        dropped = pool.pool.receive_bodies(1, Bodies(bytes(32), tuple(envelopes)))
+    assert dropped == [ne.Rejection(peer=1, reason="unasked")]
+    assert pool.pool.missing(identity) == proposal.tx_ids
+
+
+def test_p131_bodies_for_one_proposal_serve_another_that_waits_for_them(pool: Pool, make: Callable[..., Pool]) -> None:
+    identity, proposal, envelopes = foreign(pool, make)
+    header = msgspec.structs.replace(header_codec.decode(proposal.header), time_ms=5)
+    twin = msgspec.structs.replace(proposal, header=encode(header))
+    other = block_id(twin.header)
+    assert pool.pool.check(other, twin, ()) == (Verdict.MISSING, "bodies")
+    pool.settle(pool.pool.receive_bodies(1, Bodies(other, tuple(envelopes))))
+    assert {candidate for candidate, _, _ in pool.pool.completed()} == {identity, other}
+
+
 def test_bodies_answer_what_fits(pool: Pool) -> None:
     envelopes = [pool.envelope(0, nonce) for nonce in (1, 2, 3)]
     pool.submit(*envelopes)
