@@ -215,6 +215,9 @@ class Penalty(msgspec.Struct, frozen=True, kw_only=True):
 
 UNASKED: Final = "unasked"
 """Stable reason of a rejection: an answer that is waited for no more, or never was."""
+NEVER_ASKED: Final = "never_asked"
+"""Stable reason of a charge: a large answer of a peer that was asked for nothing. It was decoded before the core sees
+it, so a charge is the only brake."""
 LEFT_OUT: Final = "left_out"
 """Stable reason of a rejection: the peer lied a moment ago and is not listened to in catch-up."""
 

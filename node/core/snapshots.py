@@ -32,6 +32,7 @@ from ledger.merkle import prefix_of, root_from_range
 from ledger.proof import LINKS_MAX
 from node.core.effects import (
     LEFT_OUT,
+    NEVER_ASKED,
     UNASKED,
     BeginSnapshot,
     DropSnapshot,
@@ -148,7 +149,8 @@ class Taking:
     """Before this, headers nobody asked for are no fault, as in `Sync`."""
     _tasks: list[_Task] = field(default_factory=list)
     _wishes: dict[int, dict[int, None]] = field(default_factory=dict)
-    """Last heights of the headers each peer was asked for, also for a snapshot before: what names a late answer."""
+    """Last heights of the headers each peer was asked for, also for a snapshot before: what names a late answer. A peer
+    that was asked for chunks only has none; one that is not here was never asked for anything."""
     _turn: int = 0
     _missing: list[int] = field(default_factory=list)
     _lacking: dict[int, None] = field(default_factory=dict)
@@ -451,6 +453,8 @@ class Taking:
         """Verify a chunk against the state root; keep it, or name who sent it."""
         if message.index < 0:  # no correct node sends it, and -1 is how requests for headers are told apart here
             return self._blame(peer, "snapshot_chunk", now)
+        if self._never_asked(peer, now):
+            return [Penalty(peer=peer, reason=NEVER_ASKED)]
         task = next((one for one in self._tasks if one.index == message.index and one.asked == peer), None)
         manifest = self.manifest
         if task is None or manifest is None or message.height != manifest.height:
@@ -466,6 +470,8 @@ class Taking:
 
     def skeleton(self, peer: int, message: Skeleton, now: int) -> list[NodeEffect]:
         """Take headers and ids; they are bound from above, so they wait until the ones above are here."""
+        if self._never_asked(peer, now):
+            return [Penalty(peer=peer, reason=NEVER_ASKED)]
         asked = [one for one in self._tasks if one.index < 0 and one.asked == peer]
         last = message.first + len(message.headers) - 1
         task = next((one for one in asked if one.last == last), None)
@@ -478,6 +484,10 @@ class Taking:
         self._keep_pace(task, now)
         task.asked, task.answer, task.from_ = -1, message, peer
         return [*self._use_skeleton(now), *self.plan(now)]
+
+    def _never_asked(self, peer: int, now: int) -> bool:
+        """Tell whether no part of a state was ever asked of a peer, by this core or, perhaps, by what was before it."""
+        return now >= self.strict_from_ns and peer not in self._wishes
 
     def unheld(self, peer: int, message: Held, now: int) -> list[NodeEffect]:
         """A peer does not hold headers it was asked for."""
@@ -564,8 +574,8 @@ class Taking:
         task.attempts += 1
         height, depth = (0, 0) if self.manifest is None else (self.manifest.height, self.manifest.depth)
         wish = SkeletonRequest(task.first, task.last) if task.index < 0 else ChunkRequest(height, depth, task.index)
+        wishes = self._wishes.setdefault(peer, {})
         if task.index < 0:
-            wishes = self._wishes.setdefault(peer, {})
             wishes[task.last] = None
             if len(wishes) > WISHES_KEPT:
                 del wishes[next(iter(wishes))]

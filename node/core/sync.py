@@ -32,6 +32,7 @@ from ledger.transaction import Transaction, decode_transaction
 from node.core.chain import ref_of
 from node.core.effects import (
     LEFT_OUT,
+    NEVER_ASKED,
     UNASKED,
     NodeEffect,
     Penalty,
@@ -420,6 +421,8 @@ class Sync:
 
     def receive(self, peer: int, message: Blocks, tip: BlockRef, now: int) -> list[NodeEffect]:
         """Check the shape of an answer and ask for the verdicts on its signatures. A late one is welcome."""
+        if now >= self.strict_from_ns and not self._wishes.get(peer):
+            return [Penalty(peer=peer, reason=NEVER_ASKED)]
         if self._left_out(peer, now):
             return [Rejection(peer=peer, reason=LEFT_OUT)]
         if not message.blocks:

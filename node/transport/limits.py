@@ -32,7 +32,7 @@ QUEUED_FRAMES_MAX: Final = 4_096
 SCORE_LIMIT: Final = 100
 """Demerits at which a link is cut; one fades every second."""
 QUARANTINE_NS: Final = 10_000_000_000
-WEIGHTS: Final = {"rate": 2, "unanswered": 2, "invalid": 10}
+WEIGHTS: Final = {"rate": 2, "unanswered": 2, "never_asked": 2, "invalid": 10}
 """Demerits by reason; any other reason counts `DEFAULT_WEIGHT`."""
 DEFAULT_WEIGHT: Final = 10
 

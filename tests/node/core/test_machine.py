@@ -19,6 +19,7 @@ from ledger.block import block_id, exec_root, header_codec, list_root
 from ledger.certificate import CommitCertificate, Vote, bitmap, certificate_hash
 from ledger.codec import encode
 from ledger.errors import InvariantViolated
+from ledger.merkle import RangeProof
 from ledger.transaction import SignerRef, TxBody, decode_transaction, sign_transaction
 from node.core import effects as ne
 from node.core import events as nv
@@ -30,19 +31,22 @@ from node.core.messages import (
     Bodies,
     BodiesRequest,
     CertifiedBlock,
+    Chunk,
     ChunkRequest,
     EpochEnds,
     EpochEndsRequest,
     Held,
     PeerMessage,
+    Skeleton,
     SkeletonRequest,
     SnapshotManifest,
     SnapshotOffer,
     SnapshotRequest,
     TxBatch,
 )
-from node.core.snapshots import SKELETON_BLOCKS
-from node.core.sync import DOUBT_PATIENCES, RANGE_BLOCKS
+from node.core.snapshots import SKELETON_BLOCKS, _Task
+from node.core.sync import DOUBT_PATIENCES, RANGE_BLOCKS, _Range
+from node.transport.limits import DEFAULT_WEIGHT, WEIGHTS
 from simulator.league import League
 
 from .conftest import MS, Shell
@@ -526,6 +530,26 @@ def test_p106_a_node_that_is_near_asks_for_blocks_and_not_for_the_way(shell: Cal
     one.feed(nv.PeerConnected, peer=1)
     one.receive(1, status_of(1, 100))
     assert one.messages(EpochEndsRequest) == [] and one.messages(BlocksRequest) != []
+
+
+@pytest.mark.parametrize("kind", [Blocks, Skeleton, Chunk])
+def test_p140_large_answers_of_a_peer_that_was_never_asked_are_charged(shell: Callable[..., Shell], kind: type) -> None:
+    """Review: each took 8 ms to decode, and cost its sender nothing."""
+    one = far_behind(shell, replay_blocks=100)
+    chain = certified_chain(one.league, RANGE_BLOCKS)
+    proof = RangeProof((), ())
+    message = {Blocks: Blocks(chain), Skeleton: Skeleton(1, (b"h",), ((),)), Chunk: Chunk(1, 0, (), proof)}[kind]
+    one.receive(1, message)
+    assert one.penalties == [], "the process before may have asked"
+    one.pass_time((one.core.sync.strict_from_ns - one.now) // MS)
+    one.receive(1, message)
+    assert [(one.peer, one.reason) for one in one.penalties] == [(1, "never_asked")]
+    assert 0 < WEIGHTS["never_asked"] < DEFAULT_WEIGHT
+    one.penalties.clear()
+    task = _Task(0) if kind is Chunk else _Task(-1, 1, 1)
+    (one.core.sync._ask(_Range(1, 1), 1, one.now) if kind is Blocks else one.core.taking._ask(task, 1, one.now))
+    one.receive(1, message)
+    assert one.penalties == []
 
 
 # far behind
