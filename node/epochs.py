@@ -10,7 +10,7 @@ moved. Doors: `Epochs`, `start_event`.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -54,8 +54,9 @@ class Epochs:
         """Consensus keys by index, of every epoch that a signature was checked in; an epoch never changes (S20)."""
         self._guests: dict[str, int] = {}
         """Link index of every node without a vote that was met, by node id."""
-        self._learned = LearnNodes(height=0, nodes=())
-        """Node records as of a height that others have reached; they count until the own state is there (P117)."""
+        self._learned: dict[str, tuple[int, Node]] = {}
+        """The newest record that others proved of a node, with its height, by node id; it counts until the own state is
+        there (P117). One height for all would let a liar end the links to others with a true record of itself alone."""
         self._proofs: tuple[int, tuple[ResultProof, ...]] = (0, ())
         self.read()
         self._take_given_nodes()
@@ -91,10 +92,22 @@ class Epochs:
         return self._proofs[1]
 
     def learn(self, effect: LearnNodes) -> None:
-        """Link by node records that are newer than the state (P117)."""
-        if effect.height > self._parts.store.executed_height:
-            self._learned = effect
+        """Link by node records that are newer than the state and than what was shown of the same node before (P117)."""
+        if self._adopt(effect.height, effect.nodes):
             self._on_reach()
+
+    def _adopt(self, height: int, shown: Sequence[Node]) -> bool:
+        """Keep the records that are the newest of their nodes, forget those that the state has reached; tell whether
+        anything is newer than before."""
+        done = self._parts.store.executed_height
+        kept = {name: known for name, known in self._learned.items() if known[0] > done}
+        newer = {
+            node.node_id: (height, node)
+            for node in shown
+            if height > (kept[node.node_id][0] if node.node_id in kept else done)
+        }
+        self._learned = {**kept, **newer}
+        return bool(newer)
 
     def _take_given_nodes(self) -> None:
         """Link by node records that the operator was given, if they are newer than the state and hold (P117)."""
@@ -109,15 +122,16 @@ class Epochs:
         if isinstance(found, str):
             log.error("node_records_refused", detail=found, next="take a new file: hansa company trust FILE")
             return
-        self._learned = LearnNodes(height=proofs[0].height, nodes=found)
+        self._adopt(proofs[0].height, found)
+
+    def _newer(self) -> list[Node]:
+        """Return the node records that others proved as of heights that the state has not reached."""
+        done = self._parts.store.executed_height
+        return [node for height, node in self._learned.values() if height > done]
 
     def _registered(self) -> list[Node]:
-        """Return the node records of the latest height that is known here, from the state or proven by others."""
-        known = nodes(self._parts.store.view())
-        if self._learned.height <= self._parts.store.executed_height:
-            return known
-        found = {node.node_id: node for node in known}
-        found.update((node.node_id, node) for node in self._learned.nodes)
+        """Return the newest record of each node that is known here, from the state or proven by others."""
+        found = {node.node_id: node for node in (*nodes(self._parts.store.view()), *self._newer())}
         return [found[name] for name in sorted(found)]
 
     @property
@@ -189,7 +203,7 @@ class Epochs:
         recent = epoch.companies
         if epoch.epoch and parts.store.tip.height < epoch.first_height + parts.document.params.window:
             recent += tuple(member.company_id for member in epoch_members(view, epoch.epoch - 1))
-        newer = self._learned.height > parts.store.executed_height
+        newer = bool(self._newer())
         later = {one.company_id: one.consensus_key for one in self.reached.members} if self.ahead else {}
         addresses: dict[str, Address] = {}
         for company, text in parts.directory.addresses.items():

@@ -7,6 +7,7 @@ here to those of today.
     a good end       is kept for good; its members are those under which the next one is checked
     the last answer  brings the node records as well, each proven under a header of the epoch that was reached: links
                      follow what is registered today, not what was when the own state was made
+    the others       are asked for their node records too, each once in an epoch: true records may be old ones, or few
     the way is clear when no peer that may be asked stands further: a snapshot of that epoch can be judged then
 
 A node asks when it is so far behind that it wants the state instead of the blocks, and when ends are missing that its
@@ -62,8 +63,9 @@ class Walk:
     connected: dict[int, None]
     faults: dict[int, Fault]
     """Shared with sync: who lied there is not believed here."""
-    met: bool = False
-    """Somebody showed where the nodes are."""
+    met: dict[int, None] = field(default_factory=dict)
+    """Peers that showed, in the epoch that is reached, where the nodes are. One alone may be a liar that shows old
+    records, or only its own: another one closes that gap."""
     claims: dict[int, int] = field(default_factory=dict)
     """Epoch in which a peer says it stands: a hint for whom to ask."""
     _asked: int = -1
@@ -140,11 +142,12 @@ class Walk:
             return self._blame(now)
         if self._checking is None:
             height, nodes = self._proofs[0].height, tuple(_node(proof) for proof in self._proofs)
-            self.met = True
+            self.met[self._asked] = None
             return [LearnNodes(height=height, nodes=nodes), *self._answered(now)]
         self._led = True
         end, left = self._ends.popleft(), self.reached.epoch
         self.reached, self._checking = self._checking, None
+        self.met.clear()
         return [KeepEpochEnd(epoch=left, end=end, leads_to=self.reached), *self._check(now)]
 
     def _check(self, now: int) -> list[NodeEffect]:
@@ -172,7 +175,7 @@ class Walk:
 
         Who claimed them and showed none, or showed no node, would be asked for the same again at once and for ever.
         """
-        short = not self.met or self.claims.get(self._asked, -1) > self.reached.epoch
+        short = self._asked not in self.met or self.claims.get(self._asked, -1) > self.reached.epoch
         if short and not self._led:
             return self._leave_out(now)
         self._drop()
@@ -190,10 +193,11 @@ class Walk:
         return [VerifyVotes(token=self._token, items=items)]
 
     def _choose(self, now: int) -> int:
-        """Return the peer to ask, or -1: the first that claims to stand further, or to know the nodes of this epoch."""
-        for peer in sorted(self.connected):
-            further = self.claims.get(peer, -1) - self.reached.epoch
-            if peer == self.own or further < 0 or (further == 0 and self.met):
+        """Return the peer to ask, or -1: one that says it stands further, else one that may know this epoch's nodes."""
+        last = self.reached.epoch
+        for peer in sorted(self.connected, key=lambda one: (self.claims.get(one, -1) <= last, one)):
+            further = self.claims.get(peer, -1) - last
+            if peer == self.own or further < 0 or (further == 0 and peer in self.met):
                 continue
             fault = self.faults.get(peer)
             lied = fault is not None and fault.reason != SILENT and now - fault.since_ns < LEFT_OUT_NS
@@ -202,7 +206,8 @@ class Walk:
         return -1
 
     def _leave_out(self, now: int) -> list[NodeEffect]:
-        self._idle_until_ns[self._asked] = now + LEFT_OUT_NS
+        """Do not ask this peer for longer than all may be silent one after the other: a state waits for the way."""
+        self._idle_until_ns[self._asked] = now + max(LEFT_OUT_NS, 2 * len(self.connected) * self.patience_ns)
         self._drop()
         return self.plan(now)
 

@@ -32,13 +32,14 @@ from ledger.governance.records import Rotation, read_admission
 from ledger.params import Params
 from ledger.registry.epochs import epoch_at, last_epoch
 from ledger.registry.lookup import nodes, read_node, read_nonces
-from ledger.registry.records import Node
+from ledger.registry.records import Node, TlsPin
 from ledger.transaction import TX_VERSION, SignerRef, TxBody
 from node.app import Daemon, prepare, take_snapshot
 from node.config import load_config
 from node.core.effects import LearnNodes
 from node.epochs import Epochs, start_event
 from node.identity.joining import EpochsFile
+from node.identity.tls import make_certificate
 from node.prepared import Prepared
 from node.store.ends import EpochEnds
 from node.store.ledger import ChainStore
@@ -544,6 +545,29 @@ async def test_p117_a_node_that_was_away_learns_where_the_others_are_from_the_on
             await town.run(3, daemon._parts)
     assert learned and learned[0][0] == 0 < learned[0][1], "by the genesis state it would have known only one of them"
     await until(lambda: len(town.daemon(3).links.connected) == 3, "it is not linked with all of them")
+
+
+async def test_p117_the_newest_record_of_each_node_counts(town: Town) -> None:
+    """True records may be old ones, or only the liar's own: neither ends the link to a member that renewed its key."""
+    parts = prepare(load_config([town.homes[3] / "node.toml"], {}))
+    try:
+        daemon = Daemon(parts)
+        old = tuple(nodes(parts.store.view()))
+        renewed, liar = [node for node in old if node.node_id != parts.node_id][:2]
+        made = make_certificate(
+            seed=b"\7" * 32, serial=7, chain_id=parts.chain, node_id=renewed.node_id, password=b"x", now_ms=1_800_000_000_000
+        )  # fmt: skip
+        pin = TlsPin(made.spki_sha256, made.certificate_der)
+        new = tuple(msgspec.structs.replace(node, tls=(pin,)) if node is renewed else node for node in old)
+        daemon.epochs.learn(LearnNodes(height=2_000, nodes=new))
+        assert pin.spki_sha256 in daemon.links._pins
+        for height, shown in ((1_000, old), (3_000, (liar,)), (2_500, (liar,))):
+            daemon.epochs.learn(LearnNodes(height=height, nodes=shown))
+            assert pin.spki_sha256 in daemon.links._pins, f"records of height {height} ended the link"
+        daemon.epochs.learn(LearnNodes(height=3_000, nodes=old))
+        assert pin.spki_sha256 not in daemon.links._pins, "what is newer counts"
+    finally:
+        parts.close()
 
 
 async def test_p107_what_the_registry_says_is_looked_up_anew_over_a_state_that_was_taken(town: Town) -> None:

@@ -49,13 +49,14 @@ class Net:
         )  # fmt: skip
         self.known = {kept: epoch_spec(story.epochs[kept])}
         self.walk.claims = dict.fromkeys((1, 2, 3), 3)
-        self.walk.met = True  # node records have tests of their own below
         self.spoil: dict[int, Callable[[EpochEnds], EpochEnds | None]] = {}
         self.at_once = ENDS_MAX
         self.nodes: tuple[ResultProof, ...] = ()
         self.learned: list[LearnNodes] = []
         self.now = 0
         self.asked: list[tuple[int, int]] = []
+        self.asked_for_nodes: list[tuple[int, int]] = []
+        """Questions at the end of the way; node records have tests of their own below."""
         self.penalties: list[tuple[int, str]] = []
         self.kept: list[EpochEnd] = []
 
@@ -77,7 +78,8 @@ class Net:
     def answer(self, effect: SendPeer) -> None:
         assert isinstance(effect.message, EpochEndsRequest)
         first = effect.message.first
-        self.asked.append((effect.to, first))
+        where = self.asked if first < len(self.story.ends) else self.asked_for_nodes
+        where.append((effect.to, first))
         honest = EpochEnds(first, tuple(self.story.ends[first : first + self.at_once]), self.nodes)
         reply = self.spoil.get(effect.to, lambda message: message)(honest)
         if reply is not None:
@@ -119,6 +121,7 @@ def test_nobody_is_asked_for_what_is_known_or_not_claimed(story: Story) -> None:
     net.run()
     behind = Net(story)
     behind.walk.claims = {1: 0, 2: 0, 9: 3}  # 9 is not connected
+    behind.walk.met = dict.fromkeys((1, 2))
     behind.run()
     assert net.asked == behind.asked == []
 
@@ -174,7 +177,7 @@ def test_b23_a_claimed_epoch_that_nobody_can_show_is_given_up(story: Story) -> N
     net.walk.claims[3] = 1_000_000
     net.run()
     assert net.kept == story.ends and net.penalties == [] and not net.walk.active
-    assert [peer for peer, first in net.asked if first == 3] == [3]
+    assert [peer for peer, _ in net.asked_for_nodes] == [3, 1, 2], "once each, and first who says it stands further"
 
 
 def unasked(peer: int) -> list[Rejection]:
@@ -283,7 +286,7 @@ def test_p117_nodes_are_learnt_when_the_chain_proves_them(league: League) -> Non
     (learned,) = out
     assert isinstance(learned, LearnNodes) and learned.height == 4
     assert list(learned.nodes) == nodes(league.states[4]) and len(learned.nodes) == 4
-    assert walk.met and not walk.active and not walk.behind(0), "asked once"
+    assert walk.met == {1: None} and not walk.active and not walk.behind(0), "asked once"
 
 
 def test_p117_part_of_the_nodes_is_better_than_none(league: League) -> None:
@@ -332,7 +335,6 @@ def test_b23_who_claims_a_later_epoch_and_shows_only_nodes_is_not_asked_again_an
 ) -> None:
     """One that lost its folder of ends answers so, and a liar can: the way must not end there."""
     net = Net(story)
-    net.walk.met = False
     proof = all_nodes(league)[0]
     vote = msgspec.structs.replace(proof.certificate.vote, epoch=9)
     later = msgspec.structs.replace(proof, certificate=msgspec.structs.replace(proof.certificate, vote=vote))
@@ -351,8 +353,49 @@ def test_p117_good_nodes_do_not_hide_that_no_end_was_shown(league: League) -> No
     walk.plan(0)
     (question,) = walk.received(1, EpochEnds(0, (), all_nodes(league)), 0)
     assert isinstance(question, VerifyVotes)
-    (learned,) = walk.votes_verified(question.token, league.valid(question.items), 0)
-    assert isinstance(learned, LearnNodes) and walk.met and not walk.active and not walk.behind(0)
+    learned, request = walk.votes_verified(question.token, league.valid(question.items), 0)
+    assert isinstance(learned, LearnNodes) and isinstance(request, SendPeer) and request.to == 2
+    walk.received(2, EpochEnds(0, (), ()), 0)
+    assert not walk.active and not walk.behind(0), "who claimed more and showed none is not asked at once again"
+
+
+def test_p117_a_record_of_one_peer_alone_does_not_end_the_question(league: League) -> None:
+    """It proves where that peer is, and nothing else: every other one that is linked is asked as well, once."""
+    walk, asked = silent_walk(league, 3)
+    (question,) = walk.received(1, EpochEnds(0, (), all_nodes(league)[:1]), 0)
+    assert isinstance(question, VerifyVotes)
+    alone, request = walk.votes_verified(question.token, league.valid(question.items), 0)
+    assert isinstance(alone, LearnNodes) and len(alone.nodes) == 1
+    assert isinstance(request, SendPeer) and request.to == 2
+    (question,) = walk.received(2, EpochEnds(0, (), all_nodes(league, 2)), 0)
+    assert isinstance(question, VerifyVotes)
+    older, request = walk.votes_verified(question.token, league.valid(question.items), 0)
+    assert isinstance(older, LearnNodes) and (older.height, len(older.nodes)) == (2, 4), "the shell judges by heights"
+    assert isinstance(request, SendPeer) and request.to == 3
+    walk.received(3, EpochEnds(0, (), ()), 0)
+    assert asked == [1] and list(walk.met) == [1, 2] and not walk.active and not walk.behind(0)
+
+
+def test_p107_silent_peers_do_not_keep_a_node_from_taking_a_state(league: League) -> None:
+    """In a large network all are asked in vain for longer than one is left out: the way must be clear in between."""
+    walk, asked = silent_walk(league, 40)
+    now = 0
+    while walk.active and now < 600 * SECOND:
+        now += SECOND
+        asked += [effect.to for effect in walk.tick(now) if isinstance(effect, SendPeer)]
+    assert not walk.active and asked == list(range(1, 41))
+    assert not walk.behind(now + 60 * SECOND) and walk.behind(now + 180 * SECOND), "and they are asked again"
+
+
+def silent_walk(league: League, peers: int) -> tuple[Walk, list[int]]:
+    """A node of the same epoch as its peers that has asked the first of them, and whom it asked."""
+    tokens = count(3, 2)
+    walk = Walk(
+        chain_id=league.network.chain, own=0, next_token=lambda: next(tokens), patience_ns=2 * SECOND,
+        reached=league.epoch, connected=dict.fromkeys(range(1, peers + 1)), faults={},
+        claims=dict.fromkeys(range(1, peers + 1), 0),
+    )  # fmt: skip
+    return walk, [effect.to for effect in walk.plan(0) if isinstance(effect, SendPeer)]
 
 
 # -- a long way
@@ -391,7 +434,7 @@ def test_p85_a_way_over_a_thousand_epochs_takes_seconds_and_no_question_of_it_is
     tokens = count(3, 2)
     walk = Walk(
         chain_id=league.network.chain, own=3, next_token=lambda: next(tokens), patience_ns=2 * SECOND,
-        reached=league.epoch, connected=dict.fromkeys((0, 1, 2)), faults={}, met=True,
+        reached=league.epoch, connected=dict.fromkeys((0, 1, 2)), faults={},
         claims=dict.fromkeys((0, 1, 2), EPOCHS),
     )  # fmt: skip
     servers, walker = {peer: Buckets() for peer in (0, 1, 2)}, Buckets()
