@@ -489,6 +489,10 @@ def _store(subject: Subject) -> Iterator[Finding]:
 
 
 _BAD: Final = {
+    "behind": (
+        "the others are ahead of this node, and none of the blocks between is on its way",
+        "hansa node why says what to do",
+    ),
     "halted": ("the node has halted", "its log names the reason; hansa node why shows it"),
     "learner": (
         "the node follows without a vote",

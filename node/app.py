@@ -48,7 +48,7 @@ from ledger.state import StateView
 from ledger.transition import BlockResult
 from node.api.limits import Rate, RateSettings
 from node.api.ports import ConsensusStatus, MemberStatus
-from node.api.sentences import reachable_members
+from node.api.sentences import behind, reachable_members
 from node.api.settings import ApiSettings, UnsafeListener
 from node.api.tokens import TokenError, TokenStore
 from node.config import ConfigError, LoadedConfig, NodeConfig, NodeSection, load_config
@@ -664,17 +664,20 @@ class Daemon:
                 reasons.append("halted")
             if picture.mode is Mode.LEARNER:
                 reasons.append("learner")
-            if reachable_members(self.consensus()) < picture.q:
+            status = self.consensus()
+            if reachable_members(status) < picture.q:
                 reasons.append("no_quorum")
             if self.core.sync.active or self.core.taking.active:
                 reasons.append("syncing")
+            if behind(status):
+                reasons.append("behind")
         else:
             reasons.append("starting")
         if self._parts.data.free_bytes() < max(LOW_SPACE_BYTES, self._parts.config.storage.min_free_mib << 20):
             reasons.append("disk")
         offset = sorted(self._offsets)[len(self._offsets) // 2] if self._offsets else 0
-        behind = self.service.wall_ms() + CLOCK_SLACK_MS < self._parts.store.tip.time_ms
-        if behind or abs(offset) > CLOCK_SLACK_MS:
+        slow = self.service.wall_ms() + CLOCK_SLACK_MS < self._parts.store.tip.time_ms
+        if slow or abs(offset) > CLOCK_SLACK_MS:
             reasons.append("clock")
         return tuple(reasons)
 
@@ -742,6 +745,7 @@ class Daemon:
             refusal=picture.slot_reason if picture.waiting_for == "refused" else "",
             silent_after_ms=max(SILENT_LEAST_MS, SILENT_STATUSES * self._parts.document.params.status_ms),
             syncing=self.core.sync.active or self.core.taking.active or self.core.walk.active,
+            near=2 * self._parts.document.params.window,
             own_company=self._parts.company_id,
             own_status="" if company is None else company.status,
             key_missing=not picture.silenced and self.epochs.key_missing,

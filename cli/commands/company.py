@@ -303,7 +303,9 @@ def ready(writing: Writing, key_file: str | None) -> None:
         found = await actor.client.get("v1/admission")
         if not found["in_sync"]:
             raise CommandFailed(
-                Exit.UNAVAILABLE, "this node has not caught up yet", "wait: hansa node status --wait 60"
+                Exit.UNAVAILABLE,
+                "this node has not caught up yet",
+                "wait: hansa node status --wait 60; if it stays so, hansa node why",
             )
         return governing.readiness(Home(writing.home, key_file), actor.chain_id, found)
 

@@ -26,6 +26,10 @@ _REASONS: Final = {
         "zh-CN": "可连到的其他节点太少：hansa node why",
     },
     "syncing": {"en": "the node fetches blocks it missed; wait", "zh-CN": "节点正在获取缺少的区块；请等待"},
+    "behind": {
+        "en": "the other nodes are ahead and no block comes from them: hansa node why",
+        "zh-CN": "其他节点已领先，且没有从它们获得区块：hansa node why",
+    },
     "learner": {
         "en": "the node follows without a vote: hansa node why",
         "zh-CN": "节点只跟随、不投票：hansa node why",

@@ -262,7 +262,7 @@ async def admission(call: Call) -> Answer:
             "node": service.node_id,
             "waiting": None if waiting is None else {"consensus_key": waiting.consensus_key.hex()},
             "block": None if head is None else {"height": view.height, "id": head.block_id.hex()},
-            "in_sync": "syncing" not in service.not_ready(),
+            "in_sync": not {"syncing", "behind"} & {*service.not_ready()},
             "tls": [
                 {"spki_sha256": pin.spki_sha256.hex(), "certificate": b64encode(pin.certificate_der).decode()}
                 for pin in (own.tls if own is not None else ())

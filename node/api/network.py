@@ -15,7 +15,7 @@ from node.api.call import Answer, Call, Handler
 from node.api.ports import ConsensusStatus, Interface, MemberStatus, NodeService
 from node.api.problems import not_found
 from node.api.routes import OPERATIONS
-from node.api.sentences import node_sentence, reachable_members, stalled, why
+from node.api.sentences import behind, node_sentence, reachable_members, stalled, why
 
 FEATURES: Final = ("batch-submit", "events", "state-proofs", "receipt-proofs", "books", "search")
 SCAN_MAX: Final = 1_000
@@ -75,7 +75,7 @@ def network_content(service: NodeService, now: ConsensusStatus, language: str) -
         "quorum": quorum(n),
         "reachable": reachable_members(now),
         "sentence": node_sentence(now, service.names, language),
-        "flowing": reachable_members(now) >= quorum(n) and now.mode in ("normal", "learner"),
+        "flowing": reachable_members(now) >= quorum(n) and now.mode in ("normal", "learner") and not behind(now),
         "height_committed": now.height,
         "height_executed": now.executed_height,
         "last_block": shapes.instant(now.last_block_ms),

@@ -108,6 +108,8 @@ class ConsensusStatus:
     """A member of which nothing was heard for so long is silent, whatever its link says."""
     syncing: bool = False
     """Blocks or a state are being fetched from others."""
+    near: int = 2
+    """Blocks that a node may lack without being behind, because agreement alone brings them: 2W (P106)."""
     own_company: str = ""
     """Company id of this node, also when it is no member; empty: that of the own member."""
     own_status: str = "active"
@@ -443,7 +445,8 @@ class NodeService(Protocol):
 
     def consensus(self) -> ConsensusStatus: ...
     def not_ready(self) -> tuple[str, ...]:
-        """Reasons why this node is not ready, as stable words: syncing, no_quorum, disk, clock, learner, halted."""
+        """Reasons why this node is not ready, as stable words: starting, syncing, behind, no_quorum, disk, clock,
+        learner, halted."""
         ...
 
     def counters(self) -> Mapping[str, int]:

@@ -164,6 +164,12 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "{q} are needed.",
         "{me} 位于高度 {height}，正在获取直到 {top} 的区块。可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个。",
     ),
+    "node.stuck": (
+        "{me} stands at height {height}, others at {top} or above, and none of the blocks between is on its way. "
+        "{reachable} of {n} members are reachable, {q} are needed.",
+        "{me} 位于高度 {height}，其他成员已在 {top} 或更高，其间的区块都没有在获取。"
+        "可连到 {n} 个成员中的 {reachable} 个，需要 {q} 个。",
+    ),
     "node.guest": (
         "{me} is not a member in epoch {epoch}: it follows without voting at height {height}.",
         "{me} 在第 {epoch} 期不是成员：只跟随、不投票，位于高度 {height}。",
@@ -346,6 +352,12 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
     "next.behind": (
         "Wait until this node has caught up; others go on meanwhile.",
         "请等待本节点追上；其他成员此间继续工作。",
+    ),
+    "next.stuck": (
+        "`hansa node peers` says what the others did not show. If they no longer hold those blocks, set "
+        "`storage.sync_replay_blocks` below {lag} and restart this node: it then takes the state from them.",
+        "`hansa node peers` 显示其他成员未能提供的内容。如果它们已不再保存这些区块，请将 "
+        "`storage.sync_replay_blocks` 设为小于 {lag} 的值并重启本节点：它随后会从其他成员获取状态。",
     ),
     "next.guest": (
         "`hansa company proposals` shows what the others agreed to; `hansa company ready` when this node is admitted.",
@@ -676,20 +688,24 @@ def _quorum_sentence(status: ConsensusStatus, names: Mapping[str, str], lang: st
     n = len(status.members)
     q, reachable = quorum(n), reachable_members(status)
     me = _own_name(status, names)
+    parts = {"reachable": reachable, "n": n, "q": q, "me": me}
     if status.mode == "halted":
         return say("node.halted", lang, me=me, reason=status.halt_reason or "?")
     if status.mode == "learner":
         if status.vote_problem:
             return say("node.silenced", lang, me=me, height=status.height, reason=status.vote_problem)
+        if behind(status):
+            return say("node.stuck", lang, height=status.height, top=_top(status), **parts)
         if _is_guest(status):
             return say("node.guest", lang, me=me, height=status.height, epoch=status.epoch)
         return say("node.learner", lang, me=me, height=status.height)
-    parts = {"reachable": reachable, "n": n, "q": q, "me": me}
     since = status.wall_ms - status.last_block_ms
     if reachable < q:
         if not status.last_block_ms:
             return say("node.stopped_fresh", lang, **parts)
         return say("node.stopped", lang, age=age(since, lang), **parts)
+    if behind(status):
+        return say("node.stuck", lang, height=status.height, top=_top(status), **parts)
     if status.mode == "changing":
         here = _in_target(status)
         if here < q:
@@ -712,7 +728,7 @@ def why(status: ConsensusStatus, names: Mapping[str, str], lang: str) -> Why:
     q, reachable = quorum(n), reachable_members(status)
     return Why(
         headline=node_sentence(status, names, lang),
-        flowing=reachable >= q and status.mode == "normal" and not status.syncing,
+        flowing=reachable >= q and status.mode == "normal" and not (status.syncing or behind(status)),
         members=tuple(_member_line(member, status, names, lang) for member in status.members),
         state=_state_line(status, names, lang, reachable, q),
         next=_advice(status, names, lang, reachable, q),
@@ -730,11 +746,20 @@ def reachable_members(status: ConsensusStatus) -> int:
 def stalled(status: ConsensusStatus) -> bool:
     """Tell whether no blocks can be expected, or those that are due do not come: people then want the whole answer.
 
-    A node without a vote, or one that catches up, says so itself; it only matters whether the others can decide.
+    A node without a vote, or one that catches up, says so itself; it only matters whether the others can decide. One
+    that is behind and does not catch up needs help.
     """
-    if reachable_members(status) < quorum(len(status.members)) or status.mode == "halted":
+    if reachable_members(status) < quorum(len(status.members)) or status.mode == "halted" or behind(status):
         return True
     return status.mode == "changing" or (status.mode == "normal" and _late(status))
+
+
+def behind(status: ConsensusStatus) -> bool:
+    """Tell whether this node stands so far below the others that agreement brings it no block, and fetches none (P106).
+
+    That is no passing state: they do not hold what it lacks, or do not show it.
+    """
+    return not status.syncing and _top(status) > status.height + status.near
 
 
 def _late(status: ConsensusStatus) -> bool:
@@ -780,7 +805,10 @@ def _in_target(status: ConsensusStatus) -> int:
 
 
 def _top(status: ConsensusStatus) -> int:
-    return max(member.height for member in status.members)
+    """Return the height that f+1 of the members that are heard stand at, so a correct one among them; else the own."""
+    heights = sorted((member.height for member in status.members if linked(member, status)), reverse=True)
+    f = faults(len(status.members))
+    return max(heights[f], status.height) if f < len(heights) else status.height
 
 
 def _is_guest(status: ConsensusStatus) -> bool:
@@ -911,6 +939,8 @@ def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, rea
         return say("next.halted", lang)
     if status.mode == "learner" and status.vote_problem:
         return say("next.key_missing" if status.key_missing else "next.silenced", lang)
+    if behind(status) and (reachable >= q or status.mode == "learner"):
+        return say("next.stuck", lang, lag=_top(status) - status.height)
     if status.mode == "learner" and _is_guest(status):
         return say("next.gone" if status.own_status in ("left", "expelled") else "next.guest", lang)
     missing = q - reachable

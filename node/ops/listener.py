@@ -19,6 +19,7 @@ METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 IDLE_S: Final = 30.0
 NEXT_STEPS: Final = {
     "syncing": "wait until the node has caught up",
+    "behind": "see `hansa node why`: the others are ahead, and none of the blocks between is on its way",
     "no_quorum": "see `hansa node why`: other members are missing",
     "disk": "free space on the disk of the data directory",
     "clock": "set the clock of this machine",

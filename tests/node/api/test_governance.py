@@ -189,6 +189,9 @@ async def test_s22_a_node_without_an_admitted_key_waits_for_nothing(world: Any, 
     assert found["waiting"] is None and found["in_sync"] and found["node"] == world.node_id
     assert len(found["tls"]) == 1 and len(bytes.fromhex(found["tls"][0]["spki_sha256"])) == 32
     assert found["block"] == {"height": 1, "id": world.blocks[1].block_id.hex()}
+    for reason, in_sync in (("syncing", False), ("behind", False), ("disk", True)):
+        world.reasons = (reason,)
+        assert (await get(world, client, "/v1/admission"))["in_sync"] is in_sync
 
 
 async def test_s22_what_companies_decide_reaches_every_member(world: Any, client: Any) -> None:

@@ -22,6 +22,7 @@ from node.api.sentences import (
     NetworkFacts,
     able,
     age,
+    behind,
     blocks_expected,
     name_list,
     network_sentence,
@@ -343,9 +344,46 @@ def test_u21_each_standing_has_its_own_next_step() -> None:
     assert len(set(steps)) == len(steps)
 
 
+def ahead(base: ConsensusStatus, *heights: int) -> ConsensusStatus:
+    """The first of the others stand at these heights."""
+    return with_members(base, **{f"m{place}": seen(3, height=height) for place, height in enumerate(heights, 1)})
+
+
+def test_u21_a_node_that_gets_no_blocks_does_not_say_that_all_is_well() -> None:
+    """All others are 600 blocks ahead, and no block is on its way: they pruned what this node lacks."""
+    here = status(waiting_for="nothing")
+    stuck = ahead(here, 1_012, 1_012, 1_012)
+    answer = why(stuck, {}, "en")
+    assert behind(stuck) and stalled(stuck) and not answer.flowing
+    assert answer.headline.startswith("acme-gmbh stands at height 412, others at 1012 or above, and none of the blocks")
+    assert "below 600 and restart" in answer.next and "Nothing to do" not in answer.next
+    assert "412" in why(stuck, {}, "zh-CN").headline and "600" in why(stuck, {}, "zh-CN").next
+    guest = with_members(
+        replace(stuck, mode="learner", own_index=None, own_company="new-co"), m0={"is_self": False, "connected": True}
+    )
+    for learner in (replace(stuck, mode="learner"), guest):
+        assert "none of the blocks between" in node_sentence(learner, {}, "en"), "it would wait to be ready for ever"
+        assert why(learner, {}, "en").next == answer.next
+    for said in (replace(stuck, mode="halted"), replace(stuck, mode="learner", vote_problem="x")):
+        assert "1012" not in node_sentence(said, {}, "en") and "600" not in why(said, {}, "en").next
+
+
+def test_p106_one_claim_makes_no_node_behind_and_few_blocks_come_by_agreement() -> None:
+    here = status(waiting_for="nothing")
+    for well in (
+        ahead(here, 9_000_000), ahead(here, 414, 414, 414), replace(ahead(here, 416, 416, 416), near=4),
+        ahead(status(away=frozenset({2, 3})), 1_012, 1_012, 1_012), replace(ahead(here, 900, 900), syncing=True),
+    ):  # fmt: skip
+        assert not behind(well)
+    assert behind(ahead(here, 415, 9_000_000)) and "415 or above" in node_sentence(
+        ahead(here, 415, 9_000_000), {}, "en"
+    )
+    lied = replace(ahead(here, 900, 9_000_000), syncing=True)
+    assert "fetches blocks up to 900." in node_sentence(lied, {}, "en"), "what f+1 say holds"
+
+
 def test_u21_a_node_that_catches_up_says_from_where_to_where() -> None:
-    behind = with_members(status(syncing=True, waiting_for="sync"), m1=seen(3, height=900), m0=seen(3, height=412))
-    answer = why(behind, {}, "en")
+    answer = why(ahead(status(syncing=True, waiting_for="sync"), 900, 900), {}, "en")
     assert answer.headline.startswith("acme-gmbh stands at height 412 and fetches blocks up to 900.")
     assert answer.next.startswith("Wait until this node has caught up") and not answer.flowing
 
