@@ -31,7 +31,7 @@ from consensus.effects import Halt, Report, Silence
 from consensus.events import Mode
 from contracts.frames import make_room
 from contracts.runtime import Program, link
-from ledger.certificate import faults
+from ledger.certificate import faults, quorum
 from ledger.crypto.ed25519 import SigningKey
 from ledger.errors import InvalidGenesis, LedgerError
 from ledger.genesis import (
@@ -94,7 +94,7 @@ SILENT_LEAST_MS: Final = 5_000
 REPORTS_KEPT: Final = 100
 """Proofs of misbehaviour kept in memory for the operator's page."""
 COMPACT_TURN: Final = 64
-"""Heights in which it is one member's turn to compact its store."""
+"""Heights in which it is one member's turn to compact its store: a long copy outlasts them (6 s at 10 blocks/s)."""
 BACKLOG_MAX: Final = 4_096
 """Events and transactions waiting for the loop's thread before links are asked to wait."""
 GC_THRESHOLDS: Final = (50_000, 20, 50)
@@ -433,15 +433,23 @@ class Daemon:
     def _prune(self) -> int:
         """Let old blocks go by the operator's rule, and end the loop when it is time to shrink the file; see `serve`.
 
-        Members prune at the same heights, and a node that compacts is away for moments: each has turns of its own.
+        Members prune at the same heights, and a node that compacts is away for as long as it copies: each has turns of
+        its own, and leaves only if the others can decide without it, since the one before may still be copying.
         """
         store, own = self._parts.store, self.epochs.own
         pruned = prune(store, self._keep, least=BLOCKS_AT_ONCE)
         turn = store.tip.height // COMPACT_TURN % len(self.epochs.present.members)
-        if pruned and own in (None, turn) and not self.core.sync.active and worth_compacting(store):
+        if pruned and own in (None, turn) and not self.core.sync.active and worth_compacting(store) and self._spared():
             self.compacting = True
             self.driver.stop()
         return pruned
+
+    def _spared(self) -> bool:
+        """Tell whether blocks go on while this node is away: it has no vote, or the others that are here are q (P2)."""
+        if self.epochs.own is None:
+            return True
+        now = self.consensus()
+        return now.mode == "learner" or reachable_members(now) > quorum(len(now.members))
 
     def stop(self) -> None:
         """End for good, whatever the loop would have gone on with."""

@@ -1,4 +1,5 @@
-"""What the composition root decides by itself: whether a node is ready (U61). The daemon runs no loop here."""
+"""What the composition root decides by itself: whether a node is ready (U61), and when it goes away to compact its store
+(U6). The daemon runs no loop here."""
 
 from __future__ import annotations
 
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+import node.app
 from cli.commands.node import _REASONS
 from node.app import Daemon, prepare
 from node.config import load_config
@@ -29,9 +31,11 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     parts.close()
 
 
-def see(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, *, reachable: int, height: int = 0) -> None:
-    """Let the node see so many members that vote, itself included, and the others at a height."""
-    picture = daemon.consensus()
+def see(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, *, reachable: int, height: int = 0, mode: str = "normal"
+) -> None:
+    """Let the node see so many members that vote, the first ones, and the others at a height; `mode` is its own."""
+    picture = replace(daemon.consensus(), mode=mode)
     members = tuple(
         member if member.is_self else replace(
             member, connected=member.index < reachable, mode="normal", height=height, last_heard_ms=picture.wall_ms
@@ -57,3 +61,18 @@ def test_u16_every_reason_has_a_next_step() -> None:
     words = set(re.findall(r'reasons\.append\("(\w+)"\)', inspect.getsource(Daemon.not_ready)))
     assert "behind" in words and words == set(_REASONS)
     assert words == {"starting", *NEXT_STEPS}, "of a node that is just starting the log tells more"
+
+
+@pytest.mark.parametrize(
+    ("reachable", "mode", "goes"),
+    [(1, "normal", False), (3, "normal", False), (4, "normal", True), (1, "learner", True)],
+)
+def test_u6_a_node_that_is_needed_for_the_quorum_does_not_go_away_to_compact(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, reachable: int, mode: str, goes: bool
+) -> None:
+    """The member whose turn was before may still be copying: then three of four are here, and all three must vote."""
+    monkeypatch.setattr(node.app, "prune", lambda *_, **__: 32)
+    monkeypatch.setattr(node.app, "worth_compacting", lambda _: True)
+    see(daemon, monkeypatch, reachable=reachable, mode=mode)
+    daemon._prune()
+    assert daemon.compacting is goes
