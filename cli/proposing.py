@@ -49,24 +49,33 @@ def propose(
     """
     if dry_run:
 
-        async def ask(client: Client) -> dict[str, Any]:
-            actor = Actor(client, writing.session.wallet())
-            await actor.open()
-            return await governing.ask_effect(client, kind, await payload(actor))
+        async def change(actor: Actor) -> tuple[str, bytes]:
+            return kind, await payload(actor)
 
-        _show_effect(run(ask, writing.session), writing.session)
+        show_change(writing, change)
         return
 
     async def arguments(actor: Actor) -> Sequence[Any]:
         made = await payload(actor)
         if despite_missing is False:
-            await _refuse_to_stop(actor.client, kind, made)
+            await refuse_to_stop(actor.client, kind, made)
         return kind, made, await until(actor.client, blocks)
 
     writing.carry_out(governing.act("propose", writing.session.wallet()), arguments, decided)
 
 
-async def _refuse_to_stop(client: Client, kind: str, payload: bytes) -> None:
+def show_change(writing: Writing, change: Callable[[Actor], Awaitable[tuple[str, bytes]]]) -> None:
+    """Show what accepting a proposal would do, by its kind and payload; nothing is sent."""
+
+    async def ask(client: Client) -> dict[str, Any]:
+        actor = Actor(client, writing.session.wallet())
+        await actor.open()
+        return await governing.ask_effect(client, *await change(actor))
+
+    _show_effect(run(ask, writing.session), writing.session)
+
+
+async def refuse_to_stop(client: Client, kind: str, payload: bytes) -> None:
     """Raise if the change would leave too few members that can vote now: the chain accepts it, and then ends there."""
     try:
         found = await governing.ask_effect(client, kind, payload)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64decode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +30,8 @@ from cli.proposing import (
     dry_option,
     key_file_option,
     propose,
+    refuse_to_stop,
+    show_change,
     until,
 )
 from cli.writing import Writing, write_options
@@ -315,19 +317,67 @@ def ready(writing: Writing, key_file: str | None) -> None:
 # -- votes ---------------------------------------------------------------------------------------------------------
 
 
-def _vote(verb: str, approve: bool, text: str) -> None:
-    @command.command(verb, help=f"{text}\n\n\b\nhansa company {verb} 8d1f…")
-    @click.argument("proposal")
-    @write_options
-    def carry(writing: Writing, proposal: str) -> None:
-        async def arguments(actor: Actor) -> Sequence[Any]:
-            return await _proposal(actor.client, proposal), approve
+def _approve(
+    writing: Writing,
+    proposal: str,
+    method: str,
+    vote: Callable[[Actor, bytes], Sequence[Any]],
+    dry_run: bool,
+    despite_missing: bool,
+) -> None:
+    """Send an approval, unless what is approved would stop the network; with `dry_run` show what it would do.
 
-        writing.carry_out(governing.act("vote", writing.session.wallet()), arguments, decided)
+    Nobody knows before the block which approval decides, so each is looked at as if it did.
+    """
+
+    async def change(actor: Actor) -> tuple[str, bytes]:
+        found = await _proposal(actor.client, proposal)
+        return found["kind"], b64decode(found["payload"])
+
+    if dry_run:
+        show_change(writing, change)
+        return
+
+    async def arguments(actor: Actor) -> Sequence[Any]:
+        found = await _proposal(actor.client, proposal)
+        if not despite_missing:
+            await refuse_to_stop(actor.client, found["kind"], b64decode(found["payload"]))
+        return vote(actor, bytes.fromhex(found["id"]))
+
+    writing.carry_out(governing.act(method, writing.session.wallet()), arguments, decided)
 
 
-_vote("approve", True, "Vote for a proposal of another company. With q approvals it takes effect at once.")
-_vote("refuse", False, "Vote against a proposal of another company.")
+@command.command()
+@click.argument("proposal")
+@dry_option
+@despite_option
+@write_options
+def approve(writing: Writing, proposal: str, dry_run: bool, despite_missing: bool) -> None:
+    """Vote for a proposal of another company. With q approvals it takes effect at once.
+
+    It is not sent if too few of the members then can vote now: once accepted, such a change cannot be taken back.
+
+    \b
+    hansa company approve 8d1f… --dry-run
+    hansa company approve 8d1f…
+    """
+    _approve(writing, proposal, "vote", lambda _, identity: (identity, True), dry_run, despite_missing)
+
+
+@command.command()
+@click.argument("proposal")
+@write_options
+def refuse(writing: Writing, proposal: str) -> None:
+    """Vote against a proposal of another company.
+
+    \b
+    hansa company refuse 8d1f…
+    """
+
+    async def arguments(actor: Actor) -> Sequence[Any]:
+        return await _proposal_id(actor.client, proposal), False
+
+    writing.carry_out(governing.act("vote", writing.session.wallet()), arguments, decided)
 
 
 @command.command()
@@ -341,27 +391,31 @@ def withdraw(writing: Writing, proposal: str) -> None:
     """
 
     async def arguments(actor: Actor) -> Sequence[Any]:
-        return (await _proposal(actor.client, proposal),)
+        return (await _proposal_id(actor.client, proposal),)
 
     writing.carry_out(governing.act("withdraw", writing.session.wallet()), arguments, lambda _: "withdrawn")
 
 
 @command.command()
 @click.argument("proposal")
+@dry_option
+@despite_option
 @write_options
-def endorse(writing: Writing, proposal: str) -> None:
+def endorse(writing: Writing, proposal: str, dry_run: bool, despite_missing: bool) -> None:
     """Approve with the signatures of this company's officers: removing a company counts only these (S26).
 
+    It is not sent if too few of the members then can vote now: once accepted, such a change cannot be taken back.
+
     \b
+    hansa company endorse 8d1f… --dry-run
     hansa company endorse 8d1f…
     """
 
-    async def arguments(actor: Actor) -> Sequence[Any]:
-        identity = await _proposal(actor.client, proposal)
+    def signed(actor: Actor, identity: bytes) -> Sequence[Any]:
         home = Home(writing.home)
         return identity, governing.endorsement(home, actor.chain_id, identity, actor.wallet.company_id)
 
-    writing.carry_out(governing.act("endorse", writing.session.wallet()), arguments, decided)
+    _approve(writing, proposal, "endorse", signed, dry_run, despite_missing)
 
 
 # -- leaving and keys ----------------------------------------------------------------------------------------------
@@ -574,17 +628,22 @@ def _save_ends(found: dict[str, Any], nodes: tuple[ResultProof, ...], path: Path
     place.write_file(path, encode(EpochsFile(header_codec.decode(headers[0]).chain_id, ends, nodes)))
 
 
-async def _proposal(client: Client, text: str) -> bytes:
-    """Return the id of the proposal that `text` begins; refuse what fits none, or several."""
-    items = (await client.get("v1/proposals"))["items"]
-    fitting = [item["id"] for item in items if item["id"].startswith(text.lower())]
+async def _proposal_id(client: Client, text: str) -> bytes:
+    """Return the id of the proposal that `text` begins."""
+    return bytes.fromhex((await _proposal(client, text))["id"])
+
+
+async def _proposal(client: Client, text: str) -> dict[str, Any]:
+    """Return the proposal whose id begins with `text`; refuse what fits none, or several."""
+    items: list[dict[str, Any]] = (await client.get("v1/proposals"))["items"]
+    fitting = [item for item in items if item["id"].startswith(text.lower())]
     if len(fitting) != 1:
         raise CommandFailed(
             Exit.NOT_FOUND if not fitting else Exit.USAGE,
             f"{text!r} fits {len(fitting)} proposals",
             "hansa company proposals shows their ids; write more of it",
         )
-    return bytes.fromhex(fitting[0])
+    return fitting[0]
 
 
 lost_keys.add_to(command)

@@ -1,7 +1,9 @@
-"""`hansa company add|remove|leave`: what would stop the network is shown, and not sent unless one insists (P116)."""
+"""`hansa company add|remove|leave|approve|endorse`: what would stop the network is shown, and not sent unless one insists (P116)."""
 
 from __future__ import annotations
 
+import inspect
+from base64 import b64encode
 from collections.abc import Awaitable, Callable, Sequence
 from types import SimpleNamespace
 from typing import Any, cast
@@ -59,6 +61,49 @@ async def sent(monkeypatch: pytest.MonkeyPatch, node: Node, despite: bool | None
     return await kept[0](cast(Actor, SimpleNamespace(client=node)))
 
 
+PROPOSED = {"id": "8d" * 32, "kind": "leave", "payload": b64encode(b"payload").decode()}
+
+
+class Voting(Node):
+    """The same, with one proposal that waits for votes."""
+
+    async def get(self, path: str) -> dict[str, Any]:
+        assert path == "v1/proposals"
+        return {"items": [PROPOSED, {**PROPOSED, "id": "91" * 32}]}
+
+
+async def voted(monkeypatch: pytest.MonkeyPatch, verb: str, node: Node, *, despite: bool) -> Sequence[Any]:
+    """Return the arguments that an approval would be sent with."""
+    kept: list[Callable[[Actor], Awaitable[Sequence[Any]]]] = []
+    writing = SimpleNamespace(
+        session=SimpleNamespace(wallet=lambda: None),
+        home=None,
+        carry_out=lambda _act, arguments, _said: kept.append(arguments),
+    )
+    monkeypatch.setattr(company.governing, "act", lambda method, _wallet: method)
+    monkeypatch.setattr(company.governing, "endorsement", lambda *_: "signatures")
+    monkeypatch.setattr(company, "Home", lambda _: None)
+    send: Any = inspect.unwrap(cast(Any, company.command.commands[verb].callback))
+    send(cast(Writing, writing), proposal="8d", dry_run=False, despite_missing=despite)
+    actor = SimpleNamespace(client=node, chain_id=b"chain", wallet=SimpleNamespace(company_id="c1"))
+    return await kept[0](cast(Actor, actor))
+
+
+@pytest.mark.parametrize(("verb", "last"), [("approve", True), ("endorse", "signatures")])
+async def test_p116_an_approval_that_would_stop_the_network_is_not_sent(
+    monkeypatch: pytest.MonkeyPatch, verb: str, last: object
+) -> None:
+    """Which approval decides is known only in the block, so each is looked at."""
+    with pytest.raises(CommandFailed) as refused:
+        await voted(monkeypatch, verb, Voting(STOPS), despite=False)
+    assert refused.value.code is Exit.NO_QUORUM and refused.value.text == SENTENCE
+    wanted, insisting = (bytes.fromhex("8d" * 32), last), Voting(STOPS)
+    assert await voted(monkeypatch, verb, insisting, despite=True) == wanted and insisting.asked == 0
+    assert await voted(monkeypatch, verb, Voting(GOES_ON), despite=False) == wanted
+    broken = CommandFailed(Exit.USAGE, "'contract' does not change the members", "", {"code": "invalid"})
+    assert await voted(monkeypatch, verb, Voting(broken), despite=False) == wanted, "contracts are voted on as well"
+
+
 async def test_p116_what_would_stop_the_network_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CommandFailed) as refused:
         await sent(monkeypatch, Node(STOPS), False)
@@ -96,6 +141,6 @@ def test_p116_a_dry_run_says_it_in_plain_words(
     assert capsys.readouterr().out.strip() == ("stops" if effect["stops"] else "possible")
 
 
-@pytest.mark.parametrize("name", ["add", "remove", "leave"])
+@pytest.mark.parametrize("name", ["add", "remove", "leave", "approve", "endorse"])
 def test_p116_the_commands_that_change_the_set_have_the_option(name: str) -> None:
-    assert "despite_missing" in [parameter.name for parameter in company.command.commands[name].params]
+    assert {"despite_missing", "dry_run"} <= {parameter.name for parameter in company.command.commands[name].params}
