@@ -40,6 +40,7 @@ from node.api.ports import (
     TransactionData,
     TxState,
 )
+from node.api.sentences import reachable_members
 from node.api.sessions import SessionStore
 from node.api.tokens import TokenStore
 from node.core.effects import SubmitResult
@@ -149,6 +150,9 @@ class Service:
 
     def consensus(self) -> ConsensusStatus:
         return self._consensus()
+
+    def voting_members(self) -> int:
+        return reachable_members(self._consensus())
 
     def not_ready(self) -> tuple[str, ...]:
         return self._not_ready()

@@ -39,6 +39,9 @@ METRICS: Final = (
     Metric("consensus_members", "gauge", (), "Voting companies of the epoch."),
     Metric("consensus_quorum", "gauge", (), "Members whose votes decide."),
     Metric("consensus_reachable_members", "gauge", (), "Members this node reaches, itself included."),
+    Metric(
+        "consensus_voting_members", "gauge", (), "Members that can decide as far as this node sees, itself included."
+    ),
     Metric("consensus_is_leader", "gauge", (), "1 while this node proposes."),
     Metric("consensus_halted", "gauge", (), "1 after this node stopped for good."),
     Metric("consensus_last_block_age_seconds", "gauge", (), "Seconds since the last block was committed here."),

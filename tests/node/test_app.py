@@ -57,6 +57,10 @@ def test_u61_a_node_that_gets_none_of_the_blocks_it_lacks_is_not_ready(
     assert set(daemon.not_ready()) == {"no_quorum"}, "one claim says nothing"
 
 
+def test_u59_a_node_alone_counts_one_voting_member(daemon: Daemon) -> None:
+    assert daemon.service.voting_members() == 1
+
+
 def test_u16_every_reason_has_a_next_step() -> None:
     words = set(re.findall(r'reasons\.append\("(\w+)"\)', inspect.getsource(Daemon.not_ready)))
     assert "behind" in words and words == set(_REASONS)

@@ -68,6 +68,9 @@ class Node:
     def consensus(self) -> Node:
         return self
 
+    def voting_members(self) -> int:
+        return 2
+
     def counters(self) -> dict[str, int]:
         return self.counted
 
@@ -116,7 +119,7 @@ async def test_u59_metrics_are_valid_text_with_figures_of_the_node() -> None:
     assert lines and all(LINE.fullmatch(line) for line in lines), [line for line in lines if not LINE.fullmatch(line)]
     for line in (
         "hansa_consensus_height 412", "hansa_consensus_exec_lag_blocks 1", "hansa_consensus_quorum 3",
-        "hansa_consensus_reachable_members 3", 'hansa_peers{state="lost"} 1', "hansa_mempool_txs 14", "hansa_submissions_standing 6",
+        "hansa_consensus_reachable_members 3", "hansa_consensus_voting_members 2", 'hansa_peers{state="lost"} 1', "hansa_mempool_txs 14", "hansa_submissions_standing 6",
         "hansa_mempool_oldest_age_seconds 2.5", 'hansa_txs_total{outcome="failed"} 3',
         'hansa_peer_rejected_messages_total{peer="cbolt"} 3',
         'hansa_mempool_rejected_total{reason="bad_nonce"} 2', 'hansa_cpu_seconds_total{part="verify"} 1.5',
