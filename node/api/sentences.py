@@ -354,10 +354,10 @@ _T: Final[Mapping[str, tuple[str, str]]] = {
         "请等待本节点追上；其他成员此间继续工作。",
     ),
     "next.stuck": (
-        "`hansa node peers` says what the others did not show. If they no longer hold those blocks, set "
-        "`storage.sync_replay_blocks` below {lag} and restart this node: it then takes the state from them.",
-        "`hansa node peers` 显示其他成员未能提供的内容。如果它们已不再保存这些区块，请将 "
-        "`storage.sync_replay_blocks` 设为小于 {lag} 的值并重启本节点：它随后会从其他成员获取状态。",
+        "`hansa node peers` says what the others did not show. If they no longer hold those blocks, this node needs "
+        "their state: see that `storage.sync_replay_blocks` is not 0 here, and `storage.snapshot_every` not 0 there.",
+        "`hansa node peers` 显示其他成员未能提供的内容。如果它们已不再保存这些区块，本节点需要它们的状态："
+        "请确认本节点的 `storage.sync_replay_blocks` 和其他成员的 `storage.snapshot_every` 都不为 0。",
     ),
     "next.guest": (
         "`hansa company proposals` shows what the others agreed to; `hansa company ready` when this node is admitted.",
@@ -940,7 +940,7 @@ def _next_step(status: ConsensusStatus, names: Mapping[str, str], lang: str, rea
     if status.mode == "learner" and status.vote_problem:
         return say("next.key_missing" if status.key_missing else "next.silenced", lang)
     if behind(status) and (reachable >= q or status.mode == "learner"):
-        return say("next.stuck", lang, lag=_top(status) - status.height)
+        return say("next.stuck", lang)
     if status.mode == "learner" and _is_guest(status):
         return say("next.gone" if status.own_status in ("left", "expelled") else "next.guest", lang)
     missing = q - reachable
