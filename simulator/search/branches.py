@@ -135,6 +135,14 @@ NARROW: Final = (
     ),
     Run("57-deviate-turns", reaches=("validate: not header.height - rules.window",)),
     Run(
+        "57-sweep",
+        2,
+        reaches=(
+            "validate: header.size_bytes > rules.max_block_bytes",
+            "viewchange: in on_new_view: not 0 < message.view < NUMBER_MAX",
+        ),
+    ),
+    Run(
         "61-slow-clock-leads",
         overrides=("duration=5s",),
         reaches=("propose: in propose: step.now < state.pace.hold_until_ns",),

@@ -455,11 +455,13 @@ def test_u13_people_sign_apart_from_the_node_and_nothing_is_taken_twice(trade: T
     assert _plain(*sign, "--as", "manager").code == Exit.NOT_ALLOWED
     assert _plain("tx", "sign", first, "--as", "clerk", "--home", str(seller.home)).code == Exit.NOT_ALLOWED
     signed = _plain(*sign, "--as", "clerk")
-    assert signed.json["id"] == unsigned["id"] and signed.json["missing"] == []
+    tx_id = signed.json["id"]
+    assert unsigned["id"] is None and len(tx_id) == 64 and signed.json["missing"] == []
     decoded = _plain("tx", "decode", first, "-o", "json").json
+    assert (decoded["id"], decoded["digest"]) == (tx_id, unsigned["digest"]), "its id is known when all have signed"
     assert decoded["args"] == [invoice] and [signer["signed"] for signer in decoded["signers"]] == [True]
-    assert buyer.do("tx", "submit", first, "--wait", "submitted")["transaction"]["id"] == unsigned["id"]
-    final = buyer.do("tx", "wait", unsigned["id"], "--until", "final")["transaction"]
+    assert buyer.do("tx", "submit", first, "--wait", "submitted")["transaction"]["id"] == tx_id
+    final = buyer.do("tx", "wait", tx_id, "--until", "final")["transaction"]
     assert (final["state"], final["outcome"]) == ("final", "ok")
     again = buyer.do("tx", "submit", first)["transaction"]
     assert again["height"] == final["height"], "the same transaction again is the same transaction"
