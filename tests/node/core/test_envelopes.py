@@ -9,14 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import pytest
 
-from consensus.messages import Committed, PrePrepare, Proposal
+from consensus.messages import Committed
 from consensus.state import primary_of
-from consensus.validate import signing_digest_of
-from ledger.block import block_id, list_root
-from ledger.certificate import Vote, certificate_hash
 from ledger.codec import encode
 from ledger.crypto.ed25519 import SigningKey, verify_strict
 from ledger.transaction import Envelope, SignerRef, TxBody, decode_transaction, envelope_codec, sign_transaction
@@ -25,7 +21,7 @@ from node.core import events as nv
 from node.core.messages import Blocks, BlocksRequest, Bodies, BodiesRequest, CertifiedBlock, TxBatch
 
 from .conftest import Pool, Shell
-from .test_made_up import spread
+from .test_made_up import first_block, spread
 
 
 def twins(league: Any, firm: int) -> tuple[bytes, bytes]:
@@ -63,16 +59,9 @@ def test_p131_a_primary_that_serves_other_keys_gives_no_block_two_contents(
     league = nodes[0].league
     right, wrong = twins(league, liar)
     ids = (decode_transaction(right, league.chain_id).tx_id,)
-    header = msgspec.structs.replace(
-        nodes[liar].core._header_base(1), height=1, parent_id=league.genesis.ref.block_id, tx_root=list_root(ids),
-        tx_count=1, size_bytes=len(right), time_ms=nodes[0].wall, proposer=liar,
-        last_cert_hash=certificate_hash(league.certificate),
-    )  # fmt: skip
-    raw = encode(header)
-    vote = Vote(0, 0, 1, block_id(raw))
-    signature = league.firms[liar].consensus_key.sign(signing_digest_of("pre-prepare", league.chain_id, encode(vote)))
+    proposed = first_block(nodes, liar, ids, len(right))
     for one in honest:
-        one.receive(liar, PrePrepare(liar, vote, signature, Proposal(raw, ids, league.certificate)))
+        one.receive(liar, proposed)
     few = (right, wrong) if served == "to one the true one" else (wrong, right)
     for sender, to, message in spread(honest, 3_000):
         if to == liar and isinstance(message, BodiesRequest):

@@ -44,6 +44,20 @@ def honest_tx(league: Any, firm: int, nonce: int, valid: int = 1_000) -> bytes:
     )
 
 
+def first_block(nodes: list[Shell], liar: int, ids: tuple[bytes, ...], size_bytes: int) -> PrePrepare:
+    """A signed proposal of `liar` for height 1 with these ids, right in all else."""
+    league = nodes[liar].league
+    header = msgspec.structs.replace(
+        nodes[liar].core._header_base(1), height=1, parent_id=league.genesis.ref.block_id, tx_root=list_root(ids),
+        tx_count=len(ids), size_bytes=size_bytes, time_ms=nodes[0].wall, proposer=liar,
+        last_cert_hash=certificate_hash(league.certificate),
+    )  # fmt: skip
+    raw = encode(header)
+    vote = Vote(0, 0, 1, block_id(raw))
+    signature = league.firms[liar].consensus_key.sign(signing_digest_of("pre-prepare", league.chain_id, encode(vote)))
+    return PrePrepare(liar, vote, signature, Proposal(raw, ids, league.certificate))
+
+
 def spread(nodes: list[Shell], ms: int) -> Iterator[tuple[Shell, int | None, Any]]:
     """Let time pass and deliver what these nodes say to each other; yield what is addressed to anybody else too."""
     for _ in range(ms // 10):
@@ -79,16 +93,9 @@ def test_p131_what_a_lying_primary_made_up_enters_no_pool_and_stops_nobody(
     league, client = nodes[0].league, honest[0]
     lie = made_up(league, client.index, 50, **wrong)
     ids = (decode_transaction(lie, league.chain_id).tx_id,)
-    header = msgspec.structs.replace(
-        nodes[liar].core._header_base(1), height=1, parent_id=league.genesis.ref.block_id, tx_root=list_root(ids),
-        tx_count=1, size_bytes=len(lie), time_ms=nodes[0].wall, proposer=liar,
-        last_cert_hash=certificate_hash(league.certificate),
-    )  # fmt: skip
-    raw = encode(header)
-    vote = Vote(0, 0, 1, block_id(raw))
-    signature = league.firms[liar].consensus_key.sign(signing_digest_of("pre-prepare", league.chain_id, encode(vote)))
+    proposed = first_block(nodes, liar, ids, len(lie))
     for one in honest:
-        one.receive(liar, PrePrepare(liar, vote, signature, Proposal(raw, ids, league.certificate)))
+        one.receive(liar, proposed)
     asked = 0
     for sender, to, message in spread(honest, 100):
         if to == liar and isinstance(message, BodiesRequest):
