@@ -56,7 +56,7 @@ class VerifyVotes(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VerifyTransactions(msgspec.Struct, frozen=True, kw_only=True):
-    """Check every signature of each transaction over its tx id; answered by `TransactionsVerified`.
+    """Check every signature of each transaction over its digest; answered by `TransactionsVerified`.
 
     `certified`: they stand in blocks under good certificates, which catch-up asked for and bounds (`RANGES_AHEAD`), so
     no peer is held back for them.
